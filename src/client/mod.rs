@@ -1,0 +1,1 @@
+//! Owns connections to other brokers. Kafka: `NetworkClient`.

@@ -1,0 +1,1 @@
+//! Owns partitions and the metadata image. Kafka: `kafka.cluster`, `MetadataCache`.

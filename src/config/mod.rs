@@ -1,0 +1,1 @@
+//! Owns every configuration key. Kafka: `ConfigDef`, `KafkaConfig`.

@@ -1,0 +1,1 @@
+//! Owns the controller. Kafka: `kafka.controller`.

@@ -1,0 +1,1 @@
+//! Owns files, directories, memory maps, sendfile, and all `unsafe`.

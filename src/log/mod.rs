@@ -1,0 +1,1 @@
+//! Owns the log: segments, indexes, recovery. Kafka: `kafka.log`, `storage.internals.log`.

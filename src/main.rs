@@ -1,0 +1,5 @@
+//! The binary: hands the command line to the sub-command that it names.
+
+fn main() -> std::process::ExitCode {
+    zurau::tools::main()
+}

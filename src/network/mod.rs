@@ -1,0 +1,1 @@
+//! Owns listeners and connections. Kafka: `kafka.network`.

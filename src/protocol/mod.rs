@@ -1,0 +1,1 @@
+//! Owns the wire: frames, headers, messages. Kafka: `org.apache.kafka.common.protocol`.

@@ -1,0 +1,1 @@
+//! Owns record batches. Kafka: `org.apache.kafka.common.record`.

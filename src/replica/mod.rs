@@ -1,0 +1,1 @@
+//! Owns append and read over many partitions. Kafka: `ReplicaManager`.

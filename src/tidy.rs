@@ -1,0 +1,201 @@
+//! Holds the source to the house rules that no compiler checks: layers import downward only, every file says what it
+//! owns, decisions stay free of clocks and tokio, `unsafe` stays in `disk`, nothing unwraps outside of tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A room of the house, and the rooms that it may import.
+struct Room {
+    name: &'static str,
+    may_import: &'static [&'static str],
+}
+
+const LAYERS: &[Room] = &[
+    Room { name: "common", may_import: &[] },
+    Room { name: "util", may_import: &["common"] },
+    Room { name: "record", may_import: &["common", "util"] },
+    Room { name: "protocol", may_import: &["common", "util"] },
+    Room { name: "config", may_import: &["common", "util"] },
+    Room { name: "disk", may_import: &["common", "util"] },
+    Room { name: "zk", may_import: &["common", "util", "config", "disk"] },
+    Room { name: "network", may_import: &["common", "util", "protocol", "config", "disk"] },
+    Room { name: "client", may_import: &["common", "util", "protocol", "config", "disk", "network"] },
+    Room { name: "log", may_import: &["common", "util", "record", "disk", "config"] },
+    Room { name: "cluster", may_import: &["common", "util", "record", "log", "config", "disk"] },
+    Room {
+        name: "replica",
+        may_import: &["common", "util", "record", "protocol", "config", "disk", "client", "log", "cluster"],
+    },
+    Room { name: "controller", may_import: &["common", "util", "protocol", "config", "zk", "client", "cluster"] },
+    Room {
+        name: "server",
+        may_import: &[
+            "common",
+            "util",
+            "record",
+            "protocol",
+            "config",
+            "disk",
+            "zk",
+            "network",
+            "client",
+            "log",
+            "cluster",
+            "replica",
+            "controller",
+        ],
+    },
+    Room {
+        name: "tools",
+        may_import: &[
+            "common", "util", "record", "protocol", "config", "disk", "zk", "client", "log", "network", "server",
+        ],
+    },
+];
+
+/// Files that decide and must stay free of clocks, files, sockets, threads and tokio.
+const PURE: &[&str] =
+    &["src/common/", "src/record/", "src/protocol/", "src/config/", "src/cluster/image.rs", "src/zk/model.rs"];
+
+const IMPURE_WORDS: &[&str] =
+    &["async fn", ".await", "tokio::", "std::fs", "std::net", "Instant::now", "SystemTime::now", "std::thread"];
+
+struct Source {
+    path: PathBuf,
+    /// The text before the first `#[cfg(test)]`: tests may unwrap and import as they like.
+    production: String,
+    whole: String,
+}
+
+impl Source {
+    fn shown(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Lines of production code with their numbers; whole-line comments are left out.
+    fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.production
+            .lines()
+            .enumerate()
+            .map(|(n, line)| (n + 1, line))
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+}
+
+fn sources() -> Vec<Source> {
+    fn walk(dir: &Path, out: &mut Vec<Source>) {
+        let mut entries: Vec<_> = fs::read_dir(dir).expect("read src").map(|e| e.expect("entry").path()).collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                walk(&path, out);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let whole = fs::read_to_string(&path).expect("read source");
+                // A file named tests.rs is all test.
+                let production = match whole.find("#[cfg(test)]") {
+                    _ if path.ends_with("tests.rs") => String::new(),
+                    Some(at) if whole[at..].trim_start_matches("#[cfg(test)]").trim_start().starts_with("mod ") => {
+                        whole[..at].to_owned()
+                    }
+                    _ => whole.clone(),
+                };
+                out.push(Source { path, production, whole });
+            }
+        }
+    }
+    let mut out = Vec::new();
+    walk(Path::new("src"), &mut out);
+    out
+}
+
+fn fail_on(problems: Vec<String>) {
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn layers_import_downward_only() {
+    let mut problems = Vec::new();
+    for source in sources() {
+        let Some(room) = source.path.strip_prefix("src").ok().and_then(|p| p.iter().next()).and_then(|p| p.to_str())
+        else {
+            continue;
+        };
+        if room.ends_with(".rs") {
+            continue;
+        }
+        let Some(layer) = LAYERS.iter().find(|l| l.name == room) else {
+            problems.push(format!("{}: room `{room}` is not in the layer table", source.shown()));
+            continue;
+        };
+        for (n, line) in source.code_lines() {
+            for imported in line.split("crate::").skip(1) {
+                let target: String = imported.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let known = LAYERS.iter().any(|l| l.name == target);
+                if known && target != room && !layer.may_import.contains(&target.as_str()) {
+                    problems.push(format!("{}:{n}: `{room}` may not import `{target}`", source.shown()));
+                }
+            }
+        }
+    }
+    fail_on(problems);
+}
+
+#[test]
+fn every_file_says_what_it_owns() {
+    fail_on(
+        sources()
+            .iter()
+            .filter(|s| !s.whole.starts_with("//!"))
+            .map(|s| format!("{}: no `//!` line", s.shown()))
+            .collect(),
+    );
+}
+
+#[test]
+fn pure_files_know_no_clock_no_file_and_no_tokio() {
+    let mut problems = Vec::new();
+    for source in sources().iter().filter(|s| PURE.iter().any(|p| s.shown().starts_with(p))) {
+        for (n, line) in source.code_lines() {
+            for word in IMPURE_WORDS.iter().filter(|w| line.contains(**w)) {
+                problems.push(format!("{}:{n}: `{word}` in a pure file", source.shown()));
+            }
+        }
+    }
+    fail_on(problems);
+}
+
+#[test]
+fn unsafe_stays_in_disk() {
+    let mut problems = Vec::new();
+    for source in sources().iter().filter(|s| !s.shown().starts_with("src/disk/") && !s.shown().ends_with("tidy.rs")) {
+        for (n, line) in source.code_lines() {
+            if line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("allow(unsafe_code)") {
+                problems.push(format!("{}:{n}: unsafe outside of `disk`", source.shown()));
+            }
+        }
+    }
+    fail_on(problems);
+}
+
+#[test]
+fn nothing_unwraps_outside_of_tests() {
+    let mut problems = Vec::new();
+    for source in sources().iter().filter(|s| !s.shown().ends_with("tidy.rs")) {
+        for (n, line) in source.code_lines() {
+            if line.contains(".unwrap()") {
+                problems.push(format!("{}:{n}: unwrap", source.shown()));
+            }
+        }
+    }
+    fail_on(problems);
+}
+
+/// Prints where to ask whether two ideas share a room. No build fails on size.
+#[test]
+fn largest_files_are_printed() {
+    let mut sizes: Vec<(usize, String)> = sources().iter().map(|s| (s.production.lines().count(), s.shown())).collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    for (lines, path) in sizes.iter().take(8).filter(|(lines, _)| *lines > 600) {
+        println!("{lines:6} {path}");
+    }
+}

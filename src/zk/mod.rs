@@ -1,0 +1,1 @@
+//! Owns ZooKeeper: paths, JSON, client, model. Kafka: `kafka.zk`, `kafka.zookeeper`.
