@@ -1,1 +1,5 @@
-//! Owns what several layers need and is no business of Kafka's. Kafka: `kafka.utils`.
+//! Owns what several layers need and is no business of Kafka's: tasks, waiting, rate-limited log lines. Kafka: `kafka.utils`.
+
+pub mod purgatory;
+pub mod rate_limit;
+pub mod task;
