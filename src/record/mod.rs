@@ -1,1 +1,23 @@
-//! Owns record batches. Kafka: `org.apache.kafka.common.record`.
+//! Owns record batches: their bytes, their checks, their compression and their older forms. Kafka:
+//! `org.apache.kafka.common.record` and `org.apache.kafka.storage.internals.log.LogValidator`.
+//!
+//! [`batch`] is the view that everybody reads with, over any magic.
+//!
+//! Absent on purpose: clocks, files, offsets of a log. Whoever appends passes `now`; the log assigns offsets.
+
+pub mod batch;
+pub mod compression;
+pub mod error;
+#[cfg(test)]
+mod golden;
+
+pub use batch::{Attributes, Batch, BatchHeader, HEADER_LEN, TimestampType, batches};
+pub use compression::Codec;
+pub use error::RecordError;
+
+/// "No timestamp": what magic 0 records and empty batches report.
+pub const NO_TIMESTAMP: i64 = -1;
+/// "No producer": batches of producers without idempotence.
+pub const NO_PRODUCER_ID: i64 = -1;
+pub const NO_PRODUCER_EPOCH: i16 = -1;
+pub const NO_SEQUENCE: i32 = -1;
