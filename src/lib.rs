@@ -11,7 +11,7 @@
 //! | 1 | [`record`] | `common.record` | batches on the wire and on disk, compression, validation, conversion |
 //! | 1 | [`protocol`] | `common.protocol`, `requests` | frames, headers, every message of 3.9, bounded codecs |
 //! | 1 | [`config`] | `ConfigDef`, `KafkaConfig` | every key: type, default, validator, scope, doc |
-//! | 2 | [`disk`] | `FileRecords`, `MappedByteBuffer` | files, directories, memory maps, sendfile; all `unsafe` |
+//! | 2 | [`disk`] | `FileRecords`, `MappedByteBuffer` | files, directories, sendfile; all `unsafe` |
 //! | 2 | [`zk`] | `kafka.zk`, `zookeeper` | znode paths and JSON, the client, the model and the development server |
 //! | 2 | [`network`] | `kafka.network` | listeners, connections, memory bounds |
 //! | 2 | [`client`] | `NetworkClient` | connections to other brokers |

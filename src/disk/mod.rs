@@ -1,1 +1,53 @@
-//! Owns files, directories, memory maps, sendfile, and all `unsafe`.
+//! Owns files, directories, their locks, and every `unsafe` block. Kafka: `FileRecords`, `FileLock`, `Utils.flushDir`,
+//! `Utils.atomicMoveWithFallback`.
+//! Absent on purpose: memory maps. A store into a map on a full file system, or a load from one that another program cut,
+//! is a SIGBUS and ends the process; positioned reads and writes end as an error of one log directory.
+
+mod dir;
+mod file;
+
+pub use dir::{
+    DirLock, create_dir_all_synced, file_names, modified_ms, raise_file_limit, remove_if_exists,
+    rename, replace_file, subdirectories, sync_dir,
+};
+pub use file::{DataFile, FileSlice};
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An input or output error with what was being done, and to which file.
+#[derive(Debug, thiserror::Error)]
+pub struct DiskError {
+    action: &'static str,
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl DiskError {
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl fmt::Display for DiskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.action, self.path.display(), self.source)
+    }
+}
+
+/// Says what an operation was for: `open(path).during("open segment", path)?`.
+pub trait During<T> {
+    fn during(self, action: &'static str, path: &Path) -> Result<T, DiskError>;
+}
+
+impl<T> During<T> for io::Result<T> {
+    fn during(self, action: &'static str, path: &Path) -> Result<T, DiskError> {
+        self.map_err(|source| DiskError { action, path: path.to_owned(), source })
+    }
+}
