@@ -7,8 +7,8 @@ mod dir;
 mod file;
 
 pub use dir::{
-    DirLock, create_dir_all_synced, file_names, modified_ms, raise_file_limit, remove_if_exists,
-    rename, replace_file, subdirectories, sync_dir,
+    DirLock, create_dir_all_synced, file_names, modified_ms, raise_file_limit, remove_if_exists, rename, replace_file,
+    subdirectories, sync_dir,
 };
 pub use file::{DataFile, FileSlice};
 
