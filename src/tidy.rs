@@ -56,8 +56,16 @@ const LAYERS: &[Room] = &[
 ];
 
 /// Files that decide and must stay free of clocks, files, sockets, threads and tokio.
-const PURE: &[&str] =
-    &["src/common/", "src/record/", "src/protocol/", "src/config/", "src/cluster/image.rs", "src/zk/model.rs", "src/zk/paths.rs", "src/zk/data/"];
+const PURE: &[&str] = &[
+    "src/common/",
+    "src/record/",
+    "src/protocol/",
+    "src/config/",
+    "src/cluster/image.rs",
+    "src/zk/model.rs",
+    "src/zk/paths.rs",
+    "src/zk/data/",
+];
 
 const IMPURE_WORDS: &[&str] =
     &["async fn", ".await", "tokio::", "std::fs", "std::net", "Instant::now", "SystemTime::now", "std::thread"];

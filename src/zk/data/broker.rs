@@ -141,8 +141,7 @@ mod tests {
     fn older_versions_are_read() {
         let v1 = read(r#"{"version":1,"host":"h","port":9092,"jmx_port":9999,"timestamp":"2233345666"}"#).unwrap();
         assert_eq!(v1.endpoints[0].to_string(), "PLAINTEXT://h:9092");
-        let v2 =
-            read(r#"{"version":2,"host":"h","port":1,"jmx_port":9,"endpoints":["plaintext://h:1","SSL://h:2"]}"#);
+        let v2 = read(r#"{"version":2,"host":"h","port":1,"jmx_port":9,"endpoints":["plaintext://h:1","SSL://h:2"]}"#);
         assert_eq!(v2.unwrap().endpoints[1].security_protocol, SecurityProtocol::Ssl);
     }
 

@@ -61,7 +61,7 @@ impl<'a> Object<'a> {
         self.required(key)?.as_array().ok_or_else(|| Malformed(format!("{key} is not a list")))
     }
 
-    pub(super) fn optional_object(&self, key: &str) -> Result<Option<Object<'a>>, Malformed> {
+    pub(super) fn optional_object(&self, key: &str) -> Result<Option<Self>, Malformed> {
         self.get(key).map(object).transpose().map_err(|_| Malformed(format!("{key} is not an object")))
     }
 }
