@@ -1,1 +1,3 @@
-//! Owns partitions and the metadata image. Kafka: `kafka.cluster`, `MetadataCache`.
+//! Owns partitions and the picture of the cluster. Kafka: `kafka.cluster`, `ZkMetadataCache`.
+
+pub mod image;

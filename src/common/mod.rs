@@ -8,5 +8,5 @@ pub mod uuid;
 
 pub use endpoint::{Endpoint, SecurityProtocol};
 pub use error_code::ErrorCode;
-pub use ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartition};
+pub use ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Millis, Offset, TopicPartition};
 pub use uuid::Uuid;

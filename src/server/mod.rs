@@ -1,1 +1,3 @@
-//! Owns the broker. Kafka: `KafkaServer`, `KafkaApis`.
+//! Owns the broker: one file an API, dispatch, and its life from start to stop. Kafka: `KafkaServer`, `KafkaApis`.
+
+pub mod fetch_session;

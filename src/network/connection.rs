@@ -1,0 +1,203 @@
+//! Owns one connection: reads a request, has it handled, sends the reply, in order, one at a time. Kafka: `KafkaChannel`,
+//! `Processor`.
+
+use super::frame_pool::FramePool;
+use super::frame_reader::{FrameError, FrameReader};
+use super::limits::{ByteBudget, ConnectionCount, RequestPermits};
+use super::reply::{Piece, Reply, Response};
+use super::{ApiHandler, Request};
+use crate::disk::FileSlice;
+use crate::util::rate_limit::RateLimit;
+use rustix::net::{SendFlags, send};
+use socket2::SockRef;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+/// The listener that a connection came in on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ListenerInfo {
+    /// Upper-case name, the key of `listener.security.protocol.map`.
+    pub name: String,
+}
+
+/// What a handler may know of a connection, and the hold that the server has on it.
+pub struct Connection {
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub listener: Arc<ListenerInfo>,
+    socket: TcpStream,
+    /// Milliseconds after `opened` of the last frame read or reply sent.
+    last_active_ms: AtomicU64,
+    opened: Instant,
+    _count: ConnectionCount,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.local, self.peer)
+    }
+}
+
+impl Connection {
+    pub(super) fn new(
+        socket: TcpStream,
+        peer: SocketAddr,
+        listener: Arc<ListenerInfo>,
+        count: ConnectionCount,
+    ) -> io::Result<Arc<Self>> {
+        // Kafka sets both on every accepted socket.
+        socket.set_nodelay(true)?;
+        SockRef::from(&socket).set_keepalive(true)?;
+        let local = socket.local_addr()?;
+        let last_active_ms = AtomicU64::new(0);
+        Ok(Arc::new(Self { peer, local, listener, socket, last_active_ms, opened: Instant::now(), _count: count }))
+    }
+
+    fn touch(&self) {
+        self.last_active_ms.store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn idle_for(&self) -> Duration {
+        self.opened.elapsed().saturating_sub(Duration::from_millis(self.last_active_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Ends the connection from outside of its task, which then reads an end of file.
+    pub(super) fn close(&self) {
+        if let Err(error) = SockRef::from(&self.socket).shutdown(Shutdown::Both) {
+            debug!(connection = ?self, %error, "already closed");
+        }
+    }
+}
+
+/// What all connections of a server share.
+pub(super) struct ConnectionContext<H> {
+    pub(super) handler: Arc<H>,
+    pub(super) pool: Arc<FramePool>,
+    pub(super) budget: Arc<ByteBudget>,
+    pub(super) permits: RequestPermits,
+    /// `socket.request.max.bytes`.
+    pub(super) request_bytes_max: i32,
+    /// Cancelled when no further request is to be read.
+    pub(super) stop_reading: CancellationToken,
+}
+
+static BAD_FRAMES: RateLimit = RateLimit::every(Duration::from_secs(1));
+
+/// The life of one connection.
+pub(super) async fn run<H: ApiHandler>(connection: Arc<Connection>, context: Arc<ConnectionContext<H>>) {
+    let mut reader =
+        FrameReader::new(Arc::clone(&context.pool), Arc::clone(&context.budget), context.request_bytes_max);
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = context.stop_reading.cancelled() => return,
+            frame = reader.next(&connection.socket) => frame,
+        };
+        let frame = match frame {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return,
+            Err(FrameError::Io(error)) => {
+                debug!(?connection, %error, "connection lost");
+                return;
+            }
+            Err(error) => {
+                if let Some(left_out) = BAD_FRAMES.permit() {
+                    info!(?connection, %error, left_out, "closing the connection");
+                }
+                return;
+            }
+        };
+        let received = Instant::now();
+        connection.touch();
+        let permit = context.permits.take(frame.hold).await;
+        let request = Request { frame: frame.bytes, connection: Arc::clone(&connection), permit, received };
+        match context.handler.handle(request).await {
+            Reply::Nothing => {}
+            Reply::Close => return,
+            Reply::Send(response) => {
+                if let Err(error) = write_response(&connection.socket, response).await {
+                    debug!(?connection, %error, "reply not sent");
+                    return;
+                }
+                connection.touch();
+            }
+        }
+    }
+}
+
+const SIZE_LEN: usize = 4;
+/// A first piece up to this size is copied behind the response's size rather than sent by a call of its own.
+const FIRST_WRITE_MAX: usize = 4 << 10;
+
+async fn write_response(socket: &TcpStream, response: Response) -> io::Result<()> {
+    let Ok(size) = i32::try_from(response.len()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "response above 2 GiB"));
+    };
+    let mut pieces = response.pieces.into_iter().peekable();
+    // The size travels with the first bytes: a small answer is one system call.
+    let mut first = Vec::with_capacity(FIRST_WRITE_MAX);
+    first.extend_from_slice(&size.to_be_bytes());
+    let small = |p: &Piece| matches!(p, Piece::Bytes(bytes) if bytes.len() + SIZE_LEN <= FIRST_WRITE_MAX);
+    if let Some(Piece::Bytes(bytes)) = pieces.next_if(small) {
+        first.extend_from_slice(&bytes);
+    }
+    write_bytes(socket, &first, pieces.peek().is_some()).await?;
+    while let Some(piece) = pieces.next() {
+        match piece {
+            Piece::Bytes(bytes) => write_bytes(socket, &bytes, pieces.peek().is_some()).await?,
+            Piece::File(slice) => write_file(socket, slice).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn write_bytes(socket: &TcpStream, mut bytes: &[u8], more: bool) -> io::Result<()> {
+    let flags = if more { SendFlags::MORE | SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL };
+    while !bytes.is_empty() {
+        match socket.try_io(Interest::WRITABLE, || Ok(send(socket, bytes, flags)?)) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => socket.writable().await?,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Bytes read by the blocking pool at a time where a slice is not in the page cache.
+const COLD_READ: u32 = 256 << 10;
+
+/// Sends the slice from the page cache by `sendfile`. Cold ranges are read by the blocking pool first: a `sendfile` that
+/// waits for the disk would block its data worker. Fewer bytes than announced end the connection: the file was truncated.
+async fn write_file(socket: &TcpStream, slice: FileSlice) -> io::Result<()> {
+    let mut sent = 0;
+    let mut warm = if slice.is_resident(0) { slice.len } else { 0 };
+    while sent < slice.len {
+        if warm <= sent {
+            let cold = slice.clone();
+            let read = tokio::task::spawn_blocking(move || {
+                let mut scratch = vec![0; COLD_READ as usize];
+                cold.read(sent, &mut scratch)
+            });
+            warm = sent + read.await.map_err(io::Error::other)?? as u32;
+            if warm == sent {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let part = FileSlice { len: warm, ..slice.clone() };
+        match socket.try_io(Interest::WRITABLE, || part.send(sent, socket.as_fd())) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => sent += n as u32,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => socket.writable().await?,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! Owns the listening sockets and the set of open connections. Kafka: `SocketServer`, `Acceptor`.
+
+use super::ApiHandler;
+use super::connection::{Connection, ConnectionContext, ListenerInfo, run};
+use super::frame_pool::FramePool;
+use super::limits::{ByteBudget, ConnectionCounts, ConnectionLimits, RequestPermits};
+use crate::util::rate_limit::RateLimit;
+use crate::util::task::{Group, StillRunning};
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// One entry of `listeners`.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Upper-case name.
+    pub name: String,
+    /// Empty or `0.0.0.0` for every address.
+    pub host: String,
+    /// 0 for a port that the system chooses.
+    pub port: u16,
+}
+
+#[derive(Clone, Debug)]
+pub struct NetworkConfig {
+    pub listeners: Vec<Listener>,
+    /// `socket.listen.backlog.size`.
+    pub backlog: i32,
+    /// `socket.send.buffer.bytes` and `socket.receive.buffer.bytes`; -1 leaves the system's.
+    pub send_buffer_bytes: i32,
+    pub receive_buffer_bytes: i32,
+    /// `socket.request.max.bytes`.
+    pub request_bytes_max: i32,
+    /// `queued.max.requests`.
+    pub queued_max_requests: usize,
+    /// `queued.max.request.bytes`; -1 for no bound.
+    pub queued_max_request_bytes: i64,
+    /// `connections.max.idle.ms`.
+    pub connections_max_idle: Duration,
+    pub limits: ConnectionLimits,
+}
+
+/// Bound listeners, and once started the connections on them.
+pub struct SocketServer {
+    config: NetworkConfig,
+    bound: Vec<(Arc<ListenerInfo>, std::net::TcpListener)>,
+    group: Group,
+    stop_reading: CancellationToken,
+    connections: Arc<Connections>,
+}
+
+/// Open connections, so that idle ones can be closed and a stop can end them all.
+#[derive(Default)]
+struct Connections {
+    open: Mutex<(u64, HashMap<u64, Arc<Connection>>)>,
+}
+
+impl Connections {
+    fn add(&self, connection: Arc<Connection>) -> u64 {
+        let mut open = self.open.lock();
+        open.0 += 1;
+        let key = open.0;
+        open.1.insert(key, connection);
+        key
+    }
+
+    fn remove(&self, key: u64) {
+        self.open.lock().1.remove(&key);
+    }
+
+    fn close_where(&self, condition: impl Fn(&Connection) -> bool) {
+        for connection in self.open.lock().1.values().filter(|c| condition(c)) {
+            connection.close();
+        }
+    }
+}
+
+impl SocketServer {
+    /// Binds all listeners and accepts nothing yet: the kernel queues what arrives until [`Self::start`].
+    pub fn bind(config: NetworkConfig, group: Group) -> io::Result<Self> {
+        let mut bound = Vec::new();
+        for listener in &config.listeners {
+            let socket = listen(listener, &config).map_err(|e| {
+                let at = format!("Socket server failed to bind to {}:{}: {e}.", listener.host, listener.port);
+                io::Error::new(e.kind(), at)
+            })?;
+            info!(listener = listener.name, address = ?socket.local_addr(), "awaiting socket connections");
+            bound.push((Arc::new(ListenerInfo { name: listener.name.clone() }), socket));
+        }
+        let stop_reading = group.stop_token().child_token();
+        Ok(Self { config, bound, group, stop_reading, connections: Arc::default() })
+    }
+
+    /// The port that a listener is bound to, for listeners configured with port 0.
+    pub fn port(&self, listener: &str) -> Option<u16> {
+        let (_, socket) = self.bound.iter().find(|(info, _)| info.name == listener)?;
+        Some(socket.local_addr().ok()?.port())
+    }
+
+    /// Starts to accept on all listeners.
+    pub fn start<H: ApiHandler>(&mut self, handler: Arc<H>) -> io::Result<()> {
+        let context = Arc::new(ConnectionContext {
+            handler,
+            pool: Arc::new(FramePool::default()),
+            budget: ByteBudget::new(self.config.queued_max_request_bytes),
+            permits: RequestPermits::new(self.config.queued_max_requests),
+            request_bytes_max: self.config.request_bytes_max,
+            stop_reading: self.stop_reading.clone(),
+        });
+        let counts = ConnectionCounts::new(self.config.limits.clone());
+        for (info, socket) in self.bound.drain(..) {
+            let _runtime = self.group.handle().enter();
+            let acceptor = Acceptor {
+                info,
+                socket: TcpListener::from_std(socket)?,
+                counts: Arc::clone(&counts),
+                context: Arc::clone(&context),
+                connections: Arc::clone(&self.connections),
+                group: self.group.clone(),
+                send_buffer_bytes: self.config.send_buffer_bytes,
+            };
+            self.group.spawn("acceptor", acceptor.run());
+        }
+        self.group.spawn(
+            "idle-connections",
+            close_idle(Arc::clone(&self.connections), self.config.connections_max_idle, self.stop_reading.clone()),
+        );
+        Ok(())
+    }
+
+    /// Accepts and reads nothing more; requests under way are finished and answered.
+    pub fn stop_reading(&self) {
+        self.stop_reading.cancel();
+    }
+
+    /// Waits for requests under way up to `within`, then closes what is left.
+    pub async fn shut_down(&self, within: Duration) -> Result<(), StillRunning> {
+        self.stop_reading();
+        let drained = self.group.shut_down(within).await;
+        self.connections.close_where(|_| true);
+        drained
+    }
+}
+
+fn listen(listener: &Listener, config: &NetworkConfig) -> io::Result<std::net::TcpListener> {
+    let bind = |address: SocketAddr| -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        // Accepted sockets inherit it, and the window scale is settled before accept.
+        if config.receive_buffer_bytes != -1 {
+            socket.set_recv_buffer_size(config.receive_buffer_bytes as usize)?;
+        }
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    let socket = if listener.host.is_empty() || listener.host == "0.0.0.0" {
+        // As Java's wildcard address: both families where the host has IPv6.
+        bind((Ipv6Addr::UNSPECIFIED, listener.port).into())
+            .or_else(|_| bind((Ipv4Addr::UNSPECIFIED, listener.port).into()))?
+    } else {
+        let addresses = (listener.host.as_str(), listener.port).to_socket_addrs()?;
+        let mut outcome = Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "the host name has no address"));
+        for address in addresses {
+            outcome = bind(address);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome?
+    };
+    socket.listen(config.backlog)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+struct Acceptor<H> {
+    info: Arc<ListenerInfo>,
+    socket: TcpListener,
+    counts: Arc<ConnectionCounts>,
+    context: Arc<ConnectionContext<H>>,
+    connections: Arc<Connections>,
+    group: Group,
+    send_buffer_bytes: i32,
+}
+
+static ACCEPT_ERRORS: RateLimit = RateLimit::every(Duration::from_secs(1));
+static REFUSED: RateLimit = RateLimit::every(Duration::from_secs(1));
+/// Pause after a failed accept, which at the limit of open files would fail again at once.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+impl<H: ApiHandler> Acceptor<H> {
+    async fn run(self) {
+        loop {
+            let accept = async {
+                let slot = self.counts.slot().await;
+                (slot, self.socket.accept().await)
+            };
+            let (slot, accepted) = tokio::select! {
+                biased;
+                () = self.context.stop_reading.cancelled() => return,
+                accepted = accept => accepted,
+            };
+            let (socket, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    if let Some(left_out) = ACCEPT_ERRORS.permit() {
+                        warn!(listener = self.info.name, %error, left_out, "accept");
+                    }
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
+            let Some(count) = self.counts.admit(peer.ip(), slot) else {
+                if let Some(left_out) = REFUSED.permit() {
+                    info!(%peer, left_out, "rejected connection, address already has the configured maximum of connections");
+                }
+                continue;
+            };
+            if self.send_buffer_bytes != -1 {
+                let wanted = self.send_buffer_bytes as usize;
+                if let Err(error) = socket2::SockRef::from(&socket).set_send_buffer_size(wanted) {
+                    warn!(%error, "set send buffer size");
+                }
+            }
+            let Ok(connection) = Connection::new(socket, peer, Arc::clone(&self.info), count) else {
+                continue; // gone before it was served
+            };
+            let key = self.connections.add(Arc::clone(&connection));
+            let forget = ForgetOnDrop { connections: Arc::clone(&self.connections), key };
+            let context = Arc::clone(&self.context);
+            self.group.spawn_isolated("connection", async move {
+                let _forget = forget;
+                run(connection, context).await;
+            });
+        }
+    }
+}
+
+/// Also when the connection's task panics.
+struct ForgetOnDrop {
+    connections: Arc<Connections>,
+    key: u64,
+}
+
+impl Drop for ForgetOnDrop {
+    fn drop(&mut self) {
+        self.connections.remove(self.key);
+    }
+}
+
+/// Closes connections that were idle for `connections.max.idle.ms`, to within a tenth of it.
+async fn close_idle(connections: Arc<Connections>, max_idle: Duration, stop: CancellationToken) {
+    let period = (max_idle / 10).clamp(Duration::from_millis(10), Duration::from_secs(30));
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(period) => connections.close_where(|c| c.idle_for() >= max_idle),
+        }
+    }
+}
