@@ -1,0 +1,290 @@
+//! Owns the index of aborted transactions of one segment. Kafka: `TransactionIndex`, `AbortedTxn`. An entry, big endian:
+//!
+//! ```text
+//!  0 version i16 = 0   2 producer id i64   10 first offset i64   18 last offset i64   26 last stable offset i64
+//! ```
+//!
+//! Entries are in the order of their ABORT markers, whose offset is `last offset`. The file is made with its first entry.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::common::ids::Offset;
+use crate::disk::DataFile;
+
+/// Entries that one read takes.
+const BLOCK_ENTRIES: usize = 128;
+
+/// A transaction whose records consumers that read committed data must skip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbortedTxn {
+    pub producer_id: i64,
+    pub first_offset: Offset,
+    /// Offset of the ABORT marker.
+    pub last_offset: Offset,
+    /// First offset of another transaction that was still open then, else the one after the marker.
+    pub last_stable_offset: Offset,
+}
+
+impl AbortedTxn {
+    pub const SIZE: usize = 34;
+
+    fn encode(&self) -> [u8; Self::SIZE] {
+        let mut out = [0; Self::SIZE];
+        for (at, value) in
+            [(2, self.producer_id), (10, self.first_offset), (18, self.last_offset), (26, self.last_stable_offset)]
+        {
+            out[at..at + 8].copy_from_slice(&value.to_be_bytes());
+        }
+        out
+    }
+
+    /// `None` for a version that is not ours. As in 3.9 only the first byte of the version counts.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes[0] as i8 > 0 {
+            return None;
+        }
+        let word = |at: usize| {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(&bytes[at..at + 8]);
+            i64::from_be_bytes(raw)
+        };
+        Some(Self { producer_id: word(2), first_offset: word(10), last_offset: word(18), last_stable_offset: word(26) })
+    }
+}
+
+/// What a segment knows about the aborted transactions of a range.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AbortedTxnSearch {
+    pub aborted: Vec<AbortedTxn>,
+    /// No later segment can hold more for this range.
+    pub is_complete: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TxnIndexError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+/// One writer, many readers, as the other indexes.
+#[derive(Debug)]
+pub struct TxnIndex {
+    file: Mutex<Option<Arc<DataFile>>>,
+    /// Bytes of whole entries.
+    len: AtomicU64,
+}
+
+impl TxnIndex {
+    /// Opens what is there.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = match DataFile::open(path) {
+            Ok(file) => Some(Arc::new(file)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(e),
+        };
+        let len = match &file {
+            Some(file) => file.len()?,
+            None => 0,
+        };
+        let whole = len - len % AbortedTxn::SIZE as u64;
+        Ok(Self { file: Mutex::new(file), len: AtomicU64::new(whole) })
+    }
+
+    /// `path` is where the file is made when this is its first entry.
+    pub fn append(&self, path: &Path, txn: &AbortedTxn) -> Result<(), TxnIndexError> {
+        let len = self.len.load(Ordering::Acquire);
+        if let Some(last) = self.last()?
+            && last.last_offset >= txn.last_offset
+        {
+            return Err(TxnIndexError::Corrupt(format!(
+                "last offset {} of an aborted transaction is not greater than the current last offset {}",
+                txn.last_offset, last.last_offset
+            )));
+        }
+        let opened = self.file.lock().clone();
+        let file = match opened {
+            Some(file) => file,
+            None => {
+                let file = Arc::new(DataFile::open_or_create(path)?);
+                *self.file.lock() = Some(Arc::clone(&file));
+                file
+            }
+        };
+        file.write_all_at(&mut [IoSlice::new(&txn.encode())], len)?;
+        self.len.store(len + AbortedTxn::SIZE as u64, Ordering::Release);
+        Ok(())
+    }
+
+    fn last(&self) -> Result<Option<AbortedTxn>, TxnIndexError> {
+        let mut last = None;
+        let end = self.len.load(Ordering::Acquire);
+        self.visit(end.saturating_sub(AbortedTxn::SIZE as u64), |_, txn| {
+            last = Some(txn);
+            true
+        })?;
+        Ok(last)
+    }
+
+    /// Transactions that end at or after `fetch_offset` and start before `upper_bound`.
+    pub fn collect(&self, fetch_offset: Offset, upper_bound: Offset) -> Result<AbortedTxnSearch, TxnIndexError> {
+        let mut search = AbortedTxnSearch::default();
+        self.visit(0, |_, txn| {
+            if txn.last_offset >= fetch_offset && txn.first_offset < upper_bound {
+                search.aborted.push(txn);
+            }
+            search.is_complete = txn.last_stable_offset >= upper_bound;
+            !search.is_complete
+        })?;
+        Ok(search)
+    }
+
+    /// Every transaction must end inside of the segment, which starts at `base_offset`.
+    pub fn sanity_check(&self, base_offset: Offset) -> Result<(), TxnIndexError> {
+        let mut stray = None;
+        self.visit(0, |_, txn| {
+            if txn.last_offset < base_offset {
+                stray = Some(txn.last_offset);
+            }
+            stray.is_none()
+        })?;
+        match stray {
+            Some(offset) => Err(TxnIndexError::Corrupt(format!(
+                "last offset {offset} of an aborted transaction is less than start offset {base_offset}"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps entries whose last offset is below `offset`.
+    pub fn truncate_to(&self, offset: Offset) -> Result<(), TxnIndexError> {
+        let mut keep = self.len.load(Ordering::Acquire);
+        self.visit(0, |position, txn| {
+            if txn.last_offset >= offset {
+                keep = position;
+            }
+            txn.last_offset < offset
+        })?;
+        Ok(self.cut(keep)?)
+    }
+
+    pub fn reset(&self) -> io::Result<()> {
+        self.cut(0)
+    }
+
+    fn cut(&self, len: u64) -> io::Result<()> {
+        let file = self.file.lock().clone();
+        self.len.store(len, Ordering::Release);
+        match file {
+            Some(file) if file.len()? != len => file.truncate(len),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn sync(&self) -> io::Result<()> {
+        let file = self.file.lock().clone();
+        file.map_or(Ok(()), |file| file.sync())
+    }
+
+    /// Hands out entries from a position on until `go_on` is false.
+    fn visit(&self, mut position: u64, mut go_on: impl FnMut(u64, AbortedTxn) -> bool) -> Result<(), TxnIndexError> {
+        let Some(file) = self.file.lock().clone() else { return Ok(()) };
+        let end = self.len.load(Ordering::Acquire);
+        let mut block = [0; BLOCK_ENTRIES * AbortedTxn::SIZE];
+        while position < end {
+            let wanted = block.len().min((end - position) as usize);
+            let got = file.read_at(&mut block[..wanted], position)?;
+            for bytes in block[..got].chunks_exact(AbortedTxn::SIZE) {
+                let txn = AbortedTxn::decode(bytes).ok_or_else(|| {
+                    TxnIndexError::Corrupt(
+                        "unexpected version of an aborted transaction, current version is 0".to_owned(),
+                    )
+                })?;
+                if !go_on(position, txn) {
+                    return Ok(());
+                }
+                position += AbortedTxn::SIZE as u64;
+            }
+            if got < wanted {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn txn(producer_id: i64, first: Offset, last: Offset, stable: Offset) -> AbortedTxn {
+        AbortedTxn { producer_id, first_offset: first, last_offset: last, last_stable_offset: stable }
+    }
+
+    fn index(entries: &[AbortedTxn]) -> (tempfile::TempDir, PathBuf, TxnIndex) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t");
+        let index = TxnIndex::open(&path).unwrap();
+        for entry in entries {
+            index.append(&path, entry).unwrap();
+        }
+        (dir, path, index)
+    }
+
+    #[test]
+    fn the_file_is_made_with_its_first_entry_in_kafkas_bytes() {
+        let (_dir, path, empty) = index(&[]);
+        assert!(!path.exists());
+        empty.append(&path, &txn(4_000, 100, 140, 135)).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let mut expected = vec![0, 0];
+        for word in [4_000u64, 100, 140, 135] {
+            expected.extend(word.to_be_bytes());
+        }
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn a_range_gets_the_transactions_that_overlap_it_and_knows_when_to_stop() {
+        let (_dir, path, index) = index(&[txn(1, 0, 10, 11), txn(2, 5, 20, 15), txn(3, 15, 30, 31)]);
+        let found = |from, to| {
+            let search = index.collect(from, to).unwrap();
+            (search.aborted.iter().map(|t| t.producer_id).collect::<Vec<_>>(), search.is_complete)
+        };
+        assert_eq!(found(0, 5), (vec![1], true));
+        assert_eq!(found(12, 16), (vec![2, 3], true));
+        assert_eq!(found(25, 100), (vec![3], false));
+        assert!(index.append(&path, &txn(4, 0, 30, 31)).is_err());
+        let reopened = TxnIndex::open(&path).unwrap();
+        assert_eq!(reopened.collect(0, 100).unwrap().aborted.len(), 3);
+    }
+
+    #[test]
+    fn truncation_keeps_transactions_that_ended_before() {
+        let (_dir, path, index) = index(&[txn(1, 0, 10, 11), txn(2, 5, 20, 15)]);
+        index.truncate_to(21).unwrap();
+        assert_eq!(index.collect(0, 100).unwrap().aborted.len(), 2);
+        index.truncate_to(20).unwrap();
+        assert_eq!(index.collect(0, 100).unwrap().aborted.len(), 1);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 34);
+        index.append(&path, &txn(3, 5, 12, 13)).unwrap();
+        index.reset().unwrap();
+        assert_eq!(index.collect(0, 100).unwrap().aborted, []);
+    }
+
+    #[test]
+    fn entries_before_the_segment_or_of_another_version_are_corrupt() {
+        let (_dir, path, index) = index(&[txn(1, 0, 10, 11)]);
+        assert!(index.sanity_check(10).is_ok());
+        assert!(matches!(index.sanity_check(11), Err(TxnIndexError::Corrupt(_))));
+        std::fs::write(&path, [1; 34]).unwrap();
+        assert!(TxnIndex::open(&path).unwrap().sanity_check(0).is_err());
+    }
+}
