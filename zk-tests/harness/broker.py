@@ -1,0 +1,142 @@
+"""A broker on a properties file and its log directories, run by Apache Kafka or by Zurau: both read the same file."""
+
+import pathlib
+import signal
+
+from . import PEER, ZURAU, wire
+from .java import java
+from .processes import EndedEarly, Process, free_port, tail, wait_until
+
+STARTED = "started (kafka.server.KafkaServer)"
+_START_SECONDS = 60
+
+
+class Broker:
+    def __init__(self, kind, number, directory, properties, port):
+        self.kind = kind
+        self.number = number
+        self.port = port
+        self.directory = directory
+        self.properties = properties
+        self.process = None
+
+    @property
+    def file(self):
+        return self.directory / "server.properties"
+
+    @property
+    def log_dirs(self):
+        return [pathlib.Path(d) for d in self.properties["log.dirs"].split(",")]
+
+    @property
+    def bootstrap(self):
+        return f"127.0.0.1:{self.port}"
+
+    def as_kind(self, kind):
+        """The other implementation in this one's place: same file, directories, port and ZooKeeper."""
+        return Broker(kind, self.number, self.directory, self.properties, self.port)
+
+    def partition(self, topic, partition, log_dir=0):
+        return self.log_dirs[log_dir] / f"{topic}-{partition}"
+
+    def launch(self, overrides=()):
+        """Starts without waiting."""
+        self.file.write_text("".join(f"{k}={v}\n" for k, v in self.properties.items()))
+        extra = [word for pair in overrides for word in ("--override", pair)]
+        if self.kind == "apache":
+            command = java("kafka", "kafka.Kafka", self.file, *extra, heap="512m")
+        else:
+            command = [ZURAU, "broker", self.file, *extra]
+        self.process = Process(command, self.directory / f"{self.kind}.log", f"broker {self.number} ({self.kind})")
+        return self
+
+    def start(self, overrides=(), seconds=_START_SECONDS):
+        """Starts, and returns when it said so and answers Metadata with itself in it."""
+        self.launch(overrides)
+        return self.wait_ready(seconds)
+
+    def wait_ready(self, seconds=_START_SECONDS):
+        self.process.wait_for_line(STARTED, seconds)
+        wait_until(self._serves, f"broker {self.number} answers Metadata", seconds)
+        return self
+
+    def _serves(self):
+        if not self.process.alive():
+            raise EndedEarly(f"broker {self.number} ended:\n{tail(self.process.output())}")
+        brokers, controller, _ = wire.metadata(self.port)
+        known = self.number if self.number >= 0 else None
+        return controller >= 0 and (known in brokers if known is not None else bool(brokers))
+
+    def refuses_to_start(self, seconds=_START_SECONDS):
+        """Starts it, expects that it ends by itself, and returns its exit code and output."""
+        self.launch()
+        code = self.process.wait(seconds)
+        return code, self.process.output()
+
+    def alive(self):
+        return self.process is not None and self.process.alive()
+
+    def stop(self, seconds=60):
+        """SIGTERM; the exit code."""
+        return self.process.terminate(seconds)
+
+    def kill(self):
+        """kill -9."""
+        return self.process.kill()
+
+    def pause(self):
+        self.process.signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.signal(signal.SIGCONT)
+
+
+class Cluster:
+    """Brokers under one chroot, with directories of their own."""
+
+    def __init__(self, directory, ensemble, chroot=None):
+        self.directory = pathlib.Path(directory)
+        self.ensemble = ensemble
+        self.chroot = ensemble.fresh_chroot() if chroot is None else chroot
+        self.brokers = []
+
+    def broker(self, number=1, kind=PEER, log_dirs=1, **properties):
+        """A broker of this cluster, not started. Keys take `_` for `.`; None removes a key."""
+        home = self.directory / f"broker-{number if number >= 0 else f'generated-{len(self.brokers)}'}"
+        home.mkdir(parents=True, exist_ok=True)
+        port = free_port()
+        merged = {
+            "broker.id": str(number),
+            "listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "zookeeper.connect": self.ensemble.hosts + self.chroot,
+            "zookeeper.session.timeout.ms": "6000",
+            "log.dirs": ",".join(str(home / f"data-{n}") for n in range(1, log_dirs + 1)),
+            "num.partitions": "3",
+            "auto.create.topics.enable": "false",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "1",
+            "controlled.shutdown.max.retries": "1",
+        }
+        if number < 0:
+            del merged["broker.id"]
+        for key, value in properties.items():
+            key = key.replace("_", ".")
+            if value is None:
+                merged.pop(key, None)
+            else:
+                merged[key] = str(value)
+        broker = Broker(kind, number, home, merged, port)
+        self.brokers.append(broker)
+        return broker
+
+    def forget(self, broker):
+        """Removes the ephemeral nodes of a broker that was killed, as ZooKeeper would once its session times out."""
+        with self.ensemble.client(self.chroot) as zk:
+            for path in (f"/brokers/ids/{broker.number}", "/controller"):
+                if zk.exists(path):
+                    zk.delete(path)
+
+    def wait_gone(self, broker, seconds=30):
+        """Waits until ZooKeeper has dropped the registration of a broker."""
+        with self.ensemble.client(self.chroot) as zk:
+            wait_until(lambda: not zk.exists(f"/brokers/ids/{broker.number}"), f"broker {broker.number} is gone", seconds)

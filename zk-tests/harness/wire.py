@@ -1,0 +1,95 @@
+"""Raw frames of Kafka's protocol over a socket: what a client library would not send, and answers without one."""
+
+import socket
+import struct
+
+API_VERSIONS, METADATA = 18, 3
+
+
+def connect(port, seconds=10):
+    return socket.create_connection(("127.0.0.1", port), seconds)
+
+
+def string(text):
+    data = text.encode()
+    return struct.pack(">h", len(data)) + data
+
+
+def request(api_key, version, correlation, body, client="test"):
+    """A frame with request header v1."""
+    header = struct.pack(">hhi", api_key, version, correlation) + string(client)
+    return struct.pack(">i", len(header) + len(body)) + header + body
+
+
+def read_exactly(s, count):
+    data = b""
+    while len(data) < count:
+        part = s.recv(count - len(data))
+        if not part:
+            raise ConnectionError(f"closed after {len(data)} of {count} bytes")
+        data += part
+    return data
+
+
+def read_frame(s):
+    return read_exactly(s, struct.unpack(">i", read_exactly(s, 4))[0])
+
+
+def closed_by_peer(s):
+    """Reads until the peer closes; False when it stays silent past the socket's timeout."""
+    try:
+        while s.recv(65536):
+            pass
+        return True
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+class _Fields:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, form):
+        (value,) = struct.unpack_from(">" + form, self.data, self.at)
+        self.at += struct.calcsize(">" + form)
+        return value
+
+    def string(self):
+        length = self.take("h")
+        if length < 0:
+            return None
+        self.at += length
+        return self.data[self.at - length : self.at].decode()
+
+    def array(self, item):
+        return [item() for _ in range(self.take("i"))]
+
+
+def metadata(port, topics=()):
+    """Metadata v1: ({broker id: port}, controller id, {topic: {partition: (error, leader)}})."""
+    body = struct.pack(">i", len(topics)) + b"".join(string(t) for t in topics)
+    with connect(port) as s:
+        s.sendall(request(METADATA, 1, 7, body))
+        f = _Fields(read_frame(s))
+    if f.take("i") != 7:
+        raise RuntimeError("another correlation id")
+
+    def broker():
+        number, _host, broker_port, _rack = f.take("i"), f.string(), f.take("i"), f.string()
+        return number, broker_port
+
+    def partition():
+        error, number, leader = f.take("h"), f.take("i"), f.take("i")
+        f.array(lambda: f.take("i"))
+        f.array(lambda: f.take("i"))
+        return number, (error, leader)
+
+    def topic():
+        _error, name, _internal = f.take("h"), f.string(), f.take("b")
+        return name, dict(f.array(partition))
+
+    brokers = dict(f.array(broker))
+    controller = f.take("i")
+    return brokers, controller, dict(f.array(topic))
