@@ -30,7 +30,11 @@ pub mod codec;
 pub mod frame;
 pub mod header;
 pub mod messages;
+#[cfg(test)]
+mod random;
 pub(crate) mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use api::ApiKey;
 pub use codec::{Cut, DecodeError, EncodeError, Message, RawTaggedField, Reader, Records, Str, Writer};

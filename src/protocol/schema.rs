@@ -139,6 +139,24 @@ macro_rules! message {
                         }
                     }
                 }
+
+                #[cfg(test)]
+                impl $crate::protocol::random::Random for $name {
+                    fn random(rng: &mut rand::rngs::StdRng, v: Version) -> Self {
+                        use $crate::protocol::random;
+                        let mut value = Self::default();
+                        $(if ($versions).contains(&v.number) {
+                            let null = true $(&& ($null).contains(&v.number))?;
+                            value.$field = random::field(rng, v, null);
+                        })*
+                        $(if ($tagged_versions).contains(&v.number) {
+                            let null = true $(&& ($tagged_null).contains(&v.number))?;
+                            value.$tagged = random::field(rng, v, null);
+                        })*
+                        value.unknown_tagged_fields = random::unknown_tagged_fields(rng, v);
+                        value
+                    }
+                }
             )+
         }
         pub use $module::$main;
