@@ -235,6 +235,7 @@ impl BrokerConfig {
         };
         let log_dirs = csv_list(&v.string_or_null("log.dirs").unwrap_or_else(|| v.string("log.dir")));
         let log_defaults = topic::broker_defaults(&v);
+        check_log_times(&log_defaults)?;
         let zookeeper_session_timeout_ms = v.int("zookeeper.session.timeout.ms");
         Ok(Self {
             broker_id: Some(v.int("broker.id")).filter(|id| *id != -1).map(BrokerId),
@@ -341,23 +342,16 @@ impl BrokerConfig {
 
     /// Rules between keys. Kafka: `KafkaConfig.validateValues`.
     fn validate(&self) -> Result<(), ConfigError> {
-        let v = &self.values;
         self.validate_id()?;
-        let log_roll_ms = v.long_or_null("log.roll.ms").unwrap_or_else(|| i64::from(v.int("log.roll.hours")) * HOUR_MS);
-        require(log_roll_ms >= 1, || "log.roll.ms must be greater than or equal to 1".to_owned())?;
-        require(self.log.segment_jitter_ms >= 0, || {
-            "log.roll.jitter.ms must be greater than or equal to 0".to_owned()
-        })?;
-        require(self.log.retention_ms >= 1 || self.log.retention_ms == -1, || {
-            "log.retention.ms must be unlimited (-1) or, greater than or equal to 1".to_owned()
-        })?;
         require(!self.log_dirs.is_empty(), || {
             "At least one log directory must be defined via log.dirs or log.dir.".to_owned()
         })?;
-        require(
-            self.log_cleaner_dedupe_buffer_size / i64::from(self.log_cleaner_threads.max(1)) > 1024 * 1024,
-            || "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.".to_owned(),
-        )?;
+        if self.log_cleaner_threads == 0 {
+            return Err(ConfigError::value("log.cleaner.threads", 0, "Value must be at least 1"));
+        }
+        require(self.log_cleaner_dedupe_buffer_size / i64::from(self.log_cleaner_threads) > 1024 * 1024, || {
+            "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.".to_owned()
+        })?;
         require(self.replica_fetch_wait_max_ms <= self.replica_socket_timeout_ms, || {
             "replica.socket.timeout.ms should always be at least replica.fetch.wait.max.ms to prevent unnecessary socket \
              timeouts"
@@ -369,6 +363,7 @@ impl BrokerConfig {
                 .to_owned()
         })?;
         self.validate_listeners()?;
+        self.validate_groups()?;
         require(
             self.queued_max_request_bytes <= 0
                 || self.queued_max_request_bytes >= i64::from(self.socket_request_max_bytes),
@@ -407,6 +402,46 @@ impl BrokerConfig {
         }
     }
 
+    /// Kafka: `GroupCoordinatorConfig`, `ShareGroupConfig`. Most of these keys act only without ZooKeeper, but a file that
+    /// Kafka refuses is refused here too.
+    fn validate_groups(&self) -> Result<(), ConfigError> {
+        let v = &self.values;
+        let protocols: Vec<String> =
+            v.list("group.coordinator.rebalance.protocols").iter().map(|p| p.to_lowercase()).collect();
+        if !protocols.iter().any(|p| p == "classic") {
+            return Err(ConfigError::rule("Disabling the 'classic' protocol is not supported."));
+        }
+        if protocols.iter().any(|p| p == "consumer") {
+            return Err(ConfigError::rule("The new 'consumer' rebalance protocol is only supported in KRaft cluster."));
+        }
+        let acks = v.int("offsets.commit.required.acks");
+        if acks < -1 || acks > v.int("offsets.topic.replication.factor") {
+            return Err(ConfigError::rule(
+                "offsets.commit.required.acks must be greater or equal to -1 and less or equal to \
+                 offsets.topic.replication.factor",
+            ));
+        }
+        for (group, what) in [
+            ("group.consumer", "heartbeat.interval.ms"),
+            ("group.consumer", "session.timeout.ms"),
+            ("group.share", "heartbeat.interval.ms"),
+            ("group.share", "session.timeout.ms"),
+            ("group.share", "record.lock.duration.ms"),
+        ] {
+            let [min, middle, max] =
+                [format!("{group}.min.{what}"), format!("{group}.{what}"), format!("{group}.max.{what}")];
+            for (large, small) in [(&max, &min), (&middle, &min)] {
+                if v.int(large) < v.int(small) {
+                    return Err(ConfigError::rule(format!("{large} must be greater than or equals to {small}")));
+                }
+            }
+            if v.int(&middle) > v.int(&max) {
+                return Err(ConfigError::rule(format!("{middle} must be less than or equals to {max}")));
+            }
+        }
+        Ok(())
+    }
+
     fn validate_listeners(&self) -> Result<(), ConfigError> {
         let advertises = |name: &ListenerName| self.advertised_listeners.iter().any(|e| e.listener == *name);
         let advertised_names = names(&self.advertised_listeners);
@@ -442,9 +477,17 @@ impl BrokerConfig {
             require(*control != self.inter_broker_listener_name, || {
                 format!(
                     "control.plane.listener.name, when defined, should have a different value from the inter broker \
-                     listener name. Currently they both have the value {control}"
+                     listener name. Currently they both have the value ListenerName({control})"
                 )
             })?;
+        }
+        for name in csv_list(&self.values.string_or_null("early.start.listeners").unwrap_or_default()) {
+            if !self.listeners.iter().any(|e| e.listener.as_str() == name) {
+                return Err(ConfigError::rule(format!(
+                    "early.start.listeners contains listener {name}, but this is not contained in listeners or \
+                     controller.listener.names"
+                )));
+            }
         }
         if self.inter_broker_security_protocol.uses_sasl() {
             let mechanisms = self.for_listener(&self.inter_broker_listener_name, "sasl.enabled.mechanisms")?;
@@ -459,7 +502,15 @@ impl BrokerConfig {
     }
 }
 
-const HOUR_MS: Millis = 60 * 60 * 1000;
+/// Told apart from the topic keys' own checks, so that the error names the key in the broker's file.
+fn check_log_times(log_defaults: &Props) -> Result<(), ConfigError> {
+    let time = |key: &str| log_defaults.get(key).and_then(|v| v.parse::<Millis>().ok()).unwrap_or_default();
+    require(time("segment.ms") >= 1, || "log.roll.ms must be greater than or equal to 1".to_owned())?;
+    require(time("segment.jitter.ms") >= 0, || "log.roll.jitter.ms must be greater than or equal to 0".to_owned())?;
+    require(matches!(time("retention.ms"), 1.. | -1), || {
+        "log.retention.ms must be unlimited (-1) or, greater than or equal to 1".to_owned()
+    })
+}
 
 fn names(endpoints: &[Endpoint]) -> String {
     endpoints.iter().map(|e| e.listener.as_str()).collect::<Vec<_>>().join(",")
@@ -530,13 +581,6 @@ fn refuse_what_is_not_here(props: &Props) -> Result<(), ConfigError> {
             return refuse("inter.broker.protocol.version", version, "only 3.9 is supported between brokers");
         }
     }
-    let groups = set("group.coordinator.rebalance.protocols").map(super::def::split_list).unwrap_or_default();
-    if !groups.is_empty() && !groups.iter().any(|g| g == "classic") {
-        return Err(ConfigError::rule("Disabling the 'classic' protocol is not supported."));
-    }
-    if groups.iter().any(|g| g == "consumer") {
-        return Err(ConfigError::rule("The new 'consumer' rebalance protocol is only supported in KRaft cluster."));
-    }
     if let Some(class) = set("authorizer.class.name").filter(|class| !class.is_empty()) {
         // To start without the checks that the operator counts on would be worse than not to start.
         return refuse("authorizer.class.name", class, "ACLs are not enforced by this version");
@@ -551,6 +595,8 @@ fn refuse_what_is_not_here(props: &Props) -> Result<(), ConfigError> {
 mod tests {
     use super::*;
 
+    const HOUR_MS: Millis = 60 * 60 * 1000;
+
     fn props(lines: &str) -> Props {
         let mut props = crate::config::parse::properties(lines.as_bytes()).unwrap();
         props.entry("zookeeper.connect".to_owned()).or_insert_with(|| "localhost:2181".to_owned());
@@ -563,6 +609,77 @@ mod tests {
 
     fn refusal(lines: &str) -> String {
         BrokerConfig::new(&props(lines)).unwrap_err().to_string()
+    }
+
+    /// Written by Apache 3.9.1's `KafkaConfig`: `[properties, view]` or `[properties, "error"]`; `;` ends a line.
+    const GOLDEN: &str = include_str!("testdata/broker-config-apache-3.9.1.jsonl");
+
+    /// Where Kafka shows a Java exception of its own, ours says what is wrong.
+    const OWN_WORDS: &[(&str, &str)] = &[
+        ("log.cleaner.threads=0", "Invalid value 0 for configuration log.cleaner.threads: Value must be at least 1"),
+        (
+            "max.connections.per.ip.overrides=h:x",
+            "Invalid value h:x for configuration max.connections.per.ip.overrides: Not a number of type INT: x",
+        ),
+        (
+            "controller.quorum.bootstrap.servers=h:99999999999",
+            "Failed to parse host port from h:99999999999 for the configuration controller.quorum.bootstrap.servers. Each \
+             entry should be in the form \"{host}:{port}\"",
+        ),
+    ];
+
+    fn endpoints_as_the_golden_file_shows(endpoints: &[Endpoint]) -> String {
+        let show = |e: &Endpoint| format!("{e}={}{}", e.protocol, if e.host.is_none() { "*" } else { "" });
+        endpoints.iter().map(show).collect::<Vec<_>>().join(" ")
+    }
+
+    fn view_as_the_golden_file_shows(given: &Props, c: &BrokerConfig) -> serde_json::Value {
+        let overrides: Vec<String> =
+            c.max_connections_per_ip_overrides.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let zk_timeouts = (c.zookeeper_session_timeout_ms, c.zookeeper_connection_timeout_ms);
+        let log = &c.log;
+        let values = given.keys().filter(|k| *k != "zookeeper.connect").filter_map(|k| Some((k, c.values.get(k)?)));
+        serde_json::json!({
+            "broker.id": c.broker_id.map_or(-1, |id| id.0),
+            "listeners": endpoints_as_the_golden_file_shows(&c.listeners),
+            "advertised": endpoints_as_the_golden_file_shows(&c.advertised_listeners),
+            "inter.broker": format!("{}={}", c.inter_broker_listener_name, c.inter_broker_security_protocol),
+            "control": c.control_plane_listener_name.as_ref().map(ListenerName::as_str),
+            "log.dirs": c.log_dirs.join("|"),
+            "zk": format!("{}|{}|{}", c.zookeeper_connect, zk_timeouts.0, zk_timeouts.1),
+            "overrides": format!("{{{}}}", overrides.join(", ")),
+            "log": format!(
+                "{}|{}|{}|{}|{}|{}|{}|{}|{:?}|{}",
+                log.segment_ms, log.segment_jitter_ms, log.retention_ms, log.flush_ms, log.compact, log.delete,
+                log.message_timestamp_before_max_ms, log.message_timestamp_after_max_ms, log.message_timestamp_type,
+                c.values.string("compression.type"),
+            ),
+            "values": values.map(|(k, v)| format!("{k}={v};")).collect::<String>(),
+        })
+    }
+
+    #[test]
+    fn files_mean_and_fail_as_with_apache() {
+        let mut cases = 0;
+        for line in GOLDEN.lines() {
+            let (text, apache): (String, serde_json::Value) = serde_json::from_str(line).unwrap();
+            let mut given: Props = text
+                .split(';')
+                .filter_map(|kv| kv.split_once('='))
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .collect();
+            given.entry("zookeeper.connect".to_owned()).or_insert_with(|| "zk:2181".to_owned());
+            let ours = match BrokerConfig::new(&given) {
+                Ok(config) => view_as_the_golden_file_shows(&given, &config),
+                Err(e) => serde_json::Value::String(e.to_string()),
+            };
+            match OWN_WORDS.iter().find(|(case, _)| *case == text) {
+                Some((_, words)) => assert_eq!(ours, *words, "{text}"),
+                None => assert_eq!(ours, apache, "{text}"),
+            }
+            cases += 1;
+        }
+        assert!(cases > 180);
     }
 
     #[test]

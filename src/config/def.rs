@@ -368,11 +368,9 @@ fn check_host_port(key: &str, entry: &str, address: &str, form: &str, quote: cha
             if form.starts_with("{id}") { "." } else { "" }
         )))
     };
-    let bare = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let Some((host, port)) = bare.rsplit_once(':') else { return refuse("name") };
-    let host = host.strip_prefix('[').unwrap_or(host);
-    let host = host.strip_suffix(']').unwrap_or(host);
-    if !valid_host(host) || port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
+    // Kafka's pattern lets anything stand before the final colon and number.
+    let Some((_, port)) = address.rsplit_once(':') else { return refuse("name") };
+    if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
         return refuse("name");
     }
     if port.parse::<i32>().is_err() {
