@@ -3,3 +3,4 @@
 pub mod checkpoint;
 pub mod epoch_cache;
 pub mod index;
+pub mod producer_state;
