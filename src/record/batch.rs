@@ -80,6 +80,11 @@ impl Attributes {
         self.0 & Self::DELETE_HORIZON != 0
     }
 
+    /// Without the bits that mean nothing yet.
+    pub(crate) fn known(self) -> Self {
+        Self(self.0 & 0x7f)
+    }
+
     pub fn with_codec(self, codec: Codec) -> Self {
         Self(self.0 & !Self::CODEC | codec as i16)
     }
@@ -207,6 +212,13 @@ impl BatchHeader {
     /// The checksum that belongs into `crc` for this header over `records`, the bytes after the header.
     pub fn compute_crc(&self, records: &[u8]) -> u32 {
         crc32c::crc32c_append(crc32c::crc32c(&self.encode()[ATTRIBUTES_AT..]), records)
+    }
+
+    /// The checksum after header fields were changed, over the same records: a CRC is linear, so the payload need not be
+    /// read again. `before` has the good checksum of the batch as it was.
+    pub(crate) fn crc_after_change(&self, before: &Self) -> u32 {
+        let head = |header: &Self| crc32c::crc32c(&header.encode()[ATTRIBUTES_AT..]);
+        crc32c::crc32c_combine(head(before) ^ head(self), before.crc, self.size() - HEADER_LEN)
     }
 }
 

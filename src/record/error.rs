@@ -15,9 +15,10 @@ pub enum RecordError {
     /// The codec is not allowed here. Kafka: `UnsupportedCompressionTypeException`.
     #[error("{0}")]
     UnsupportedCodec(String),
-    /// The compressed stream is damaged under a good checksum. Kafka has no code for it (`KafkaException`).
+    /// What Kafka throws without a code of its own: a compressed stream that is damaged under a good checksum, a codec
+    /// that no version has used.
     #[error("{0}")]
-    Unreadable(String),
+    Unclassified(String),
 }
 
 impl RecordError {
@@ -26,7 +27,7 @@ impl RecordError {
             Self::Corrupt(_) => ErrorCode::CorruptMessage,
             Self::Invalid(_) => ErrorCode::InvalidRecord,
             Self::UnsupportedCodec(_) => ErrorCode::UnsupportedCompressionType,
-            Self::Unreadable(_) => ErrorCode::UnknownServerError,
+            Self::Unclassified(_) => ErrorCode::UnknownServerError,
         }
     }
 }

@@ -6,14 +6,26 @@
 //! Absent on purpose: clocks, files, offsets of a log. Whoever appends passes `now`; the log assigns offsets.
 
 pub mod batch;
+pub mod builder;
 pub mod compression;
+pub mod control;
+pub mod convert;
 pub mod error;
 #[cfg(test)]
 mod golden;
+pub mod legacy;
+pub mod reader;
+#[allow(clippy::module_inception, reason = "Kafka's word for it")]
+pub mod record;
+pub mod validate;
+pub mod varint;
 
 pub use batch::{Attributes, Batch, BatchHeader, HEADER_LEN, TimestampType, batches};
-pub use compression::Codec;
+pub use builder::{BatchBuilder, BatchOptions};
+pub use compression::{Codec, Compression};
 pub use error::RecordError;
+pub use reader::{RecordReader, records};
+pub use record::{Headers, RecordView};
 
 /// "No timestamp": what magic 0 records and empty batches report.
 pub const NO_TIMESTAMP: i64 = -1;
