@@ -160,3 +160,30 @@ impl std::fmt::Display for ApiKey {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ApiKey;
+
+    #[test]
+    fn keys_read_back_and_unknown_ones_are_none() {
+        for key in ApiKey::ALL {
+            assert_eq!(ApiKey::from_wire(key.wire()), Some(*key));
+        }
+        assert_eq!(ApiKey::ALL.len(), 62);
+        assert!(ApiKey::ALL.is_sorted());
+        assert_eq!(ApiKey::from_wire(52), None, "Vote is for KRaft");
+        assert_eq!(ApiKey::from_wire(-1), None);
+    }
+
+    #[test]
+    fn header_versions_have_two_exceptions() {
+        assert_eq!(ApiKey::ControlledShutdown.request_header_version(0), 0);
+        assert_eq!(ApiKey::ControlledShutdown.request_header_version(1), 1);
+        assert_eq!(ApiKey::ApiVersions.request_header_version(99), 2);
+        assert_eq!(ApiKey::ApiVersions.response_header_version(4), 0);
+        assert_eq!(ApiKey::Fetch.response_header_version(12), 1);
+        assert_eq!(ApiKey::SaslHandshake.request_header_version(1), 1);
+        assert_eq!(ApiKey::SaslHandshake.response_header_version(1), 0);
+    }
+}

@@ -23,12 +23,16 @@ pub use bytestring::ByteString as Str;
 /// The longest string of either form (Kafka's `Short.MAX_VALUE`).
 pub const MAX_STRING_BYTES: usize = i16::MAX as usize;
 
-/// Bytes of decoded structures that each byte of a frame may become. Kafka's own messages stay under 6 (an offset fetch
-/// of many partitions); only a frame made to hurt is more.
-pub const DECODE_BUDGET_PER_FRAME_BYTE: usize = 8;
+/// Bytes of decoded structures that each byte of a frame may become. Real messages stay under 8, except for those with many
+/// very short names; only a frame made to hurt is more.
+pub const DECODE_BUDGET_PER_FRAME_BYTE: usize = 16;
 
-/// Bytes of decoded structures that every frame may become, however short it is: short names make small frames dense.
+/// Bytes of decoded structures that every frame may become, however short it is.
 pub const DECODE_BUDGET_BASE: usize = 64 * 1024;
+
+/// Bytes of decoded structures that no frame may exceed, however long it is: a frame of that size is records, not names.
+/// The state of a million partitions takes a third of it.
+pub const DECODE_BUDGET_MAX: usize = 512 * 1024 * 1024;
 
 /// Why bytes are not a message. The sender is at fault: Kafka closes the connection on each of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,7 +134,7 @@ impl Reader {
     /// A reader with the default budget for a frame of this length.
     pub fn new(frame: Bytes) -> Self {
         let budget = frame.len().saturating_mul(DECODE_BUDGET_PER_FRAME_BYTE).saturating_add(DECODE_BUDGET_BASE);
-        Self::with_budget(frame, budget)
+        Self::with_budget(frame, budget.min(DECODE_BUDGET_MAX))
     }
 
     /// `budget`: bytes of memory that decoded structures may take; slices of the frame cost nothing.
@@ -569,5 +573,238 @@ impl<T: Nullable> Wire for Option<T> {
     }
     fn is_null(&self) -> bool {
         self.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::messages::fetch_response::{FetchableTopicResponse, LeaderIdAndEpoch, PartitionData};
+    use crate::protocol::messages::metadata_request::MetadataRequestTopic;
+    use crate::protocol::messages::{
+        DeleteTopicsRequest, FetchRequest, FetchResponse, HeartbeatRequest, MetadataRequest, ProduceRequest,
+    };
+
+    const CLASSIC: Version = Version { number: 0, flexible: false };
+    const COMPACT: Version = Version { number: 0, flexible: true };
+
+    fn read<T: Wire>(bytes: &[u8], v: Version) -> Result<T, DecodeError> {
+        T::read(&mut Reader::new(Bytes::copy_from_slice(bytes)), v)
+    }
+
+    fn written<T: Wire>(value: &T, v: Version) -> Result<Vec<u8>, EncodeError> {
+        let mut w = Writer::default();
+        value.write(&mut w, v)?;
+        Ok(w.into_parts().0.to_vec())
+    }
+
+    #[test]
+    fn a_length_above_what_remains_is_truncation() {
+        assert_eq!(read::<Str>(&[0, 3, b'a', b'b'], CLASSIC), Err(DecodeError::Truncated { need: 3, have: 2 }));
+        assert_eq!(read::<Str>(&[4, b'a', b'b'], COMPACT), Err(DecodeError::Truncated { need: 3, have: 2 }));
+        assert_eq!(read::<Bytes>(&[0x7f, 0xff, 0xff, 0xff, 1], CLASSIC).unwrap_err(), truncated(0x7fff_ffff, 1));
+        assert_eq!(
+            read::<Option<Records>>(&[0xff, 0xff, 0xff, 0xff, 0x0f, 1], COMPACT).unwrap_err(),
+            truncated(0xffff_fffe, 1)
+        );
+        assert_eq!(read::<i64>(&[0; 7], CLASSIC), Err(truncated(8, 7)));
+        assert_eq!(read::<Uuid>(&[0; 15], CLASSIC), Err(truncated(16, 15)));
+    }
+
+    fn truncated(need: usize, have: usize) -> DecodeError {
+        DecodeError::Truncated { need, have }
+    }
+
+    #[test]
+    fn an_array_that_claims_more_elements_than_bytes_remain_takes_no_memory() {
+        // The twelve bytes that make a decoder that believes them reserve 2^31 topics.
+        let claim = [0x7f, 0xff, 0xff, 0xff, 0, 1, b'a', 0, 1, b'b', 0, 0];
+        let mut r = Reader::new(Bytes::copy_from_slice(&claim));
+        assert_eq!(MetadataRequest::decode(&mut r, 0), Err(truncated(0x7fff_ffff, 8)));
+        assert_eq!(r.charged(), 0);
+        assert_eq!(read::<Vec<i32>>(&[0xff, 0xff, 0xff, 0xff, 0x0f], COMPACT), Err(truncated(0xffff_fffe, 0)));
+    }
+
+    #[test]
+    fn a_negative_length_is_null_and_null_is_refused_where_a_value_is_required() {
+        for length in [-1i32, -2, i32::MIN] {
+            assert_eq!(read::<Option<Bytes>>(&length.to_be_bytes(), CLASSIC), Ok(None));
+            assert_eq!(read::<Bytes>(&length.to_be_bytes(), CLASSIC), Err(DecodeError::Null));
+            assert_eq!(read::<Vec<i8>>(&length.to_be_bytes(), CLASSIC), Err(DecodeError::Null));
+        }
+        assert_eq!(read::<Str>(&[0xff, 0xff], CLASSIC), Err(DecodeError::Null));
+        assert_eq!(read::<Str>(&[0], COMPACT), Err(DecodeError::Null));
+    }
+
+    #[test]
+    fn null_is_allowed_in_the_versions_that_allow_it() {
+        let null_topics = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(MetadataRequest::decode(&mut Reader::new(null_topics.clone()), 0), Err(DecodeError::Null));
+        assert_eq!(MetadataRequest::decode(&mut Reader::new(null_topics), 1).unwrap().topics, None);
+        let all = MetadataRequest { topics: None, ..Default::default() };
+        let refused = EncodeError::NullNotInVersion { field: "topics", version: 0 };
+        assert_eq!(all.encode(&mut Writer::default(), 0), Err(refused));
+        assert_eq!(all.encode(&mut Writer::default(), 1), Ok(()));
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_or_too_long_is_refused() {
+        assert_eq!(read::<Str>(&[0, 2, 0xc3, 0x28], CLASSIC), Err(DecodeError::NotUtf8));
+        assert_eq!(read::<Option<Str>>(&[2, 0xff], COMPACT), Err(DecodeError::NotUtf8));
+        let mut long = vec![0x81, 0x80, 0x02];
+        long.resize(40_000, b'a');
+        assert_eq!(read::<Str>(&long, COMPACT), Err(DecodeError::StringTooLong(32_768)));
+        let long = Str::from("a".repeat(32_768));
+        assert_eq!(written(&long, COMPACT), Err(EncodeError::TooLong(32_768)));
+        assert_eq!(written(&long, CLASSIC), Err(EncodeError::TooLong(32_768)));
+    }
+
+    #[test]
+    fn a_varint_ends_after_five_bytes() {
+        assert_eq!(read::<Bytes>(&[0x80; 64], COMPACT), Err(DecodeError::VarintTooLong));
+        assert_eq!(read::<Bytes>(&[0x80, 0x80], COMPACT), Err(truncated(1, 0)));
+        for value in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, 268_435_455, 268_435_456, u32::MAX] {
+            let (bytes, len) = unsigned_varint_bytes(value);
+            let mut r = Reader::new(Bytes::copy_from_slice(&bytes[..len]));
+            assert_eq!((r.unsigned_varint(), r.remaining()), (Ok(value), 0));
+        }
+    }
+
+    #[test]
+    fn many_empty_names_end_at_the_budget() {
+        let names = 4 * 1024 * 1024;
+        let mut frame = BytesMut::new();
+        frame.put_i32(names);
+        frame.put_bytes(0, 2 * names as usize);
+        let frame = frame.freeze();
+        let budget = frame.len() * DECODE_BUDGET_PER_FRAME_BYTE + DECODE_BUDGET_BASE;
+        let mut r = Reader::new(frame);
+        assert_eq!(MetadataRequest::decode(&mut r, 0), Err(DecodeError::Budget(budget)));
+        assert_eq!(r.charged(), 0, "refused before the first element");
+    }
+
+    #[test]
+    fn many_unknown_tags_end_at_the_budget() {
+        let mut w = Writer::default();
+        for field in [&Str::from("g"), &Str::from("m")] {
+            field.write(&mut w, COMPACT).unwrap();
+            if field == "g" {
+                w.i32(1);
+            }
+        }
+        w.unsigned_varint(0);
+        let tags = 1_000_000;
+        w.unsigned_varint(tags);
+        for _ in 0..tags {
+            w.unsigned_varint(0);
+            w.unsigned_varint(0);
+        }
+        let frame = w.into_parts().0;
+        let err = HeartbeatRequest::decode(&mut Reader::new(frame), 4).unwrap_err();
+        assert!(matches!(err, DecodeError::Budget(_)), "{err}");
+    }
+
+    #[test]
+    fn a_realistic_dense_message_fits_the_budget() {
+        let topics = (0..100_000)
+            .map(|n| MetadataRequestTopic { name: Some(format!("t{n}").into()), ..Default::default() })
+            .collect();
+        let request = MetadataRequest { topics: Some(topics), ..Default::default() };
+        for version in MetadataRequest::VERSIONS {
+            let mut w = Writer::default();
+            request.encode(&mut w, version).unwrap();
+            assert_eq!(MetadataRequest::decode(&mut Reader::new(w.into_parts().0), version).as_ref(), Ok(&request));
+        }
+    }
+
+    #[test]
+    fn a_tagged_field_takes_exactly_its_bytes() {
+        // FetchRequest v12 with tag 0 (cluster id "c", 2 bytes) in a field of 3.
+        let fixed = [&[0xff; 4][..], &[0; 21], &[1, 1, 1]].concat();
+        let with_tags = |tags: &[u8]| {
+            FetchRequest::decode(&mut Reader::new([&fixed, tags].concat().into()), 12).map(|fetch| fetch.cluster_id)
+        };
+        assert_eq!(with_tags(&[1, 0, 2, 2, b'c']), Ok(Some("c".into())));
+        assert_eq!(with_tags(&[1, 0, 3, 2, b'c', 0]), Err(DecodeError::TaggedFieldSize { tag: 0, left: 1 }));
+        assert_eq!(with_tags(&[1, 0, 1, 2, b'c']), Err(truncated(1, 0)));
+        assert_eq!(with_tags(&[1, 0, 9, 2, b'c']), Err(truncated(9, 2)));
+        // Tag 1 comes with version 15: in 12 it is an unknown one.
+        assert_eq!(with_tags(&[2, 0, 2, 2, b'c', 1, 1, 7]), Ok(Some("c".into())));
+    }
+
+    #[test]
+    fn unknown_tagged_fields_survive_between_known_ones_and_may_not_clash_with_them() {
+        let raw = |tag| RawTaggedField { tag, data: Bytes::from_static(b"x") };
+        let leader = LeaderIdAndEpoch { leader_id: 4, leader_epoch: 5, ..Default::default() };
+        let mut partition = PartitionData {
+            aborted_transactions: None,
+            current_leader: leader,
+            unknown_tagged_fields: vec![raw(3), raw(900)],
+            ..Default::default()
+        };
+        let v = FetchResponse::version(12);
+        let bytes = written(&partition, v).unwrap();
+        assert_eq!(read::<PartitionData>(&bytes, v).as_ref(), Ok(&partition));
+        partition.unknown_tagged_fields = vec![raw(1)];
+        assert_eq!(written(&partition, v), Err(EncodeError::TagOrder(1)));
+        assert_eq!(
+            written(&partition, FetchResponse::version(11)).unwrap_err(),
+            EncodeError::FieldNotInVersion { field: "current_leader", version: 11 }
+        );
+        partition.current_leader = LeaderIdAndEpoch::default();
+        let err = written(&partition, FetchResponse::version(11)).unwrap_err();
+        assert_eq!(err, EncodeError::TaggedFieldsNotInVersion { version: 11 });
+    }
+
+    #[test]
+    fn a_set_field_that_the_version_lacks_is_refused_unless_ignorable() {
+        let by_id = DeleteTopicsRequest { topics: vec![Default::default()], ..Default::default() };
+        let refused = EncodeError::FieldNotInVersion { field: "topics", version: 5 };
+        assert_eq!(by_id.encode(&mut Writer::default(), 5), Err(refused));
+        let with_rack = FetchRequest { rack_id: "r".into(), ..Default::default() };
+        assert_eq!(with_rack.encode(&mut Writer::default(), 10), Ok(()));
+    }
+
+    #[test]
+    fn a_version_that_does_not_exist_is_refused() {
+        let decoded = ProduceRequest::decode(&mut Reader::new(Bytes::new()), 12);
+        assert_eq!(decoded, Err(DecodeError::UnsupportedVersion { message: "ProduceRequest", version: 12 }));
+        let encoded = ProduceRequest::default().encode(&mut Writer::default(), -1);
+        assert_eq!(encoded, Err(EncodeError::UnsupportedVersion { message: "ProduceRequest", version: -1 }));
+    }
+
+    #[test]
+    fn external_records_leave_a_cut_where_their_bytes_belong() {
+        let response = |first, second| FetchResponse {
+            responses: vec![FetchableTopicResponse {
+                topic: "t".into(),
+                partitions: vec![
+                    PartitionData { records: Some(first), ..Default::default() },
+                    PartitionData { records: Some(second), partition_index: 1, ..Default::default() },
+                ],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let (first, second) = (Bytes::from_static(b"first"), Bytes::from(vec![b'2'; 300]));
+        for version in [4, 12] {
+            let mut whole = Writer::default();
+            response(Records::Bytes(first.clone()), Records::Bytes(second.clone()))
+                .encode(&mut whole, version)
+                .unwrap();
+            let mut cut = Writer::default();
+            let external = |token, bytes: &Bytes| Records::External { token, len: bytes.len() as u32 };
+            response(external(7, &first), external(8, &second)).encode(&mut cut, version).unwrap();
+            assert_eq!(cut.wire_len(), whole.wire_len());
+
+            let (bytes, cuts) = cut.into_parts();
+            assert_eq!(cuts.iter().map(|cut| (cut.token, cut.len)).collect::<Vec<_>>(), [(7, 5), (8, 300)]);
+            let mut joined = bytes[..cuts[0].position].to_vec();
+            joined.extend_from_slice(&first);
+            joined.extend_from_slice(&bytes[cuts[0].position..cuts[1].position]);
+            joined.extend_from_slice(&second);
+            joined.extend_from_slice(&bytes[cuts[1].position..]);
+            assert_eq!(joined, whole.into_parts().0);
+        }
     }
 }

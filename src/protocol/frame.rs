@@ -65,3 +65,55 @@ impl Frame {
         Ok(Self { bytes, cuts })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::codec::{Reader, Records};
+    use crate::protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+    use crate::protocol::messages::{FetchResponse, HeartbeatRequest};
+
+    #[test]
+    fn a_size_is_neither_negative_nor_above_the_limit() {
+        assert_eq!(frame_len([0, 0, 0, 10], 10), Ok(10));
+        assert_eq!(frame_len([0, 0, 0, 11], 10), Err(FrameError::TooLarge { size: 11, max: 10 }));
+        assert_eq!(frame_len([0xff; 4], 10), Err(FrameError::Negative(-1)));
+        assert_eq!(frame_len(i32::MIN.to_be_bytes(), usize::MAX), Err(FrameError::Negative(i32::MIN)));
+    }
+
+    #[test]
+    fn a_request_frame_is_size_header_and_message() {
+        let header = RequestHeader::new(ApiKey::Heartbeat, 4, 9, "c".into());
+        let request = HeartbeatRequest { group_id: "g".into(), member_id: "m".into(), ..Default::default() };
+        let frame = Frame::request(ApiKey::Heartbeat, &header, &request).unwrap();
+        let (size, rest) = frame.bytes.split_first_chunk().unwrap();
+        assert_eq!(frame_len(*size, 1_000), Ok(rest.len()));
+        let mut r = Reader::new(frame.bytes.slice(SIZE_LEN..));
+        assert_eq!(RequestHeader::decode(&mut r), Ok(header));
+        assert_eq!(HeartbeatRequest::decode(&mut r, 4), Ok(request));
+        assert_eq!(r.remaining(), 0);
+    }
+
+    #[test]
+    fn the_size_counts_external_records() {
+        let partition = |len| PartitionData {
+            records: Some(Records::External { token: 0, len }),
+            aborted_transactions: None,
+            ..Default::default()
+        };
+        let response = |lens: &[u32]| FetchResponse {
+            responses: vec![FetchableTopicResponse {
+                partitions: lens.iter().copied().map(partition).collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let frame = Frame::response(ApiKey::Fetch, 11, 1, &response(&[1_000_000])).unwrap();
+        let (size, rest) = frame.bytes.split_first_chunk().unwrap();
+        assert_eq!(frame_len(*size, usize::MAX), Ok(rest.len() + 1_000_000));
+        assert_eq!(frame.cuts, [Cut { position: frame.bytes.len(), token: 0, len: 1_000_000 }]);
+
+        let too_much = Frame::response(ApiKey::Fetch, 11, 1, &response(&[i32::MAX as u32, 1]));
+        assert!(matches!(too_much, Err(EncodeError::TooLong(_))), "{too_much:?}");
+    }
+}

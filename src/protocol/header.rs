@@ -102,3 +102,31 @@ impl ResponseHeader {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn decode(bytes: &[u8]) -> Result<RequestHeader, HeaderError> {
+        RequestHeader::decode(&mut Reader::new(Bytes::copy_from_slice(bytes)))
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_apart_from_a_broken_header() {
+        assert_eq!(decode(&[0, 99, 0, 0, 0, 0, 0, 1, 0xff, 0xff]), Err(HeaderError::UnknownApiKey(99)));
+        assert!(matches!(decode(&[0, 3, 0, 0, 0]), Err(HeaderError::Decode(DecodeError::Truncated { .. }))));
+        assert!(matches!(decode(&[]), Err(HeaderError::Decode(DecodeError::Truncated { .. }))));
+    }
+
+    #[test]
+    fn a_null_client_id_reads_as_empty() {
+        assert_eq!(decode(&[0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff]).unwrap().client_id, "");
+    }
+
+    #[test]
+    fn a_version_that_we_do_not_know_still_has_a_header() {
+        let header = decode(&[0, 18, 0, 99, 0, 0, 0, 7, 0, 1, b'c', 0]).unwrap();
+        assert_eq!((header.api_version, header.correlation_id), (99, 7));
+    }
+}

@@ -1,8 +1,10 @@
-//! Holds every message in every version against the crate `kafka-protocol`, which was generated from the same release.
+//! Holds every message in every version against the crate `kafka-protocol`, which was generated from the same release, and
+//! some against bytes that Apache Kafka 3.9.1's own classes wrote.
 
 use super::messages::*;
 use super::random::Random;
 use super::*;
+use crate::common::Uuid;
 use crate::every_api;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{RequestKind, ResponseKind};
@@ -103,4 +105,240 @@ fn every_default_is_the_peers() {
     }
     every_api!(defaults);
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+fn unhex(text: &str) -> Bytes {
+    assert_eq!(text.len() % 2, 0);
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+/// `hex`: what Kafka's generated class wrote for this value.
+fn golden<M: Message>(value: &M, version: i16, hex: &str) {
+    assert_eq!(encoded(value, version), unhex(hex), "{} v{version}", M::NAME);
+    assert_eq!(M::decode(&mut Reader::new(unhex(hex)), version).as_ref(), Ok(value), "{} v{version}", M::NAME);
+}
+
+const TOPIC_ID: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2]);
+
+#[test]
+fn golden_headers() {
+    for (key, version, header_version, hex) in [
+        (ApiKey::ControlledShutdown, 0, 0, "0007000000000005"),
+        (ApiKey::Produce, 8, 1, "000000080000000500056b61666b61"),
+        (ApiKey::Fetch, 17, 2, "000100110000000500056b61666b6100"),
+    ] {
+        assert_eq!(key.request_header_version(version), header_version);
+        let client_id = if header_version == 0 { Str::new() } else { "kafka".into() };
+        let header = RequestHeader::new(key, version, 5, client_id);
+        assert_eq!(RequestHeader::decode(&mut Reader::new(unhex(hex))).as_ref(), Ok(&header));
+        let mut w = Writer::default();
+        header.encode(&mut w, header_version).unwrap();
+        assert_eq!(w.into_parts().0, unhex(hex));
+    }
+    for (header_version, hex) in [(0, "00000005"), (1, "0000000500")] {
+        let header = ResponseHeader::new(5);
+        assert_eq!(ResponseHeader::decode(&mut Reader::new(unhex(hex)), header_version).as_ref(), Ok(&header));
+        let mut w = Writer::default();
+        header.encode(&mut w, header_version).unwrap();
+        assert_eq!(w.into_parts().0, unhex(hex));
+    }
+}
+
+#[test]
+fn golden_metadata() {
+    use metadata_response::*;
+    let mut response = MetadataResponse {
+        throttle_time_ms: 3,
+        cluster_id: Some("c1".into()),
+        controller_id: 2,
+        brokers: vec![MetadataResponseBroker { node_id: 2, host: "h".into(), port: 9092, ..Default::default() }],
+        topics: vec![MetadataResponseTopic {
+            name: None,
+            topic_id: TOPIC_ID,
+            is_internal: true,
+            partitions: vec![MetadataResponsePartition {
+                error_code: 5,
+                leader_id: -1,
+                leader_epoch: 4,
+                replica_nodes: vec![2, 3],
+                isr_nodes: vec![2],
+                offline_replicas: vec![3],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    golden(
+        &response,
+        12,
+        "00000003020000000202680000238400000363310000000202000000000000000000000100000000000000020102000500000000ffffffff\
+         000000040300000002000000030200000002020000000300800000000000",
+    );
+    response.topics[0].name = Some("t".into());
+    response.topics[0].topic_id = Uuid::ZERO;
+    golden(
+        &response,
+        8,
+        "00000003000000010000000200016800002384ffff00026331000000020000000100000001740100000001000500000000ffffffff000000\
+         04000000020000000200000003000000010000000200000001000000038000000080000000",
+    );
+}
+
+#[test]
+fn golden_fetch_and_produce() {
+    use fetch_response::*;
+    use produce_request::*;
+    let records = || Some(Records::Bytes(Bytes::from_static(&[1, 2, 3])));
+    let partition = PartitionData {
+        partition_index: 1,
+        error_code: 6,
+        high_watermark: 100,
+        last_stable_offset: 99,
+        log_start_offset: 7,
+        aborted_transactions: None,
+        records: records(),
+        diverging_epoch: EpochEndOffset { epoch: 3, end_offset: 50, ..Default::default() },
+        current_leader: LeaderIdAndEpoch { leader_id: 2, leader_epoch: 8, ..Default::default() },
+        ..Default::default()
+    };
+    let fetched = FetchResponse {
+        session_id: 9,
+        responses: vec![FetchableTopicResponse {
+            topic_id: TOPIC_ID,
+            partitions: vec![partition],
+            ..Default::default()
+        }],
+        node_endpoints: vec![NodeEndpoint { node_id: 2, host: "h".into(), port: 9092, ..Default::default() }],
+        ..Default::default()
+    };
+    golden(
+        &fetched,
+        16,
+        "0000000000000000000902000000000000000100000000000000020200000001000600000000000000640000000000000063000000000000\
+         000700ffffffff0401020302000d0000000300000000000000320001090000000200000008000001000d02000000020268000023840000",
+    );
+
+    let partition = PartitionProduceData { index: 1, records: records(), ..Default::default() };
+    let produced = ProduceRequest {
+        acks: -1,
+        timeout_ms: 30_000,
+        topic_data: vec![TopicProduceData { name: "t".into(), partition_data: vec![partition], ..Default::default() }],
+        ..Default::default()
+    };
+    golden(&produced, 9, "00ffff00007530020274020000000104010203000000");
+    golden(&produced, 3, "ffffffff0000753000000001000174000000010000000100000003010203");
+}
+
+#[test]
+fn golden_controller_requests() {
+    use leader_and_isr_request::*;
+    use update_metadata_request::*;
+    let partition = LeaderAndIsrPartitionState {
+        controller_epoch: 2,
+        leader: 1,
+        leader_epoch: 4,
+        isr: vec![1, 2],
+        partition_epoch: 6,
+        replicas: vec![1, 2],
+        removing_replicas: vec![2],
+        is_new: true,
+        leader_recovery_state: 1,
+        ..Default::default()
+    };
+    let request = LeaderAndIsrRequest {
+        controller_id: 1,
+        controller_epoch: 2,
+        broker_epoch: 33,
+        r#type: 1,
+        topic_states: vec![LeaderAndIsrTopicState {
+            topic_name: "t".into(),
+            topic_id: TOPIC_ID,
+            partition_states: vec![partition],
+            ..Default::default()
+        }],
+        live_leaders: vec![LeaderAndIsrLiveLeader {
+            broker_id: 1,
+            host_name: "h".into(),
+            port: 9092,
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    golden(
+        &request,
+        7,
+        "000000010000000002000000000000002101020274000000000000000100000000000000020200000000000000020000000100000004030000\
+         000100000002000000060300000001000000020102000000020101000002000000010268000023840000",
+    );
+
+    let endpoint =
+        UpdateMetadataEndpoint { port: 9092, host: "h".into(), listener: "PLAINTEXT".into(), ..Default::default() };
+    let request = UpdateMetadataRequest {
+        controller_id: 1,
+        controller_epoch: 2,
+        broker_epoch: 33,
+        r#type: 2,
+        live_brokers: vec![UpdateMetadataBroker {
+            id: 1,
+            rack: Some("r".into()),
+            endpoints: vec![endpoint],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    golden(
+        &request,
+        8,
+        "0000000100000000020000000000000021010200000001020000238402680a504c41494e5445585400000002720001000102",
+    );
+}
+
+#[test]
+fn golden_tagged_features_nullable_structure_and_float() {
+    use api_versions_response::*;
+    let versions = ApiVersionsResponse {
+        api_keys: vec![ApiVersion { api_key: 18, min_version: 0, max_version: 4, ..Default::default() }],
+        supported_features: vec![SupportedFeatureKey {
+            name: "metadata.version".into(),
+            min_version: 1,
+            max_version: 20,
+            ..Default::default()
+        }],
+        finalized_features_epoch: 7,
+        ..Default::default()
+    };
+    golden(
+        &versions,
+        3,
+        "000002001200000004000000000002001702116d657461646174612e76657273696f6e000100140001080000000000000007",
+    );
+
+    use consumer_group_heartbeat_response::*;
+    let mut heartbeat = ConsumerGroupHeartbeatResponse {
+        member_id: Some("m".into()),
+        member_epoch: 1,
+        heartbeat_interval_ms: 5_000,
+        assignment: Some(Assignment {
+            topic_partitions: vec![TopicPartitions { topic_id: TOPIC_ID, partitions: vec![1], ..Default::default() }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    golden(&heartbeat, 0, "00000000000000026d00000001000013880102000000000000000100000000000000020200000001000000");
+    heartbeat.assignment = None;
+    golden(&heartbeat, 0, "00000000000000026d0000000100001388ff00");
+
+    use describe_client_quotas_response::*;
+    // Kafka's default message is the empty text, not null.
+    let quotas = DescribeClientQuotasResponse {
+        error_message: Some(Str::new()),
+        entries: Some(vec![EntryData {
+            entity: vec![EntityData { entity_type: "user".into(), entity_name: None, ..Default::default() }],
+            values: vec![ValueData { key: "k".into(), value: 1.5, ..Default::default() }],
+            ..Default::default()
+        }]),
+        ..Default::default()
+    };
+    golden(&quotas, 1, "0000000000000102020575736572000002026b3ff8000000000000000000");
 }
