@@ -1,12 +1,10 @@
 //! Owns the words that every layer shares: ids, error codes, limits. Kafka: `org.apache.kafka.common`.
 //! Imports nothing of this crate.
 
-pub mod endpoint;
 pub mod error_code;
 pub mod ids;
 pub mod uuid;
 
-pub use endpoint::{Endpoint, SecurityProtocol};
 pub use error_code::ErrorCode;
 pub use ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Millis, Offset, TopicPartition};
 pub use uuid::Uuid;

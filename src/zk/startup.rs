@@ -11,7 +11,8 @@ use super::client::{Client, ConnectOptions, CreateMode, Error, MultiError, Write
 use super::data::broker::BrokerRegistration;
 use super::data::{Malformed, cluster};
 use super::paths;
-use crate::common::{BrokerEpoch, BrokerId, Endpoint, Uuid};
+use crate::common::{BrokerEpoch, BrokerId, Uuid};
+use crate::config::endpoint::Endpoint;
 use crate::util::task::Group;
 
 /// Sessions end at a tick of the server's clock, a little after their timeout.
@@ -139,7 +140,7 @@ pub async fn check_endpoints(client: &Client, registration: &BrokerRegistration)
 fn clashing(ours: &[Endpoint], theirs: &[Endpoint]) -> Vec<String> {
     ours.iter()
         .filter(|e| theirs.iter().any(|t| t.host == e.host && t.port == e.port))
-        .map(|e| format!("{}:{}", e.host, e.port))
+        .map(|e| format!("{}:{}", e.host.as_deref().unwrap_or_default(), e.port))
         .collect()
 }
 
@@ -234,7 +235,7 @@ impl Registrar {
         for endpoint in
             there.iter().filter(|e| clashing(std::slice::from_ref(e), &self.registration.endpoints).is_empty())
         {
-            let address = (endpoint.host.as_str(), u16::try_from(endpoint.port).unwrap_or_default());
+            let address = (endpoint.host.as_deref().unwrap_or("localhost"), endpoint.port);
             if matches!(timeout(LIVENESS_PROBE, TcpStream::connect(address)).await, Ok(Ok(_))) {
                 return Err(taken());
             }
@@ -255,10 +256,11 @@ impl Registrar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::SecurityProtocol;
+    use crate::config::endpoint::{ListenerName, SecurityProtocol};
 
-    fn endpoint(host: &str, port: i32) -> Endpoint {
-        Endpoint { listener: "L".into(), security_protocol: SecurityProtocol::Plaintext, host: host.into(), port }
+    fn endpoint(host: &str, port: u16) -> Endpoint {
+        let listener = ListenerName::new("L").unwrap();
+        Endpoint { listener, protocol: SecurityProtocol::Plaintext, host: Some(host.into()), port }
     }
 
     #[test]

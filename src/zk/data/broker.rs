@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::Malformed;
 use super::json::{int, object, parse};
-use crate::common::{BrokerId, Endpoint, SecurityProtocol};
+use crate::common::BrokerId;
+use crate::config::endpoint::{self, Endpoint, ListenerName, ProtocolMap, SecurityProtocol};
 
 /// The version that a broker of inter.broker.protocol.version 2.7 and later writes.
 const VERSION: i32 = 5;
@@ -27,9 +28,9 @@ impl BrokerRegistration {
     /// `now` is milliseconds since the epoch.
     pub fn encode(&self, now: i64) -> Vec<u8> {
         // Clients of the year 2014 look at the top-level host and port, and speak nothing but plaintext.
-        let plaintext = self.endpoints.iter().find(|e| e.security_protocol == SecurityProtocol::Plaintext);
+        let plaintext = self.endpoints.iter().find(|e| e.protocol == SecurityProtocol::Plaintext);
         let protocols: serde_json::Map<String, Value> =
-            self.endpoints.iter().map(|e| (e.listener.clone(), json!(e.security_protocol.name()))).collect();
+            self.endpoints.iter().map(|e| (e.listener.to_string(), json!(e.protocol.name()))).collect();
         let features: serde_json::Map<String, Value> = self
             .features
             .iter()
@@ -46,8 +47,8 @@ impl BrokerRegistration {
             out.insert("rack".to_owned(), json!(rack));
         }
         out.insert("jmx_port".to_owned(), json!(self.jmx_port));
-        out.insert("port".to_owned(), json!(plaintext.map_or(-1, |e| e.port)));
-        out.insert("host".to_owned(), json!(plaintext.map(|e| &e.host)));
+        out.insert("port".to_owned(), json!(plaintext.map_or(-1, |e| i32::from(e.port))));
+        out.insert("host".to_owned(), json!(plaintext.and_then(|e| e.host.as_deref())));
         out.insert("version".to_owned(), json!(VERSION));
         out.insert("timestamp".to_owned(), json!(now.to_string()));
         Value::from(out).to_string().into_bytes()
@@ -61,33 +62,27 @@ impl BrokerRegistration {
         let jmx_port = fields.int("jmx_port")?;
         let endpoints = match version {
             ..1 => return Err(Malformed(format!("unsupported version of broker registration: {version}"))),
-            1 => vec![Endpoint {
-                listener: SecurityProtocol::Plaintext.name().to_owned(),
-                security_protocol: SecurityProtocol::Plaintext,
-                host: fields.string("host")?.to_owned(),
-                port: fields.int("port")?,
-            }],
+            1 => read_endpoints(
+                &format!("PLAINTEXT://{}:{}", fields.string("host")?, fields.int("port")?),
+                &default_protocols()?,
+            )?,
             _ => {
-                let protocols = fields.optional_object("listener_security_protocol_map")?;
-                let protocol_of = |listener: &str| match &protocols {
-                    // Names that need no map are the protocols' own.
-                    None => SecurityProtocol::parse(listener),
-                    Some(map) => map.get(listener).and_then(Value::as_str).and_then(SecurityProtocol::parse),
+                let protocols = match fields.optional_object("listener_security_protocol_map")? {
+                    None => default_protocols()?,
+                    Some(map) => {
+                        let entry = |(name, protocol): (&String, &Value)| {
+                            let text = protocol.as_str().unwrap_or_default();
+                            let protocol =
+                                text.parse().map_err(|()| Malformed(format!("security protocol {text:?}")))?;
+                            Ok((listener(name)?, protocol))
+                        };
+                        map.0.iter().map(entry).collect::<Result<ProtocolMap, Malformed>>()?
+                    }
                 };
                 let texts = fields.array("endpoints")?;
-                let mut endpoints: Vec<Endpoint> = Vec::with_capacity(texts.len());
-                for text in texts {
-                    let text = text.as_str().ok_or_else(|| Malformed::new("endpoint is not a string"))?;
-                    let (listener, host, port) =
-                        Endpoint::split(text).ok_or_else(|| Malformed(format!("cannot read the endpoint {text}")))?;
-                    let security_protocol = protocol_of(&listener)
-                        .ok_or_else(|| Malformed(format!("no security protocol for the listener {listener}")))?;
-                    if endpoints.iter().any(|e| e.listener == listener) {
-                        return Err(Malformed(format!("two endpoints of the listener {listener}")));
-                    }
-                    endpoints.push(Endpoint { listener, security_protocol, host, port });
-                }
-                endpoints
+                let texts: Option<Vec<&str>> = texts.iter().map(Value::as_str).collect();
+                let texts = texts.ok_or_else(|| Malformed::new("an endpoint is not a string"))?;
+                read_endpoints(&texts.join(","), &protocols)?
             }
         };
         let rack = fields.get("rack").map(|_| fields.string("rack").map(str::to_owned)).transpose()?;
@@ -106,8 +101,21 @@ impl BrokerRegistration {
     }
 
     pub fn endpoint(&self, listener: &str) -> Option<&Endpoint> {
-        self.endpoints.iter().find(|e| e.listener == listener)
+        self.endpoints.iter().find(|e| e.listener.as_str() == listener)
     }
+}
+
+fn listener(name: &str) -> Result<ListenerName, Malformed> {
+    ListenerName::new(name).map_err(|e| Malformed(e.to_string()))
+}
+
+/// Listeners that need no map are named after their protocols.
+fn default_protocols() -> Result<ProtocolMap, Malformed> {
+    SecurityProtocol::ALL.into_iter().map(|protocol| Ok((listener(protocol.name())?, protocol))).collect()
+}
+
+fn read_endpoints(text: &str, protocols: &ProtocolMap) -> Result<Vec<Endpoint>, Malformed> {
+    endpoint::endpoints(text, protocols, false).map_err(|e| Malformed(e.to_string()))
 }
 
 #[cfg(test)]
@@ -133,7 +141,7 @@ mod tests {
     fn without_a_plaintext_listener_host_is_null_and_rack_is_left_out() {
         let text = r#"{"features":{},"listener_security_protocol_map":{"REPLICATION":"SASL_SSL"},"endpoints":["REPLICATION://[::1]:9093"],"jmx_port":-1,"port":-1,"host":null,"version":5,"timestamp":"7"}"#;
         let broker = read(text).unwrap();
-        assert_eq!(broker.endpoints[0].host, "::1");
+        assert_eq!(broker.endpoints[0].host.as_deref(), Some("::1"));
         assert_eq!(String::from_utf8(broker.encode(7)).unwrap(), text);
     }
 
@@ -142,7 +150,7 @@ mod tests {
         let v1 = read(r#"{"version":1,"host":"h","port":9092,"jmx_port":9999,"timestamp":"2233345666"}"#).unwrap();
         assert_eq!(v1.endpoints[0].to_string(), "PLAINTEXT://h:9092");
         let v2 = read(r#"{"version":2,"host":"h","port":1,"jmx_port":9,"endpoints":["plaintext://h:1","SSL://h:2"]}"#);
-        assert_eq!(v2.unwrap().endpoints[1].security_protocol, SecurityProtocol::Ssl);
+        assert_eq!(v2.unwrap().endpoints[1].protocol, SecurityProtocol::Ssl);
     }
 
     #[test]
