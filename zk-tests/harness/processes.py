@@ -157,8 +157,8 @@ def run(command, log, name, seconds=120, env=None, stdout=None):
 
 
 def logs(directory):
-    """The processes whose logs are in this directory, running or ended."""
-    return [p for p in _started if p.log.is_relative_to(directory)]
+    """The processes whose logs are in this directory, running or ended; of those with one log the last."""
+    return list({p.log: p for p in _started if p.log.is_relative_to(directory)}.values())
 
 
 def end_under(directory):

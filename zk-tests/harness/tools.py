@@ -48,7 +48,7 @@ class Tools:
     def run(self, name, *args, stdin="", seconds=90):
         """Runs a tool by its script's name (without kafka- and .sh), or any main class by its full name."""
         if self._host is None:
-            command = java("kafka", "ToolHost", log4j="tools")
+            command = java("kafka", "ToolHost", log4j="tools", heap="768m")
             self._host = Process(command, self._log, "tools", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         args = [str(a) for a in args]
         call = {"class": CLASSES.get(name, name), "args": args, "stdin": stdin}
@@ -58,7 +58,12 @@ class Tools:
             # A tool that hangs would hold up all that come after it.
             self.close()
             raise TimeoutError(f"{name} {' '.join(args)}: no end within {seconds} s")
-        answer = json.loads(self._host.stdout.readline())
+        line = self._host.stdout.readline()
+        if not line:
+            output = self._host.output()
+            self.close()
+            raise RuntimeError(f"{name} {' '.join(args)} took the JVM with it:\n{output}")
+        answer = json.loads(line)
         return Result([name, *args], answer["exit"], answer["stdout"], answer["stderr"])
 
     def close(self):

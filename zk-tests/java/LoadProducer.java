@@ -67,10 +67,12 @@ public final class LoadProducer {
                 }
                 room.acquire();
                 long id = n;
-                producer.send(new ProducerRecord<>(topic, (int) (n % partitions), Long.toString(n), n + PADDING), (meta, e) -> {
+                long timestamp = System.currentTimeMillis();
+                // The time in the answer is no use: to a repeated batch the broker answers with that batch's largest.
+                producer.send(new ProducerRecord<>(topic, (int) (n % partitions), timestamp, Long.toString(n), n + PADDING), (meta, e) -> {
                     room.release();
                     try {
-                        acks.write(e == null ? id + " " + meta.partition() + " " + meta.offset() + " " + meta.timestamp() : id + " ! " + e);
+                        acks.write(e == null ? id + " " + meta.partition() + " " + meta.offset() + " " + timestamp : id + " ! " + e);
                         acks.write('\n');
                         acks.flush();
                     } catch (Exception broken) {

@@ -22,19 +22,16 @@ import org.apache.zookeeper.util.ServiceUtils;
  * {"exit": code, "stdout": text, "stderr": text}.
  */
 public final class ToolHost {
-    /** Ends a tool where it would have ended its process. */
+    /** Unwinds a tool from where it would have ended its process, so that its `finally` blocks close what it opened. */
     private static final class Ended extends Error {
-        final int code;
-
-        Ended(int code) {
+        Ended() {
             super(null, null, false, false);
-            this.code = code;
         }
     }
 
     /** Tools keep the stream that they found first, so that one has to stay and only its target may change. */
     private static final class Switch extends OutputStream {
-        volatile OutputStream target;
+        volatile OutputStream target = OutputStream.nullOutputStream();
 
         @Override
         public void write(int b) throws IOException {
@@ -47,17 +44,28 @@ public final class ToolHost {
         }
     }
 
+    private static final Switch OUT = new Switch();
+    private static final Switch ERR = new Switch();
     private static volatile ByteArrayInputStream input = new ByteArrayInputStream(new byte[0]);
+    private static volatile Integer exitCode;
+
+    /** The first call counts, and nothing is printed after it: many tools catch what is thrown here and exit again. */
+    private static void end(int code) {
+        if (exitCode == null) {
+            exitCode = code;
+            System.out.flush();
+            System.err.flush();
+            OUT.target = OutputStream.nullOutputStream();
+            ERR.target = OutputStream.nullOutputStream();
+        }
+        throw new Ended();
+    }
 
     public static void main(String[] ignored) throws Exception {
         BufferedReader requests = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         PrintStream answers = new PrintStream(System.out, true, "UTF-8");
-        Switch out = new Switch();
-        Switch err = new Switch();
-        out.target = new ByteArrayOutputStream();
-        err.target = new ByteArrayOutputStream();
-        System.setOut(new PrintStream(out, true, "UTF-8"));
-        System.setErr(new PrintStream(err, true, "UTF-8"));
+        System.setOut(new PrintStream(OUT, true, "UTF-8"));
+        System.setErr(new PrintStream(ERR, true, "UTF-8"));
         System.setIn(new FilterInputStream(input) {
             @Override
             public int read() {
@@ -74,15 +82,9 @@ public final class ToolHost {
                 return input.available();
             }
         });
-        Exit.setExitProcedure((code, message) -> {
-            throw new Ended(code);
-        });
-        Exit.setHaltProcedure((code, message) -> {
-            throw new Ended(code);
-        });
-        ServiceUtils.setSystemExitProcedure(code -> {
-            throw new Ended(code);
-        });
+        Exit.setExitProcedure((code, message) -> end(code));
+        Exit.setHaltProcedure((code, message) -> end(code));
+        ServiceUtils.setSystemExitProcedure(ToolHost::end);
         ObjectMapper json = new ObjectMapper();
         for (String line = requests.readLine(); line != null; line = requests.readLine()) {
             JsonNode request = json.readTree(line);
@@ -90,24 +92,21 @@ public final class ToolHost {
             input = new ByteArrayInputStream(request.path("stdin").asText("").getBytes(StandardCharsets.UTF_8));
             ByteArrayOutputStream stdout = new ByteArrayOutputStream();
             ByteArrayOutputStream stderr = new ByteArrayOutputStream();
-            out.target = stdout;
-            err.target = stderr;
-            int code = 0;
+            OUT.target = stdout;
+            ERR.target = stderr;
+            exitCode = null;
             try {
                 Class.forName(request.get("class").asText()).getMethod("main", String[].class).invoke(null, (Object) args);
             } catch (InvocationTargetException e) {
-                Throwable cause = e.getCause();
-                if (cause instanceof Ended) {
-                    code = ((Ended) cause).code;
-                } else {
-                    cause.printStackTrace();
-                    code = 1;
+                if (!(e.getCause() instanceof Ended)) {
+                    e.getCause().printStackTrace();
+                    exitCode = 1;
                 }
             }
             System.out.flush();
             System.err.flush();
             ObjectNode answer = json.createObjectNode();
-            answer.put("exit", code);
+            answer.put("exit", exitCode == null ? 0 : exitCode);
             answer.put("stdout", stdout.toString(StandardCharsets.UTF_8));
             answer.put("stderr", stderr.toString(StandardCharsets.UTF_8));
             answers.println(json.writeValueAsString(answer));
