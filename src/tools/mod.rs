@@ -6,6 +6,18 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod broker;
+mod client_properties;
+mod console_consumer;
+mod console_producer;
+mod consumer_perf;
+mod errors;
+mod feed;
+mod formatter;
+mod options;
+mod producer_perf;
+mod sender;
+mod signals;
+mod terminal;
 
 #[derive(Parser)]
 #[command(name = "zurau", version, about = "A broker that speaks Kafka and is coordinated by ZooKeeper")]
@@ -18,11 +30,39 @@ struct Cli {
 enum Command {
     /// Run a broker on a properties file.
     Broker(broker::Args),
+    /// Send lines of standard input to a topic.
+    ConsoleProducer(ToolArgs),
+    /// Print the records of a topic.
+    ConsoleConsumer(ToolArgs),
+    /// Measure how fast a client writes or reads.
+    #[command(subcommand)]
+    Perf(Perf),
+}
+
+#[derive(Subcommand)]
+enum Perf {
+    /// Write records and tell rates and latencies.
+    Producer(ToolArgs),
+    /// Read records and tell rates.
+    Consumer(ToolArgs),
+}
+
+/// The command line of a Kafka tool, which is read by Kafka's rules: see [`options`].
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+struct ToolArgs {
+    /// The tool's own options; --help lists them.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+    args: Vec<String>,
 }
 
 /// Parses the command line and runs the sub-command. The exit code is the one that Kafka's tool of that name gives.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Broker(args) => broker::run(args),
+        Command::ConsoleProducer(tool) => console_producer::run(&tool.args),
+        Command::ConsoleConsumer(tool) => console_consumer::run(&tool.args),
+        Command::Perf(Perf::Producer(tool)) => producer_perf::run(&tool.args),
+        Command::Perf(Perf::Consumer(tool)) => consumer_perf::run(&tool.args),
     }
 }

@@ -1,0 +1,214 @@
+//! Owns the properties that operators give to producers and consumers, in the Java client's words, and their counterparts in
+//! librdkafka. Kafka: `ProducerConfig`, `ConsumerConfig`. A key that librdkafka has no counterpart for is left out, as the
+//! Java client ignores a key that it does not know.
+
+use super::terminal::{self, Failure};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+use std::collections::BTreeMap;
+
+/// Client properties by key.
+pub(super) type Properties = BTreeMap<String, String>;
+
+/// Keys that mean the same under the same name.
+const SAME: &[&str] = &[
+    "acks",
+    "allow.auto.create.topics",
+    "auto.commit.interval.ms",
+    "auto.offset.reset",
+    "batch.size",
+    "bootstrap.servers",
+    "check.crcs",
+    "client.id",
+    "client.rack",
+    "compression.type",
+    "connections.max.idle.ms",
+    "delivery.timeout.ms",
+    "enable.auto.commit",
+    "enable.idempotence",
+    "fetch.max.bytes",
+    "fetch.min.bytes",
+    "group.id",
+    "group.instance.id",
+    "heartbeat.interval.ms",
+    "isolation.level",
+    "linger.ms",
+    "max.in.flight.requests.per.connection",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "metadata.max.age.ms",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "request.timeout.ms",
+    "retries",
+    "retry.backoff.max.ms",
+    "retry.backoff.ms",
+    "session.timeout.ms",
+    "socket.connection.setup.timeout.ms",
+    "transaction.timeout.ms",
+    "transactional.id",
+];
+
+const RENAMED: &[(&str, &str)] = &[
+    ("fetch.max.wait.ms", "fetch.wait.max.ms"),
+    ("max.request.size", "message.max.bytes"),
+    ("receive.buffer.bytes", "socket.receive.buffer.bytes"),
+    ("send.buffer.bytes", "socket.send.buffer.bytes"),
+];
+
+/// Reads a properties file that an option names.
+pub(super) fn load(path: &str) -> Result<Properties, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::message(format_args!("{path}: {e}")))?;
+    let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with(['#', '!']));
+    let pair = |l: &str| l.split_once('=').map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned()));
+    Ok(lines.filter_map(pair).collect())
+}
+
+/// A producer's configuration, with the Java producer's defaults where librdkafka's differ.
+pub(super) fn producer(properties: &Properties) -> Result<ClientConfig, Failure> {
+    let mut config = translated(properties)?;
+    let mut default = |key: &str, value: &str| {
+        if config.get(key).is_none() {
+            config.set(key, value);
+        }
+    };
+    default("linger.ms", "0");
+    default("batch.size", "16384");
+    default("max.in.flight.requests.per.connection", "5");
+    default("message.max.bytes", "1048576");
+    default("queue.buffering.max.kbytes", "32768");
+    // The Java producer bounds its memory by bytes alone.
+    default("queue.buffering.max.messages", "0");
+    // Records with a key go where the Java producer would put them.
+    default("partitioner", "murmur2_random");
+    let acks = config.get("acks").unwrap_or("all");
+    if matches!(acks, "all" | "-1") && config.get("retries") != Some("0") && config.get("enable.idempotence").is_none()
+    {
+        config.set("enable.idempotence", "true");
+    }
+    Ok(config)
+}
+
+/// A consumer's configuration, with the Java consumer's defaults where librdkafka's differ.
+pub(super) fn consumer(properties: &Properties) -> Result<ClientConfig, Failure> {
+    let mut config = translated(properties)?;
+    if let Some(timeout) = properties.get("request.timeout.ms") {
+        config.set("socket.timeout.ms", timeout);
+    }
+    config.remove("request.timeout.ms");
+    for (key, value) in [("isolation.level", "read_uncommitted"), ("allow.auto.create.topics", "true")] {
+        if config.get(key).is_none() {
+            config.set(key, value);
+        }
+    }
+    Ok(config)
+}
+
+fn translated(properties: &Properties) -> Result<ClientConfig, Failure> {
+    let mut config = ClientConfig::new();
+    config.set_log_level(RDKafkaLogLevel::Warning);
+    // Before it connects to a broker that it has just heard of, librdkafka waits out this pause too.
+    config.set("reconnect.backoff.ms", "5");
+    for (key, value) in properties {
+        if SAME.contains(&key.as_str()) {
+            config.set(key, value);
+        } else if let Some((_, name)) = RENAMED.iter().find(|(java, _)| java == key) {
+            // The Java client's -1 leaves a socket buffer to the system, which is 0 here.
+            config.set(*name, if value == "-1" { "0" } else { value });
+        }
+    }
+    if properties.contains_key("buffer.memory") {
+        let bytes = number(properties, "buffer.memory", 0)?;
+        config.set("queue.buffering.max.kbytes", (bytes / 1024).max(1).to_string());
+    }
+    match properties.get("security.protocol").map(|p| p.to_ascii_uppercase()) {
+        Some(protocol) if protocol != "PLAINTEXT" => {
+            Err(Failure::message(format_args!("security.protocol={protocol} is not supported yet")))
+        }
+        _ => Ok(config),
+    }
+}
+
+/// A whole number among the properties; `default` when the key is not there.
+pub(super) fn number(properties: &Properties, key: &str, default: u64) -> Result<u64, Failure> {
+    let Some(value) = properties.get(key) else { return Ok(default) };
+    value.parse().map_err(|_| not_a_number(key, value))
+}
+
+fn not_a_number(key: &str, value: &str) -> Failure {
+    Failure::message(format_args!(
+        "org.apache.kafka.common.config.ConfigException: Invalid value {value} for configuration {key}: Not a number of type LONG"
+    ))
+}
+
+/// Builds a client; a value that it cannot take is reported as the Java client reports it.
+pub(super) fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
+    config: &ClientConfig,
+    context: C,
+) -> Result<T, Failure> {
+    config.create_with_context(context).map_err(|e| match e {
+        KafkaError::ClientConfig(_, reason, key, value) => Failure::message(format_args!(
+            "org.apache.kafka.common.config.ConfigException: Invalid value {value} for configuration {key}: {reason}"
+        )),
+        e => Failure::message(format_args!("org.apache.kafka.common.KafkaException: {e}")),
+    })
+}
+
+/// Puts librdkafka's warnings where the Java client's go: one log line each on standard error.
+pub(super) struct Logged {
+    /// What the Java client puts before its lines, such as `Producer clientId=console-producer`.
+    pub(super) who: String,
+}
+
+impl ClientContext for Logged {
+    fn log(&self, _level: RDKafkaLogLevel, _facility: &str, message: &str) {
+        // librdkafka's lines start with its thread's name in brackets.
+        let message = message.split_once("]: ").map_or(message, |(_, rest)| rest);
+        terminal::warn("org.apache.kafka.clients.NetworkClient", format_args!("[{}] {message}", self.who));
+    }
+
+    // Errors come with a log line, or with the message that they concern.
+    fn error(&self, _error: KafkaError, _reason: &str) {}
+}
+
+impl ConsumerContext for Logged {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Properties, consumer, producer};
+
+    fn properties(pairs: &[(&str, &str)]) -> Properties {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn java_words_become_librdkafka_words() {
+        let config = producer(&properties(&[
+            ("buffer.memory", "1048576"),
+            ("send.buffer.bytes", "-1"),
+            ("max.request.size", "2000000"),
+            ("key.serializer", "org.apache.kafka.common.serialization.ByteArraySerializer"),
+        ]))
+        .unwrap();
+        assert_eq!(config.get("queue.buffering.max.kbytes"), Some("1024"));
+        assert_eq!(config.get("socket.send.buffer.bytes"), Some("0"));
+        assert_eq!(config.get("message.max.bytes"), Some("2000000"));
+        assert_eq!(config.get("key.serializer"), None);
+    }
+
+    #[test]
+    fn producer_is_idempotent_unless_its_acks_or_retries_forbid_it() {
+        let idempotence = |pairs| producer(&properties(pairs)).unwrap().get("enable.idempotence").map(str::to_owned);
+        assert_eq!(idempotence(&[]).as_deref(), Some("true"));
+        assert_eq!(idempotence(&[("acks", "1")]), None);
+        assert_eq!(idempotence(&[("retries", "0")]), None);
+        assert_eq!(idempotence(&[("enable.idempotence", "false")]).as_deref(), Some("false"));
+    }
+
+    #[test]
+    fn consumer_reads_uncommitted_by_default() {
+        assert_eq!(consumer(&Properties::new()).unwrap().get("isolation.level"), Some("read_uncommitted"));
+    }
+}

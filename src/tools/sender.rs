@@ -1,0 +1,149 @@
+//! Owns the producer behind the console and perf tools: it waits for the topic, holds the caller back when its buffer is full,
+//! and reports errors as the Java producer does. Kafka: `KafkaProducer.send`, `close`.
+
+use super::client_properties::{self, Properties};
+use super::errors;
+use super::terminal::{self, Failure};
+use crate::common::ErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::ToBytes;
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use std::time::{Duration, Instant};
+
+/// How long the Java producer lets a send wait for the topic.
+const MAX_BLOCK_MS: u64 = 60_000;
+/// Pause between questions for a topic that is not there.
+const TOPIC_RETRY: Duration = Duration::from_millis(100);
+/// How long one question for metadata may take.
+const METADATA_WAIT: Duration = Duration::from_secs(1);
+/// Pause while the buffer is full, or the last answers are awaited.
+const PAUSE: Duration = Duration::from_millis(1);
+
+pub(super) struct Sender<C: ProducerContext + 'static> {
+    producer: ThreadedProducer<C>,
+    who: String,
+    topic: String,
+    topic_known: bool,
+    max_block: Duration,
+    max_request_size: String,
+}
+
+impl<C: ProducerContext + 'static> Sender<C> {
+    /// With `metrics_interval` the context gets librdkafka's figures that often.
+    pub(super) fn new(
+        properties: &Properties,
+        topic: &str,
+        who: String,
+        context: C,
+        metrics_interval: Option<Duration>,
+    ) -> Result<Self, Failure> {
+        let mut config = client_properties::producer(properties)?;
+        if let Some(interval) = metrics_interval {
+            config.set("statistics.interval.ms", interval.as_millis().to_string());
+        }
+        Ok(Self {
+            producer: client_properties::create(&config, context)?,
+            who,
+            topic: topic.to_owned(),
+            topic_known: false,
+            max_block: Duration::from_millis(client_properties::number(properties, "max.block.ms", MAX_BLOCK_MS)?),
+            max_request_size: config.get("message.max.bytes").unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// Hands a record over. The error is the Java producer's exception, without its stack; `size` is what it says about a
+    /// record that is too large.
+    pub(super) fn send<K: ToBytes + ?Sized, V: ToBytes + ?Sized>(
+        &mut self,
+        mut record: BaseRecord<'_, K, V, C::DeliveryOpaque>,
+        size: usize,
+    ) -> Result<(), String> {
+        if !self.topic_known {
+            self.wait_for_topic()?;
+            self.topic_known = true;
+        }
+        loop {
+            record = match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                // As in Java, a full buffer holds the sender back.
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => back,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
+                    return Err(format!(
+                        "org.apache.kafka.common.errors.RecordTooLargeException: The message is {size} bytes when serialized \
+                         which is larger than {}, which is the value of the max.request.size configuration.",
+                        self.max_request_size
+                    ));
+                }
+                Err((e, _)) => return Err(exception(&e)),
+            };
+            std::thread::park_timeout(PAUSE);
+        }
+    }
+
+    fn wait_for_topic(&self) -> Result<(), String> {
+        let (client, topic) = (self.producer.client(), self.topic.as_str());
+        let deadline = Instant::now() + self.max_block;
+        for question in 1.. {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            // Not connected yet, or the answer is late: ask again until the time is up.
+            let answer = client.fetch_metadata(Some(topic), left.min(METADATA_WAIT));
+            if let Some(found) = answer.as_ref().ok().and_then(|metadata| metadata.topics().first()) {
+                if found.error().is_none() && !found.partitions().is_empty() {
+                    // Librdkafka asks for a producer id when metadata comes in over a connection that stays; the first came
+                    // over the bootstrap connection, and its next try would be half a second later.
+                    client.fetch_metadata(Some(topic), left.min(METADATA_WAIT)).ok();
+                    return Ok(());
+                }
+                let error = errors::error_code(found.error().map_or(RDKafkaErrorCode::LeaderNotAvailable, Into::into));
+                terminal::warn(
+                    "org.apache.kafka.clients.NetworkClient",
+                    format_args!(
+                        "[{}] The metadata response from the cluster reported a recoverable issue with correlation id \
+                         {question} : {{{topic}={error}}}",
+                        self.who
+                    ),
+                );
+                if error == ErrorCode::InvalidTopicException {
+                    return Err(format!(
+                        "org.apache.kafka.common.errors.InvalidTopicException: Invalid topics: [{topic}]"
+                    ));
+                }
+            }
+            std::thread::park_timeout(TOPIC_RETRY.min(deadline.saturating_duration_since(Instant::now())));
+        }
+        Err(format!(
+            "org.apache.kafka.common.errors.TimeoutException: Topic {topic} not present in metadata after {} ms.",
+            self.max_block.as_millis()
+        ))
+    }
+
+    pub(super) fn producer(&self) -> &ThreadedProducer<C> {
+        &self.producer
+    }
+
+    /// Waits until every record has been answered or given up, then lets the end of the process close the connections, which
+    /// is sooner than an orderly stop of librdkafka's threads.
+    pub(super) fn close(self) {
+        self.flush();
+        std::mem::forget(self.producer);
+    }
+
+    /// Waits until every record has been answered or given up.
+    pub(super) fn flush(&self) {
+        // Each call cuts lingering short; a longer one would sleep in steps of a tenth of a second.
+        while self.producer.flush(Duration::ZERO).is_err() && self.producer.in_flight_count() > 0 {
+            self.producer.poll(PAUSE);
+        }
+    }
+}
+
+/// The Java client's exception for librdkafka's error.
+pub(super) fn exception(e: &KafkaError) -> String {
+    match e.rdkafka_error_code() {
+        Some(code) => errors::client_exception(code),
+        None => format!("org.apache.kafka.common.KafkaException: {e}"),
+    }
+}

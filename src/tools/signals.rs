@@ -1,0 +1,42 @@
+//! Owns the wish to stop: SIGINT and SIGTERM set a flag that a consuming loop looks at, so that a tool can still print what it
+//! has counted. Kafka: the shutdown hooks of `ConsoleConsumer`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// 0 until a signal came, then the exit code that a shell expects: 128 and the signal's number.
+#[derive(Clone, Default)]
+pub(super) struct Stop(Arc<AtomicU8>);
+
+impl Stop {
+    /// Listens from a thread of its own, which ends with the process. Without signals the flag just stays down.
+    pub(super) fn on_signals() -> Self {
+        let stop = Self::default();
+        let told = stop.clone();
+        let listener = std::thread::Builder::new().name("signals".to_owned());
+        let started = listener.spawn(move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+            let signalled = runtime.block_on(async {
+                let (mut interrupt, mut terminate) =
+                    (signal(SignalKind::interrupt()).ok()?, signal(SignalKind::terminate()).ok()?);
+                tokio::select! {
+                    biased;
+                    _ = interrupt.recv() => Some(SignalKind::interrupt()),
+                    _ = terminate.recv() => Some(SignalKind::terminate()),
+                }
+            });
+            if let Some(signalled) = signalled {
+                let number = u8::try_from(signalled.as_raw_value()).unwrap_or_default();
+                told.0.store(128 + number, Ordering::Relaxed);
+            }
+        });
+        drop(started);
+        stop
+    }
+
+    /// The exit code once a signal came.
+    pub(super) fn asked(&self) -> Option<u8> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|code| *code != 0)
+    }
+}
