@@ -104,9 +104,9 @@ fn sources() -> Vec<Source> {
                 walk(&path, out);
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let whole = fs::read_to_string(&path).expect("read source");
-                // A file named tests.rs is all test.
+                // A file with such a name is all test.
                 let production = match whole.find("#[cfg(test)]") {
-                    _ if path.ends_with("tests.rs") => String::new(),
+                    _ if path.ends_with("tests.rs") || path.ends_with("fuzz.rs") => String::new(),
                     Some(at) if whole[at..].trim_start_matches("#[cfg(test)]").trim_start().starts_with("mod ") => {
                         whole[..at].to_owned()
                     }

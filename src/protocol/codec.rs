@@ -147,9 +147,9 @@ impl Reader {
         self.end - self.at
     }
 
-    /// Bytes of memory charged so far.
-    pub fn charged(&self) -> usize {
-        self.budget_at_start - self.budget
+    /// Bytes of memory that decoded structures may still take.
+    pub fn budget(&self) -> usize {
+        self.budget
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
@@ -621,7 +621,7 @@ mod tests {
         let claim = [0x7f, 0xff, 0xff, 0xff, 0, 1, b'a', 0, 1, b'b', 0, 0];
         let mut r = Reader::new(Bytes::copy_from_slice(&claim));
         assert_eq!(MetadataRequest::decode(&mut r, 0), Err(truncated(0x7fff_ffff, 8)));
-        assert_eq!(r.charged(), 0);
+        assert_eq!(r.budget(), 12 * DECODE_BUDGET_PER_FRAME_BYTE + DECODE_BUDGET_BASE);
         assert_eq!(read::<Vec<i32>>(&[0xff, 0xff, 0xff, 0xff, 0x0f], COMPACT), Err(truncated(0xffff_fffe, 0)));
     }
 
@@ -680,7 +680,7 @@ mod tests {
         let budget = frame.len() * DECODE_BUDGET_PER_FRAME_BYTE + DECODE_BUDGET_BASE;
         let mut r = Reader::new(frame);
         assert_eq!(MetadataRequest::decode(&mut r, 0), Err(DecodeError::Budget(budget)));
-        assert_eq!(r.charged(), 0, "refused before the first element");
+        assert_eq!(r.budget(), budget, "refused before the first element");
     }
 
     #[test]

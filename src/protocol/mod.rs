@@ -27,6 +27,8 @@
 
 pub mod api;
 pub mod codec;
+#[cfg(test)]
+mod corpus;
 pub mod frame;
 pub mod header;
 pub mod messages;

@@ -108,8 +108,7 @@ fn every_default_is_the_peers() {
 }
 
 fn unhex(text: &str) -> Bytes {
-    assert_eq!(text.len() % 2, 0);
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    corpus::unhex(text).unwrap().into()
 }
 
 /// `hex`: what Kafka's generated class wrote for this value.
@@ -341,4 +340,50 @@ fn golden_tagged_features_nullable_structure_and_float() {
         ..Default::default()
     };
     golden(&quotas, 1, "0000000000000102020575736572000002026b3ff8000000000000000000");
+}
+
+/// The shortest of some random values that are not tiny: a corpus is read by people too.
+fn corpus_line<M: Message + Random>(version: i16) -> String {
+    let values = (0..20).map(|seed| M::random(&mut StdRng::seed_from_u64(seed), M::version(version)));
+    let mut encodings: Vec<Bytes> = values.map(|value| encoded(&value, version)).collect();
+    encodings.sort_by_key(Bytes::len);
+    corpus::line(M::NAME, version, &encodings[encodings.len() / 3])
+}
+
+#[test]
+#[ignore = "writes the corpus anew, after the schema has changed"]
+fn write_the_corpus() {
+    let mut text = String::from("# One valid encoding of every message in every version: message, version, bytes.\n");
+    macro_rules! write {
+        ($($key:ident: $request:ident => $response:ident;)*) => {
+            $(for version in ApiKey::$key.versions() {
+                text += &corpus_line::<$request>(version);
+                text += "\n";
+                text += &corpus_line::<$response>(version);
+                text += "\n";
+            })*
+        };
+    }
+    every_api!(write);
+    std::fs::write("zk-tests/corpus/protocol/valid.txt", text).unwrap();
+}
+
+#[test]
+fn the_corpus_holds_every_message_in_every_version() {
+    let entries = corpus::entries(corpus::VALID);
+    macro_rules! held {
+        ($($key:ident: $request:ident => $response:ident;)*) => {
+            $(for version in ApiKey::$key.versions() {
+                held::<$request>(&entries, version);
+                held::<$response>(&entries, version);
+            })*
+        };
+    }
+    fn held<M: Message>(entries: &[corpus::Entry], version: i16) {
+        let entry = entries.iter().find(|entry| entry.message == M::NAME && entry.version == version);
+        let bytes = &entry.unwrap_or_else(|| panic!("{} v{version}: run write_the_corpus", M::NAME)).bytes;
+        let message = M::decode(&mut Reader::new(bytes.clone().into()), version).unwrap();
+        assert_eq!(encoded(&message, version), bytes, "{} v{version}", M::NAME);
+    }
+    every_api!(held);
 }
