@@ -65,7 +65,9 @@ const PURE: &[&str] = &[
     "src/log/epoch_cache.rs",
     "src/log/producer_state.rs",
     "src/log/retention.rs",
-    "src/zk/model.rs",
+    "src/zk/jute.rs",
+    "src/zk/model",
+    "src/zk/wire.rs",
     "src/zk/paths.rs",
     "src/zk/data/",
 ];

@@ -18,6 +18,7 @@ mod producer_perf;
 mod sender;
 mod signals;
 mod terminal;
+mod zookeeper;
 
 #[derive(Parser)]
 #[command(name = "zurau", version, about = "A broker that speaks Kafka and is coordinated by ZooKeeper")]
@@ -37,6 +38,8 @@ enum Command {
     /// Measure how fast a client writes or reads.
     #[command(subcommand)]
     Perf(Perf),
+    /// Run a standalone ZooKeeper for development on a properties file.
+    Zookeeper(zookeeper::Args),
 }
 
 #[derive(Subcommand)]
@@ -60,6 +63,7 @@ struct ToolArgs {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Broker(args) => broker::run(args),
+        Command::Zookeeper(args) => zookeeper::run(&args),
         Command::ConsoleProducer(tool) => console_producer::run(&tool.args),
         Command::ConsoleConsumer(tool) => console_consumer::run(&tool.args),
         Command::Perf(Perf::Producer(tool)) => producer_perf::run(&tool.args),

@@ -3,10 +3,15 @@
 pub mod client;
 pub mod configs;
 pub mod data;
+pub mod jute;
+pub mod model;
 pub mod paths;
+pub mod server;
 pub mod session;
 pub mod startup;
+pub mod store;
 pub mod topics;
 pub mod watch;
+pub mod wire;
 
 pub use client::{Client, ConnectOptions, Error};
