@@ -15,7 +15,7 @@
 //! zigzag varints of records, which live with the records.
 
 use crate::common::Uuid;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 /// UTF-8 text that shares the frame it was read from: cloning is one reference count.
 pub use bytestring::ByteString as Str;
@@ -288,14 +288,14 @@ fn unsigned_varint_bytes(mut value: u32) -> ([u8; 5], usize) {
 /// Writes a frame from front to back, and notes where external records belong.
 #[derive(Debug, Default)]
 pub struct Writer {
-    buf: BytesMut,
+    buf: Vec<u8>,
     cuts: Vec<Cut>,
     external_len: usize,
 }
 
 impl Writer {
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { buf: BytesMut::with_capacity(bytes), ..Self::default() }
+        Self { buf: Vec::with_capacity(bytes), ..Self::default() }
     }
 
     /// Bytes written, without the external ones.
@@ -313,15 +313,15 @@ impl Writer {
     }
 
     pub fn into_parts(self) -> (Bytes, Vec<Cut>) {
-        (self.buf.freeze(), self.cuts)
+        (Bytes::from(self.buf), self.cuts)
     }
 
     pub fn i16(&mut self, value: i16) {
-        self.buf.put_i16(value);
+        self.buf.extend_from_slice(&value.to_be_bytes());
     }
 
     pub fn i32(&mut self, value: i32) {
-        self.buf.put_i32(value);
+        self.buf.extend_from_slice(&value.to_be_bytes());
     }
 
     /// Overwrites four bytes written earlier: the size before a frame is known last.
@@ -331,7 +331,7 @@ impl Writer {
 
     pub fn unsigned_varint(&mut self, value: u32) {
         let (bytes, len) = unsigned_varint_bytes(value);
-        self.buf.put_slice(&bytes[..len]);
+        self.buf.extend_from_slice(&bytes[..len]);
     }
 
     /// The counterpart of [`Reader::length`].
@@ -373,7 +373,7 @@ impl Writer {
         for field in fields {
             self.unsigned_varint(field.tag);
             self.unsigned_varint(u32::try_from(field.data.len()).map_err(|_| EncodeError::TooLong(field.data.len()))?);
-            self.buf.put_slice(&field.data);
+            self.buf.extend_from_slice(&field.data);
         }
         Ok(())
     }
@@ -387,7 +387,7 @@ impl Writer {
         let len = self.buf.len() - start;
         let size = u32::try_from(len).map_err(|_| EncodeError::TooLong(len))?;
         let (size, size_len) = unsigned_varint_bytes(size);
-        self.buf.put_bytes(0, size_len);
+        self.buf.resize(start + len + size_len, 0);
         self.buf.copy_within(start..start + len, start + size_len);
         self.buf[start..start + size_len].copy_from_slice(&size[..size_len]);
         Ok(())
@@ -451,7 +451,7 @@ macro_rules! numbers {
             }
             #[inline]
             fn write(&self, w: &mut Writer, _: Version) -> Result<(), EncodeError> {
-                w.buf.put_slice(&self.to_be_bytes());
+                w.buf.extend_from_slice(&self.to_be_bytes());
                 Ok(())
             }
         })*
@@ -465,7 +465,7 @@ impl Wire for bool {
         Ok(r.i8()? != 0)
     }
     fn write(&self, w: &mut Writer, _: Version) -> Result<(), EncodeError> {
-        w.buf.put_u8(u8::from(*self));
+        w.buf.push(u8::from(*self));
         Ok(())
     }
 }
@@ -475,7 +475,7 @@ impl Wire for Uuid {
         r.take().map(Self)
     }
     fn write(&self, w: &mut Writer, _: Version) -> Result<(), EncodeError> {
-        w.buf.put_slice(&self.0);
+        w.buf.extend_from_slice(&self.0);
         Ok(())
     }
 }
@@ -494,7 +494,7 @@ impl Nullable for Str {
         } else {
             w.i16(len.map_or(-1, |len| len as i16));
         }
-        w.buf.put_slice(value.map_or(&[], |text| text.as_bytes()));
+        w.buf.extend_from_slice(value.map_or(&[], |text| text.as_bytes()));
         Ok(())
     }
 }
@@ -505,7 +505,7 @@ impl Nullable for Bytes {
     }
     fn write_nullable(value: Option<&Self>, w: &mut Writer, v: Version) -> Result<(), EncodeError> {
         w.length(value.map(Self::len), v.flexible)?;
-        w.buf.put_slice(value.map_or(&[], |bytes| bytes));
+        w.buf.extend_from_slice(value.map_or(&[], |bytes| bytes));
         Ok(())
     }
 }
@@ -518,7 +518,7 @@ impl Nullable for Records {
         w.length(value.map(Self::len), v.flexible)?;
         match value {
             None => {}
-            Some(Self::Bytes(bytes)) => w.buf.put_slice(bytes),
+            Some(Self::Bytes(bytes)) => w.buf.extend_from_slice(bytes),
             Some(Self::External { token, len }) => {
                 w.cuts.push(Cut { position: w.buf.len(), token: *token, len: *len });
                 w.external_len += *len as usize;
@@ -584,6 +584,7 @@ mod tests {
     use crate::protocol::messages::{
         DeleteTopicsRequest, FetchRequest, FetchResponse, HeartbeatRequest, MetadataRequest, ProduceRequest,
     };
+    use bytes::{BufMut, BytesMut};
 
     const CLASSIC: Version = Version { number: 0, flexible: false };
     const COMPACT: Version = Version { number: 0, flexible: true };

@@ -12,6 +12,9 @@ use bytes::Bytes;
 /// Bytes of the size before a frame.
 pub const SIZE_LEN: usize = 4;
 
+/// Bytes reserved for a frame that is being written: most answers fit.
+const CAPACITY: usize = 512;
+
 /// Why a size is not the start of a frame. Kafka: `InvalidReceiveException`; the connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
@@ -56,7 +59,7 @@ impl Frame {
     }
 
     fn of(write: impl FnOnce(&mut Writer) -> Result<(), EncodeError>) -> Result<Self, EncodeError> {
-        let mut w = Writer::default();
+        let mut w = Writer::with_capacity(CAPACITY);
         w.i32(0);
         write(&mut w)?;
         let len = w.wire_len() - SIZE_LEN;
