@@ -102,8 +102,8 @@ class Cluster:
 
     def broker(self, number=1, kind=PEER, log_dirs=1, **properties):
         """A broker of this cluster, not started. Keys take `_` for `.`; None removes a key."""
-        home = self.directory / f"broker-{number if number >= 0 else f'generated-{len(self.brokers)}'}"
-        home.mkdir(parents=True, exist_ok=True)
+        home = self.directory / f"broker-{len(self.brokers) + 1}"
+        home.mkdir(parents=True)
         port = free_port()
         merged = {
             "broker.id": str(number),

@@ -6,6 +6,9 @@ import typing
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 
+_MANY = 2000
+
+
 class Record(typing.NamedTuple):
     offset: int
     timestamp_type: int
@@ -68,14 +71,19 @@ class Follower:
         self.seen = {}
 
     def follow(self):
-        """Takes what there is now."""
-        while messages := self._consumer.consume(5000, 0.05):
+        """Takes what there is now, and returns how much it was."""
+        taken = 0
+        while True:
+            messages = self._consumer.consume(_MANY, 0.05)
             for message in messages:
                 # Errors are lost connections, and the client comes back from those by itself.
                 if not message.error():
                     at = message.partition(), message.offset()
                     record = _record(message)
                     assert self.seen.setdefault(at, record) == record, f"{at} has two values"
+                    taken += 1
+            if len(messages) < _MANY:
+                return taken
 
     def check_against(self, stored):
         """Every offset still holds what was seen there before."""
