@@ -2,6 +2,8 @@
 
 pub mod client;
 pub mod configs;
+#[cfg(test)]
+mod conformance;
 pub mod data;
 pub mod jute;
 pub mod model;
