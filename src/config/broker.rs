@@ -698,6 +698,15 @@ mod tests {
     }
 
     #[test]
+    fn the_file_that_comes_with_the_broker_starts_one() {
+        let file = crate::config::parse::properties(include_bytes!("../../config/server.properties")).unwrap();
+        let c = BrokerConfig::new(&file).unwrap();
+        assert_eq!(c.unknown_keys(), Vec::<&str>::new());
+        assert_eq!(c.warnings(), Vec::<String>::new());
+        assert_eq!(c.broker_id, Some(BrokerId(0)));
+    }
+
+    #[test]
     fn zookeeper_connect_has_no_default() {
         let e = BrokerConfig::new(&Props::new()).unwrap_err();
         assert_eq!(e.to_string(), "Missing required configuration `zookeeper.connect` which has no default value.");

@@ -153,6 +153,9 @@ pub enum ConfigError {
     /// Values that do not fit each other, or something that this broker does not do. The text says which keys.
     #[error("{0}")]
     Rule(String),
+    /// Well-formed settings of a topic that it cannot have. Clients get the text as it is, without the resource's name.
+    #[error("{0}")]
+    Unfit(String),
 }
 
 impl ConfigError {

@@ -1,9 +1,14 @@
 //! Owns every configuration key and every view of them. Kafka: `ConfigDef`, `KafkaConfig`, `LogConfig`,
 //! `DynamicBrokerConfig`. Text comes in as [`def::Props`], from a properties file ([`parse`]) or a znode; the tables in
 //! `keys` check it; [`broker::BrokerConfig`] and [`topic::LogConfig`] are what the rest of the broker reads.
+//! [`dynamic`] lays what is set while running over the file, [`describe`] and [`alter`] decide what clients are told and
+//! what they may change.
 
+pub mod alter;
 pub mod broker;
 pub mod def;
+pub mod describe;
+pub mod dynamic;
 pub mod endpoint;
 mod keys;
 pub mod parse;
@@ -11,5 +16,9 @@ pub mod topic;
 
 pub use broker::BrokerConfig;
 pub use def::{ConfigError, Props};
+pub use dynamic::DynamicConfig;
 pub use keys::{BROKER, TOPIC};
 pub use topic::LogConfig;
+
+#[cfg(test)]
+mod tests;

@@ -237,15 +237,16 @@ pub(super) fn in_millis(synonym: &str, value: &Value) -> Option<i64> {
 /// Kafka: `LogConfig.validate`; the texts go to the client with INVALID_CONFIG.
 pub fn validate(overrides: &Props, defaults: &Props) -> Result<(), ConfigError> {
     if let Some(unknown) = TOPIC.unknown(overrides).first() {
-        return Err(ConfigError::rule(format!("Unknown topic config name: {unknown}")));
+        return Err(ConfigError::Unfit(format!("Unknown topic config name: {unknown}")));
     }
     let mut props = defaults.clone();
     props.extend(overrides.clone());
     let values = TOPIC.parse(&props)?;
     validate_together(&values)?;
     if values.boolean("remote.log.delete.on.disable") || values.boolean("remote.log.copy.disable") {
-        return Err(ConfigError::rule(
-            "It is invalid to set `remote.log.delete.on.disable` or `remote.log.copy.disable` under Zookeeper's mode.",
+        return Err(ConfigError::Unfit(
+            "It is invalid to set `remote.log.delete.on.disable` or `remote.log.copy.disable` under Zookeeper's mode."
+                .to_owned(),
         ));
     }
     if values.boolean("remote.storage.enable") {
@@ -261,7 +262,7 @@ pub(super) fn validate_together(values: &Values) -> Result<(), ConfigError> {
     let min = values.long("min.compaction.lag.ms");
     let max = values.long("max.compaction.lag.ms");
     if min > max {
-        return Err(ConfigError::rule(format!(
+        return Err(ConfigError::Unfit(format!(
             "conflict topic config setting min.compaction.lag.ms ({min}) > max.compaction.lag.ms ({max})"
         )));
     }

@@ -5,6 +5,7 @@ mod broker;
 mod coordinator;
 mod elsewhere;
 mod log;
+mod quota;
 mod security;
 mod topic;
 mod zookeeper;
@@ -114,6 +115,9 @@ pub(super) const METADATA_VERSIONS: &[&str] = &[
 pub static BROKER: LazyLock<ConfigDef> = LazyLock::new(|| {
     ConfigDef::new(&[broker::ROWS, log::ROWS, coordinator::ROWS, security::ROWS, zookeeper::ROWS, elsewhere::ROWS])
 });
+
+/// Keys of the broker that only `/config/brokers` knows.
+pub(super) static QUOTA: LazyLock<ConfigDef> = LazyLock::new(|| ConfigDef::new(&[quota::ROWS]));
 
 /// Keys of a topic.
 pub static TOPIC: LazyLock<ConfigDef> = LazyLock::new(|| ConfigDef::new(&[topic::ROWS]));

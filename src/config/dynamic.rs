@@ -1,0 +1,422 @@
+//! Owns the layers of the broker's configuration: what `/config/brokers/<id>` says wins over `/config/brokers/<default>`,
+//! that over the properties file, that over the defaults. Kafka: `DynamicBrokerConfig`.
+//! Absent on purpose: reading and writing znodes, and applying a change to what runs (`server::dynamic_config`);
+//! encrypted passwords, which are passed over with a reason.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::broker::BrokerConfig;
+use super::def::{ConfigError, ConfigKey, Props, Type, UpdateMode};
+use super::keys::{BROKER, QUOTA};
+
+/// The znode that a setting lives in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// `/config/brokers/<default>`: every broker of the cluster.
+    ClusterDefault,
+    /// `/config/brokers/<id>`: this broker.
+    Broker,
+}
+
+/// Keys that change while the broker runs, but only under a listener's prefix. Kafka: `SslConfigs.RECONFIGURABLE_CONFIGS`.
+const ONLY_WITH_LISTENER_PREFIX: &[&str] = &[
+    "ssl.key.password",
+    "ssl.keystore.certificate.chain",
+    "ssl.keystore.key",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.keystore.type",
+    "ssl.truststore.certificates",
+    "ssl.truststore.location",
+    "ssl.truststore.password",
+    "ssl.truststore.type",
+];
+
+/// Keys of a listener that may be set for the whole cluster. Kafka: `ClusterLevelListenerConfigs`.
+const CLUSTER_LEVEL_OF_LISTENER: &[&str] = &["max.connections", "max.connection.creation.rate", "num.network.threads"];
+
+/// Keys that stand under a listener and a SASL mechanism. Kafka: `ListenerMechanismConfigs`.
+const OF_LISTENER_AND_MECHANISM: &[&str] = &[
+    "sasl.jaas.config",
+    "sasl.login.callback.handler.class",
+    "sasl.login.class",
+    "sasl.server.callback.handler.class",
+    "connections.max.reauth.ms",
+];
+
+/// Keys of which one step may at most halve or double the value. Kafka: `DynamicThreadPool`, `DataPlaneAcceptor`.
+const THREAD_COUNTS: &[&str] = &[
+    "background.threads",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
+];
+
+/// What a change of a layer came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Names whose text is another one now, prefixed and unknown ones included.
+    pub changed: BTreeSet<String>,
+    /// Why entries of the znode were passed over, for the log.
+    pub ignored: Vec<String>,
+}
+
+/// The layers, and the configuration that they give together.
+#[derive(Clone, Debug)]
+pub struct DynamicConfig {
+    fixed: Props,
+    cluster_default: Props,
+    broker: Props,
+    current: Arc<BrokerConfig>,
+}
+
+impl DynamicConfig {
+    /// Starts with the properties file alone.
+    pub fn new(config: BrokerConfig) -> Self {
+        Self {
+            fixed: config.props.clone(),
+            cluster_default: Props::new(),
+            broker: Props::new(),
+            current: Arc::new(config),
+        }
+    }
+
+    /// Takes both znodes as they are at start, where any step from the file's values is allowed. Gives back what was
+    /// passed over and why.
+    pub fn load(&mut self, cluster_default: &Props, broker: &Props) -> Vec<String> {
+        let mut ignored = Vec::new();
+        self.cluster_default = valid_entries(Layer::ClusterDefault, cluster_default, &mut ignored);
+        self.broker = valid_entries(Layer::Broker, broker, &mut ignored);
+        // If a layer does not fit, the ones below it still count.
+        for props in [
+            layered(&self.fixed, &self.cluster_default, &Props::new()),
+            layered(&self.fixed, &self.cluster_default, &self.broker),
+        ] {
+            match BrokerConfig::new(&props) {
+                Ok(config) => self.current = Arc::new(config),
+                Err(e) => ignored.push(e.to_string()),
+            }
+        }
+        ignored
+    }
+
+    pub fn current(&self) -> &Arc<BrokerConfig> {
+        &self.current
+    }
+
+    /// The valid entries of a layer.
+    pub fn layer(&self, layer: Layer) -> &Props {
+        match layer {
+            Layer::ClusterDefault => &self.cluster_default,
+            Layer::Broker => &self.broker,
+        }
+    }
+
+    /// What the properties file says.
+    pub fn fixed(&self) -> &Props {
+        &self.fixed
+    }
+
+    /// Takes a layer's znode as it is now. Entries that are wrong or out of place are passed over, as in Kafka: someone
+    /// wrote them before this broker could say no. An error means that the layers do not fit together; then everything
+    /// stays as it was, except that the layer's own entries are shown by DescribeConfigs.
+    pub fn apply(&mut self, layer: Layer, stored: &Props) -> (Applied, Result<(), ConfigError>) {
+        let mut ignored = Vec::new();
+        let valid = valid_entries(layer, stored, &mut ignored);
+        match layer {
+            Layer::ClusterDefault => self.cluster_default = valid,
+            Layer::Broker => self.broker = valid,
+        }
+        let props = layered(&self.fixed, &self.cluster_default, &self.broker);
+        let mut changed = changed_names(&self.current.props, &props);
+        let result = match self.reconfigured(&props, &changed) {
+            Ok(config) => {
+                self.current = Arc::new(config);
+                Ok(())
+            }
+            Err(e) => {
+                changed.clear();
+                Err(e)
+            }
+        };
+        (Applied { changed, ignored }, result)
+    }
+
+    /// Whether a layer may say `wanted`. Kafka: `DynamicBrokerConfig.validate`.
+    pub fn validate(&self, layer: Layer, wanted: &Props) -> Result<(), ConfigError> {
+        refuse_names("Cannot update these configs dynamically", "Set", wanted, |name| {
+            BROKER.get(name).is_some_and(|key| key.update == UpdateMode::ReadOnly)
+        })?;
+        refuse_names(
+            "These security configs can be dynamically updated only per-listener using the listener prefix",
+            "HashSet",
+            wanted,
+            |name| ONLY_WITH_LISTENER_PREFIX.contains(&name),
+        )?;
+        for (name, text) in wanted {
+            check_value(name, text)?;
+        }
+        let props = match layer {
+            Layer::ClusterDefault => {
+                refuse_names(
+                    "Cannot update these configs at default cluster level, broker id must be specified",
+                    "Set",
+                    wanted,
+                    belongs_to_one_broker,
+                )?;
+                layered(&self.fixed, wanted, &self.broker)
+            }
+            Layer::Broker => layered(&self.fixed, &self.cluster_default, wanted),
+        };
+        let changed = changed_names(&self.current.props, &props);
+        self.reconfigured(&props, &changed).map(drop)
+    }
+
+    /// The configuration that `props` give, if the running broker may go over to it.
+    fn reconfigured(&self, props: &Props, changed: &BTreeSet<String>) -> Result<BrokerConfig, ConfigError> {
+        let config = BrokerConfig::new(props)?;
+        self.check_step(&config, changed).map_err(|reason| {
+            // Kafka hands the cause to a constructor that takes it for a value; clients know the text in this order.
+            ConfigError::rule(format!(
+                "Invalid value org.apache.kafka.common.config.ConfigException: {reason} for configuration Invalid dynamic \
+                 configuration"
+            ))
+        })?;
+        Ok(config)
+    }
+
+    /// Rules for a change that a start would not need. Kafka: the `validateReconfiguration` methods.
+    fn check_step(&self, new: &BrokerConfig, changed: &BTreeSet<String>) -> Result<(), String> {
+        let old = &self.current.values;
+        for &key in THREAD_COUNTS.iter().filter(|key| changed.contains(**key)) {
+            let (from, to) = (old.int(key), new.values.int(key));
+            let error = format!("Dynamic thread count update validation failed for {key}={to}");
+            if to < from / 2 {
+                return Err(format!("{error}, value should be at least half the current value {from}"));
+            }
+            if to > from.saturating_mul(2) {
+                return Err(format!("{error}, value should not be greater than double the current value {from}"));
+            }
+        }
+        let (from, to) = (self.current.log_cleaner_threads, new.log_cleaner_threads);
+        if to < 1 {
+            return Err("Log cleaner threads should be at least 1".to_owned());
+        }
+        if to < from / 2 {
+            return Err(format!("Log cleaner threads cannot be reduced to less than half the current value {from}"));
+        }
+        if to > from.saturating_mul(2) {
+            return Err(format!(
+                "Log cleaner threads cannot be increased to more than double the current value {from}"
+            ));
+        }
+        for unit in ["ms", "bytes"] {
+            let (local_key, key) = (format!("log.local.retention.{unit}"), format!("log.retention.{unit}"));
+            let local = new.values.long(&local_key);
+            let whole = if unit == "ms" { new.log.retention_ms } else { new.log.retention_bytes };
+            if whole <= -1 || local == -2 || !(changed.contains(&local_key) || changed.contains(&key)) {
+                continue;
+            }
+            let refuse = |reason: String| Err(ConfigError::value(&local_key, local, reason).to_string());
+            if local == -1 {
+                return refuse(format!("Value must not be -1 as {key} value is set as {whole}."));
+            }
+            if local > whole {
+                return refuse(format!("Value must not be more than {key} property value: {whole}"));
+            }
+        }
+        if changed.contains("metric.reporters") && !new.values.list("metric.reporters").is_empty() {
+            return Err("Validation of dynamic config update of Set(metric.reporters) failed with class class \
+                        kafka.server.DynamicMetricsReporters"
+                .to_owned());
+        }
+        for endpoint in &new.listeners {
+            let before = self.current.listeners.iter().find(|e| e.listener == endpoint.listener);
+            if before.is_some_and(|e| e.protocol != endpoint.protocol) {
+                return Err(format!(
+                    "Security protocol cannot be updated for existing listener ListenerName({})",
+                    endpoint.listener
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names under which a value of `name` may be set, the one that wins first. With `listener_too`, the key without
+/// its listener prefix follows. Kafka: `DynamicBrokerConfig.brokerConfigSynonyms`.
+pub(super) fn synonyms(name: &str, listener_too: bool) -> Vec<&str> {
+    match name {
+        "log.roll.ms" | "log.roll.hours" => vec!["log.roll.ms", "log.roll.hours"],
+        "log.roll.jitter.ms" | "log.roll.jitter.hours" => vec!["log.roll.jitter.ms", "log.roll.jitter.hours"],
+        "log.flush.interval.ms" => vec!["log.flush.interval.ms", "log.flush.scheduler.interval.ms"],
+        "log.retention.ms" | "log.retention.minutes" | "log.retention.hours" => {
+            vec!["log.retention.ms", "log.retention.minutes", "log.retention.hours"]
+        }
+        _ => match without_listener(name).filter(|_| listener_too) {
+            Some(base) => {
+                let of_mechanism = OF_LISTENER_AND_MECHANISM.iter().find(|key| base.ends_with(**key));
+                vec![name, of_mechanism.copied().unwrap_or(base)]
+            }
+            None => vec![name],
+        },
+    }
+}
+
+/// `key` of `listener.name.<listener>.<key>`.
+fn without_listener(name: &str) -> Option<&str> {
+    name.strip_prefix("listener.name.")?.split_once('.').map(|(_, key)| key)
+}
+
+/// The row that gives `name` its type: its own, or the one of the key without its listener prefix.
+pub(super) fn key_of(name: &str) -> Option<&'static ConfigKey> {
+    BROKER
+        .get(name)
+        .or_else(|| QUOTA.get(name))
+        .or_else(|| synonyms(name, true).into_iter().find_map(|synonym| BROKER.get(synonym)))
+}
+
+/// Whether the value must be encrypted in ZooKeeper. Kafka: `DynamicBrokerConfig.isPasswordConfig`.
+pub(super) fn is_stored_encrypted(name: &str) -> bool {
+    BROKER
+        .iter()
+        .filter(|key| key.kind == Type::Password && key.update != UpdateMode::ReadOnly)
+        .any(|key| name.ends_with(key.name))
+}
+
+fn belongs_to_one_broker(name: &str) -> bool {
+    match without_listener(name) {
+        Some(base) => !CLUSTER_LEVEL_OF_LISTENER.contains(&base),
+        None => BROKER.get(name).is_some_and(|key| key.update == UpdateMode::PerBroker),
+    }
+}
+
+/// Checks one entry's own value. Names that no table has are left to whoever reads them.
+fn check_value(name: &str, text: &str) -> Result<(), ConfigError> {
+    let name = without_listener(name).unwrap_or(name);
+    let key = BROKER.get(name).filter(|key| key.update != UpdateMode::ReadOnly).or_else(|| QUOTA.get(name));
+    key.map_or(Ok(()), |key| key.parse(text).map(drop))
+}
+
+fn refuse_names(problem: &str, set: &str, props: &Props, refused: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
+    let names: Vec<&str> = props.keys().map(String::as_str).filter(|name| refused(name)).collect();
+    if names.is_empty() { Ok(()) } else { Err(ConfigError::rule(format!("{problem}: {set}({})", names.join(", ")))) }
+}
+
+/// Kafka: `DynamicBrokerConfig.fromPersistentProps`.
+pub(super) fn valid_entries(layer: Layer, stored: &Props, ignored: &mut Vec<String>) -> Props {
+    let mut valid = Props::new();
+    for (name, text) in stored {
+        let refusal = if let Err(e) = check_value(name, text) {
+            Some(e.to_string())
+        } else if BROKER.get(name).is_some_and(|key| key.update == UpdateMode::ReadOnly) {
+            Some(format!("{name} cannot change while the broker runs"))
+        } else if ONLY_WITH_LISTENER_PREFIX.contains(&name.as_str()) {
+            Some(format!("{name} can change only with a listener prefix"))
+        } else if layer == Layer::ClusterDefault && belongs_to_one_broker(name) {
+            Some(format!("{name} can be set only for one broker"))
+        } else if is_stored_encrypted(name) {
+            Some(format!("{name} is encrypted, and this version cannot decrypt it"))
+        } else {
+            None
+        };
+        match refusal {
+            Some(reason) => ignored.push(reason),
+            None => {
+                valid.insert(name.clone(), text.clone());
+            }
+        }
+    }
+    valid
+}
+
+/// One layer over the other. A name pushes its synonyms of lower layers out, so that `log.retention.ms` in a znode wins
+/// over `log.retention.hours` in the file and the reverse. Kafka: `DynamicBrokerConfig.overrideProps`.
+fn layered(fixed: &Props, cluster_default: &Props, broker: &Props) -> Props {
+    let mut props = fixed.clone();
+    for (name, text) in cluster_default.iter().chain(broker) {
+        for synonym in synonyms(name, false) {
+            props.remove(synonym);
+        }
+        props.insert(name.clone(), text.clone());
+    }
+    props
+}
+
+fn changed_names(old: &Props, new: &Props) -> BTreeSet<String> {
+    old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::props;
+
+    fn started(file: &[(&str, &str)]) -> DynamicConfig {
+        let mut file = props(file);
+        file.insert("zookeeper.connect".to_owned(), "zk:2181".to_owned());
+        DynamicConfig::new(BrokerConfig::new(&file).unwrap())
+    }
+
+    #[test]
+    fn a_broker_wins_over_the_cluster_and_both_over_the_file() {
+        let mut config = started(&[("log.retention.hours", "1")]);
+        assert_eq!(config.current().log.retention_ms, 3_600_000);
+        let (applied, _) = config.apply(Layer::ClusterDefault, &props(&[("log.retention.ms", "20")]));
+        assert_eq!(applied.changed, ["log.retention.hours", "log.retention.ms"].map(str::to_owned).into());
+        assert_eq!(config.current().log.retention_ms, 20);
+        config.apply(Layer::Broker, &props(&[("log.retention.ms", "10")])).1.unwrap();
+        assert_eq!(config.current().log.retention_ms, 10);
+        config.apply(Layer::Broker, &Props::new()).1.unwrap();
+        config.apply(Layer::ClusterDefault, &Props::new()).1.unwrap();
+        assert_eq!(config.current().log.retention_ms, 3_600_000);
+    }
+
+    #[test]
+    fn wrong_entries_of_a_znode_are_passed_over_with_a_reason() {
+        let mut config = started(&[]);
+        let (applied, result) = config.apply(
+            Layer::ClusterDefault,
+            &props(&[
+                ("log.retention.ms", "x"),
+                ("num.partitions", "5"),
+                ("ssl.keystore.location", "/k"),
+                ("listener.name.a.ssl.keystore.location", "/k"),
+                ("message.max.bytes", "77"),
+            ]),
+        );
+        assert_eq!(result, Ok(()));
+        assert_eq!(applied.ignored.len(), 4, "{:?}", applied.ignored);
+        assert_eq!(applied.changed, ["message.max.bytes".to_owned()].into());
+        assert_eq!(config.current().message_max_bytes, 77);
+    }
+
+    #[test]
+    fn layers_that_do_not_fit_leave_the_running_configuration() {
+        let mut config = started(&[]);
+        let (applied, result) =
+            config.apply(Layer::Broker, &props(&[("log.retention.ms", "0"), ("message.max.bytes", "77")]));
+        assert!(result.is_err());
+        assert!(applied.changed.is_empty());
+        assert_eq!(config.current().message_max_bytes, 1_048_588);
+    }
+
+    #[test]
+    fn at_start_any_step_is_allowed_and_later_at_most_a_doubling() {
+        let mut config = started(&[("num.io.threads", "2")]);
+        assert!(config.load(&Props::new(), &props(&[("num.io.threads", "64")])).is_empty());
+        assert_eq!(config.current().num_io_threads, 64);
+        assert!(config.apply(Layer::Broker, &props(&[("num.io.threads", "129")])).1.is_err());
+        assert!(config.apply(Layer::Broker, &props(&[("num.io.threads", "128")])).1.is_ok());
+    }
+
+    #[test]
+    fn a_passwords_znode_form_is_passed_over() {
+        let mut config = started(&[]);
+        let ignored = config.load(&Props::new(), &props(&[("listener.name.a.ssl.keystore.password", "encrypted")]));
+        assert_eq!(ignored.len(), 1);
+        assert!(!ignored[0].contains("=encrypted"));
+    }
+}
