@@ -263,7 +263,11 @@ impl Reader {
                     return Err(DecodeError::TaggedFieldSize { tag, left: field_end - self.at });
                 }
             } else {
-                self.charge(size_of::<RawTaggedField>())?;
+                if unknown.len() == unknown.capacity() {
+                    let room = unknown.len().max(2);
+                    self.charge(room * size_of::<RawTaggedField>())?;
+                    unknown.reserve_exact(room);
+                }
                 unknown.push(RawTaggedField { tag, data: self.slice(size)? });
             }
             self.end = outer_end;

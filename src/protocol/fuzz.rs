@@ -73,7 +73,7 @@ fn decode_and_encode<M: Message>(bytes: Bytes, version: i16) {
     let mut r = Reader::new(bytes);
     let budget = r.budget();
     let (message, peak) = Counting::peak_of(|| M::decode(&mut r, version));
-    // Twice: the list of unknown tags grows by doubling.
+    // Twice: while the list of unknown tags grows, the old one and the new one are held.
     assert!(peak <= 2 * budget, "{peak} bytes held, the budget is {budget}");
     let Ok(message) = message else { return };
     let once = encode(&message, version);
