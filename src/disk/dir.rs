@@ -133,6 +133,21 @@ pub(super) fn millis(time: SystemTime) -> i64 {
     }
 }
 
+/// Bytes of the file system that holds `path`: all of them, and those that this process may still fill.
+pub fn space(path: &Path) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok((stat.f_blocks.saturating_mul(stat.f_frsize), stat.f_bavail.saturating_mul(stat.f_frsize)))
+}
+
+/// Removes a directory with what is in it; false when it is not there.
+pub fn remove_dir_all(dir: &Path) -> io::Result<bool> {
+    match fs::remove_dir_all(dir) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 /// Allows this process as many open files as the system lets it have, and returns that number. Java does the same at
 /// its start; a broker holds several files a segment.
 pub fn raise_file_limit() -> io::Result<u64> {

@@ -7,8 +7,8 @@ mod dir;
 mod file;
 
 pub use dir::{
-    DirLock, create_dir_all_synced, file_names, modified_ms, raise_file_limit, remove_if_exists, rename, replace_file,
-    subdirectories, sync_dir,
+    DirLock, create_dir_all_synced, file_names, modified_ms, raise_file_limit, remove_dir_all, remove_if_exists,
+    rename, replace_file, space, subdirectories, sync_dir,
 };
 pub use file::{DataFile, FileSlice};
 
@@ -26,6 +26,10 @@ pub struct DiskError {
 }
 
 impl DiskError {
+    pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self { action, path: path.to_owned(), source }
+    }
+
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
@@ -44,10 +48,17 @@ impl fmt::Display for DiskError {
 /// Says what an operation was for: `open(path).during("open segment", path)?`.
 pub trait During<T> {
     fn during(self, action: &'static str, path: &Path) -> Result<T, DiskError>;
+
+    /// The same where the path is only put together for the error.
+    fn during_lazily(self, action: &'static str, path: impl FnOnce() -> PathBuf) -> Result<T, DiskError>;
 }
 
 impl<T> During<T> for io::Result<T> {
     fn during(self, action: &'static str, path: &Path) -> Result<T, DiskError> {
-        self.map_err(|source| DiskError { action, path: path.to_owned(), source })
+        self.map_err(|source| DiskError::new(action, path, source))
+    }
+
+    fn during_lazily(self, action: &'static str, path: impl FnOnce() -> PathBuf) -> Result<T, DiskError> {
+        self.map_err(|source| DiskError::new(action, &path(), source))
     }
 }
