@@ -3,4 +3,27 @@
 pub mod checkpoint;
 pub mod epoch_cache;
 pub mod index;
+pub mod log_dir;
 pub mod producer_state;
+pub mod retention;
+pub mod scheduler;
+
+mod append;
+mod manager;
+mod producer_snapshots;
+mod read;
+mod recovery;
+mod scan;
+mod segment;
+mod segments;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod unified_log;
+
+pub use append::{AppendError, AppendInfo};
+pub use manager::{CreateLogError, LogDescription, LogDirDescription, LogManager, LogManagerOptions, StartError};
+pub use read::{FetchData, FetchIsolation, OffsetQuery, ReadError, TimestampedOffset};
+pub use recovery::LoadError;
+pub use unified_log::{InconsistentTopicId, LogOffsets, LogOptions, LogStartError, OffsetMetadata, UnifiedLog};

@@ -1,0 +1,199 @@
+//! Owns a log directory's life and death, and the names in it. Kafka: `LogDirFailureChannel`, the name rules of `LocalLog`.
+//!
+//! ```text
+//! topic-0                                   a partition
+//! topic-0.<32 hex digits>-future            a replica on its way into this directory
+//! topic-0.<32 hex digits>-delete            a replica that waits for its removal
+//! topic-0.<32 hex digits>-stray             a replica that the controller does not assign here
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tracing::error;
+
+use crate::common::ids::TopicPartition;
+use crate::disk::DiskError;
+
+pub const DELETE_SUFFIX: &str = "-delete";
+pub const FUTURE_SUFFIX: &str = "-future";
+pub const STRAY_SUFFIX: &str = "-stray";
+
+/// Longest file name of the usual file systems.
+const NAME_MAX: usize = 255;
+
+/// A log directory that cannot be used. Whatever the case, the wire says KAFKA_STORAGE_ERROR.
+#[derive(Debug, thiserror::Error)]
+pub enum DirError {
+    /// This call met the failure. The directory is offline from now on.
+    #[error("log directory {dir} failed: {source}")]
+    Failed { dir: PathBuf, source: DiskError },
+    /// It failed before.
+    #[error("log directory {0} is offline")]
+    Offline(PathBuf),
+}
+
+/// One of `log.dirs`: an independent failure domain. The first disk error takes it offline, for good.
+#[derive(Debug)]
+pub struct LogDir {
+    path: PathBuf,
+    is_offline: AtomicBool,
+    failures: mpsc::Sender<PathBuf>,
+}
+
+impl LogDir {
+    /// `failures` gets the path once, when the directory fails; it has room for each directory.
+    pub fn new(path: PathBuf, failures: mpsc::Sender<PathBuf>) -> Self {
+        Self { path, is_offline: AtomicBool::new(false), failures }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn is_offline(&self) -> bool {
+        self.is_offline.load(Ordering::Acquire)
+    }
+
+    pub fn check(&self) -> Result<(), DirError> {
+        if self.is_offline() { Err(DirError::Offline(self.path.clone())) } else { Ok(()) }
+    }
+
+    /// Passes a result on; an error takes the directory offline.
+    pub fn guard<T>(&self, result: Result<T, DiskError>) -> Result<T, DirError> {
+        result.map_err(|source| self.fail(source))
+    }
+
+    /// Takes the directory offline. Later errors, which are usually its consequences, are not told again.
+    pub fn fail(&self, source: DiskError) -> DirError {
+        if !self.is_offline.swap(true, Ordering::AcqRel) {
+            error!(dir = %self.path.display(), error = %source, "log directory failed, stopping to serve its logs");
+            // Full or closed only when nobody serves logs any more.
+            drop(self.failures.try_send(self.path.clone()));
+        }
+        DirError::Failed { dir: self.path.clone(), source }
+    }
+}
+
+/// Where a partition's files are. Shared by its segments, because the directory is renamed before it is deleted.
+#[derive(Debug)]
+pub(super) struct PartitionDir {
+    path: Mutex<Arc<Path>>,
+}
+
+impl PartitionDir {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: Mutex::new(Arc::from(path)) }
+    }
+
+    pub(super) fn path(&self) -> Arc<Path> {
+        Arc::clone(&self.path.lock())
+    }
+
+    pub(super) fn set(&self, path: &Path) {
+        *self.path.lock() = Arc::from(path);
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+}
+
+/// What a directory inside of a log directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionDirKind {
+    Current,
+    Future,
+    Deleted,
+    Stray,
+}
+
+/// Reads the name of a directory inside of a log directory; `None` for a name that no broker gives.
+pub fn parse_partition_dir(name: &str) -> Option<(TopicPartition, PartitionDirKind)> {
+    let kind = if name.ends_with(DELETE_SUFFIX) {
+        PartitionDirKind::Deleted
+    } else if name.ends_with(FUTURE_SUFFIX) {
+        PartitionDirKind::Future
+    } else if name.ends_with(STRAY_SUFFIX) {
+        PartitionDirKind::Stray
+    } else {
+        PartitionDirKind::Current
+    };
+    let (plain, is_suffixed) = match kind {
+        PartitionDirKind::Current => (name, false),
+        _ => (name.rsplit_once('.')?.0, true),
+    };
+    let parse = |plain: &str| {
+        let (topic, partition) = plain.rsplit_once('-')?;
+        let partition: i32 = partition.parse().ok()?;
+        (!topic.is_empty() && partition >= 0).then(|| TopicPartition::new(topic, partition))
+    };
+    match parse(plain) {
+        Some(tp) => Some((tp, kind)),
+        // A topic may itself end in "-delete" before its partition's number; only the whole form has a dot and an id.
+        None if is_suffixed => parse(name).map(|tp| (tp, PartitionDirKind::Current)),
+        None => None,
+    }
+}
+
+/// The name that a partition's directory gets when it is to be deleted. A long topic name is cut, as Kafka cuts it.
+pub fn delete_dir_name(tp: &TopicPartition) -> String {
+    let id = uuid::Uuid::from_bytes(crate::common::Uuid::random().0).simple().to_string();
+    let suffix = format!("-{}.{id}{DELETE_SUFFIX}", tp.partition);
+    let mut topic_len = tp.topic.len().min(NAME_MAX - suffix.len());
+    while !tp.topic.is_char_boundary(topic_len) {
+        topic_len -= 1;
+    }
+    format!("{}{suffix}", &tp.topic[..topic_len])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directory_names_are_read_as_kafka_reads_them() {
+        let read = |name: &str| parse_partition_dir(name).map(|(tp, kind)| (tp.to_string(), kind));
+        let id = "0123456789abcdef0123456789abcdef";
+        assert_eq!(read("t-0"), Some(("t-0".to_owned(), PartitionDirKind::Current)));
+        assert_eq!(read("a.b-c-12"), Some(("a.b-c-12".to_owned(), PartitionDirKind::Current)));
+        for (suffix, kind) in [
+            ("-delete", PartitionDirKind::Deleted),
+            ("-future", PartitionDirKind::Future),
+            ("-stray", PartitionDirKind::Stray),
+        ] {
+            assert_eq!(read(&format!("a.b-3.{id}{suffix}")), Some(("a.b-3".to_owned(), kind)));
+        }
+        for name in ["lost+found", "t", "-1", "t-x", "t-", "t-delete"] {
+            assert_eq!(read(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_of_deleted_directories_fit_a_file_system() {
+        let name = delete_dir_name(&TopicPartition::new("t".repeat(249).as_str(), 7));
+        assert_eq!(name.len(), 255);
+        assert_eq!(
+            parse_partition_dir(&name).map(|(tp, kind)| (tp.partition, kind)),
+            Some((7, PartitionDirKind::Deleted))
+        );
+    }
+
+    #[test]
+    fn the_first_failure_is_told_once() {
+        let (tx, mut rx) = mpsc::channel(1);
+        let dir = LogDir::new(PathBuf::from("/d"), tx);
+        assert!(dir.check().is_ok());
+        for _ in 0..2 {
+            let failed =
+                crate::disk::During::during(Err::<(), _>(std::io::Error::other("x")), "write", Path::new("/d/f"));
+            assert!(matches!(dir.guard(failed), Err(DirError::Failed { .. })));
+        }
+        assert!(matches!(dir.check(), Err(DirError::Offline(_))));
+        assert_eq!(rx.try_recv().unwrap(), PathBuf::from("/d"));
+        assert!(rx.try_recv().is_err());
+    }
+}

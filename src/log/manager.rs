@@ -1,0 +1,664 @@
+//! Owns all logs of a broker and the directories that they are in: loading, creation, deletion, periodic work, shutdown.
+//! Kafka: `LogManager`. Absent on purpose: threads of its own but for loading and closing, and timers; whoever has a
+//! clock calls the periodic functions, off the data workers, because they wait for the disk.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+use crate::common::Uuid;
+use crate::common::ids::{Millis, Offset, TopicPartition};
+use crate::config::topic::LogConfig;
+use crate::disk::{self, DirLock, DiskError, During};
+
+use super::checkpoint::{self, HIGH_WATERMARK_FILE, LOCK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
+use super::log_dir::{DirError, LogDir, PartitionDirKind, delete_dir_name, parse_partition_dir};
+use super::producer_state::ProducerStateConfig;
+use super::recovery::LoadError;
+use super::scheduler::Scheduler;
+use super::unified_log::{InconsistentTopicId, LogOptions, UnifiedLog};
+
+/// Directories inside of a log directory that are no partitions of this broker.
+const IGNORED_DIRS: [&str; 2] = ["remote-log-index-cache", "__cluster_metadata-0"];
+
+/// What a broker says about its logs.
+#[derive(Clone, Debug)]
+pub struct LogManagerOptions {
+    pub log_dirs: Vec<PathBuf>,
+    /// `num.recovery.threads.per.data.dir`.
+    pub recovery_threads_per_dir: usize,
+    pub producer_config: ProducerStateConfig,
+    /// For topics without settings of their own, and for the delay before a deleted log's files go.
+    pub default_config: Arc<LogConfig>,
+}
+
+/// Why a broker cannot use its log directories.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(
+        "failed to acquire lock on file .lock in {0}. A Kafka instance in another process or thread is using this \
+         directory."
+    )]
+    Locked(PathBuf),
+    #[error("duplicate log directory found: {0}")]
+    DuplicateDir(PathBuf),
+    #[error("none of the specified log dirs can be created or validated")]
+    NoDirs,
+    #[error(
+        "found directory {0}, which is not in the form of topic-partition or topic-partition.uniqueId-delete (if marked \
+         for deletion). Kafka's log directories (and children) should only contain Kafka topic data."
+    )]
+    NotAPartition(PathBuf),
+    #[error(
+        "duplicate log directories for {tp} are found in both {first} and {second}. Recover the broker from this failure \
+         by manually deleting one of the two directories for this partition."
+    )]
+    DuplicateLog { tp: TopicPartition, first: PathBuf, second: PathBuf },
+}
+
+/// Why there is no log for a partition.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateLogError {
+    /// The partition may be in a directory that is offline.
+    #[error("can not create log for {0} because log directories are offline")]
+    DirsOffline(TopicPartition),
+    /// Its directory is there and did not become a log.
+    #[error("log of {tp} is damaged: {why}")]
+    Damaged { tp: TopicPartition, why: String },
+    #[error(transparent)]
+    TopicId(#[from] InconsistentTopicId),
+    #[error(transparent)]
+    Dir(#[from] DirError),
+}
+
+/// One replica in a directory, for DescribeLogDirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogDescription {
+    pub topic_partition: TopicPartition,
+    pub size: u64,
+    /// How far the log's end is behind the high watermark.
+    pub offset_lag: i64,
+}
+
+/// A log directory, for DescribeLogDirs.
+#[derive(Clone, Debug)]
+pub struct LogDirDescription {
+    pub path: PathBuf,
+    pub is_offline: bool,
+    pub logs: Vec<LogDescription>,
+    /// `None` when the file system does not say.
+    pub total_bytes: Option<u64>,
+    pub usable_bytes: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Dir {
+    log_dir: Arc<LogDir>,
+    lock: Mutex<Option<DirLock>>,
+    had_clean_shutdown: AtomicBool,
+    /// Every log was opened: without this and a clean start before, a stop is not called clean.
+    is_loaded: AtomicBool,
+}
+
+impl Dir {
+    fn file(&self, name: &str) -> PathBuf {
+        self.log_dir.path().join(name)
+    }
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct LogManager {
+    options: LogManagerOptions,
+    dirs: Vec<Dir>,
+    scheduler: Arc<Scheduler>,
+    logs: RwLock<HashMap<TopicPartition, Arc<UnifiedLog>>>,
+    /// Partitions whose directory is there but did not become a log, with the reason.
+    damaged: Mutex<HashMap<TopicPartition, String>>,
+    /// One creation or deletion at a time.
+    creation: Mutex<()>,
+    /// One writer of each checkpoint at a time.
+    checkpoints: Mutex<()>,
+}
+
+impl LogManager {
+    /// Makes missing directories and locks all. The receiver gets the path of each directory that fails, once: see
+    /// [`Self::handle_dir_failure`]. A directory that cannot be used from the start is among them.
+    pub fn open(options: LogManagerOptions) -> Result<(Self, mpsc::Receiver<PathBuf>), StartError> {
+        let (failures, events) = mpsc::channel(options.log_dirs.len().max(1));
+        let mut canonical = Vec::new();
+        let mut dirs = Vec::new();
+        for path in &options.log_dirs {
+            let log_dir = Arc::new(LogDir::new(path.clone(), failures.clone()));
+            let lock = match prepare_dir(path) {
+                Ok(real) if canonical.contains(&real) => return Err(StartError::DuplicateDir(path.clone())),
+                Ok(real) => {
+                    canonical.push(real);
+                    let lock_path = path.join(LOCK_FILE);
+                    match DirLock::try_lock(&lock_path).during("lock", &lock_path) {
+                        Ok(Some(lock)) => Some(lock),
+                        Ok(None) => return Err(StartError::Locked(path.clone())),
+                        Err(e) => {
+                            log_dir.fail(e);
+                            None
+                        }
+                    }
+                }
+                Err(e) => {
+                    log_dir.fail(e);
+                    None
+                }
+            };
+            dirs.push(Dir {
+                log_dir,
+                lock: Mutex::new(lock),
+                had_clean_shutdown: AtomicBool::new(false),
+                is_loaded: AtomicBool::new(false),
+            });
+        }
+        if dirs.iter().all(|dir| dir.log_dir.is_offline()) {
+            return Err(StartError::NoDirs);
+        }
+        let manager = Self {
+            options,
+            dirs,
+            scheduler: Arc::default(),
+            logs: RwLock::default(),
+            damaged: Mutex::default(),
+            creation: Mutex::default(),
+            checkpoints: Mutex::default(),
+        };
+        Ok((manager, events))
+    }
+
+    /// Runs what logs have left for later; see [`Scheduler::run_due`].
+    pub fn scheduler(&self) -> &Arc<Scheduler> {
+        &self.scheduler
+    }
+
+    /// Directories that work.
+    pub fn live_dirs(&self) -> impl Iterator<Item = &Arc<LogDir>> {
+        self.dirs.iter().map(|dir| &dir.log_dir).filter(|dir| !dir.is_offline())
+    }
+
+    pub fn offline_dirs(&self) -> impl Iterator<Item = &Arc<LogDir>> {
+        self.dirs.iter().map(|dir| &dir.log_dir).filter(|dir| dir.is_offline())
+    }
+
+    // ---- loading
+
+    /// Opens every log of every directory, several at a time. `topic_configs` has the topics with settings of their own.
+    /// High watermarks are those of the checkpoint.
+    pub fn load_logs(&self, topic_configs: &HashMap<Arc<str>, Arc<LogConfig>>, now: Millis) -> Result<(), StartError> {
+        let started = Instant::now();
+        let shown: Vec<_> = self.live_dirs().map(|dir| dir.path().display().to_string()).collect();
+        info!("Loading logs from log dirs {}", shown.join(","));
+        let mut unclean = Vec::new();
+        let mut jobs = Vec::new();
+        for dir in self.dirs.iter().filter(|dir| !dir.log_dir.is_offline()) {
+            match self.plan_loading(dir, now) {
+                Ok(job) => {
+                    if !job.had_clean_shutdown && !job.partitions.is_empty() {
+                        unclean.push(dir.log_dir.path().display().to_string());
+                    }
+                    jobs.push(job);
+                }
+                Err(PlanError::Start(e)) => return Err(e),
+                Err(PlanError::Disk(e)) => drop(dir.log_dir.fail(e)),
+            }
+        }
+        let failed: Mutex<Option<StartError>> = Mutex::new(None);
+        std::thread::scope(|scope| {
+            for job in &jobs {
+                for _ in 0..self.options.recovery_threads_per_dir.clamp(1, job.partitions.len().max(1)) {
+                    scope.spawn(|| self.run_loading(job, topic_configs, now, &failed));
+                }
+            }
+        });
+        if let Some(e) = failed.into_inner() {
+            return Err(e);
+        }
+        for job in &jobs {
+            job.dir.is_loaded.store(!job.dir.log_dir.is_offline(), Ordering::Release);
+        }
+        let total: usize = jobs.iter().map(|job| job.partitions.len()).sum();
+        let unclean =
+            if unclean.is_empty() { String::new() } else { format!(" (unclean log dirs = {})", unclean.join(",")) };
+        info!("Loaded {total} logs in {}ms{unclean}", started.elapsed().as_millis());
+        Ok(())
+    }
+
+    fn plan_loading<'d>(&self, dir: &'d Dir, now: Millis) -> Result<LoadJob<'d>, PlanError> {
+        let path = dir.log_dir.path();
+        let had_clean_shutdown = checkpoint::take_clean_shutdown_marker(path)?;
+        dir.had_clean_shutdown.store(had_clean_shutdown, Ordering::Release);
+        // A checkpoint that cannot be read only costs time: everything is read again, or starts at a segment's base.
+        let read = |name: &str| {
+            checkpoint::read_offsets(&dir.file(name)).unwrap_or_else(|e| {
+                warn!(error = %e, "checkpoint is unreadable, resetting it");
+                BTreeMap::new()
+            })
+        };
+        let mut partitions = Vec::new();
+        for name in disk::subdirectories(path).during("list", path)? {
+            if IGNORED_DIRS.contains(&name.as_str()) {
+                continue;
+            }
+            let Some((tp, kind)) = parse_partition_dir(&name) else {
+                return Err(PlanError::Start(StartError::NotAPartition(path.join(&name))));
+            };
+            match kind {
+                PartitionDirKind::Current => partitions.push((tp, name)),
+                PartitionDirKind::Deleted => self.remove_later(&dir.log_dir, &path.join(name), now),
+                PartitionDirKind::Future | PartitionDirKind::Stray => {
+                    warn!(dir = %path.join(name).display(), "left alone: not a replica that is served here");
+                }
+            }
+        }
+        let shown = path.display();
+        if partitions.is_empty() {
+            info!("No logs found to be loaded in {shown}");
+        } else if had_clean_shutdown {
+            info!("Skipping recovery of {} logs from {shown} since clean shutdown file was found", partitions.len());
+        } else {
+            info!("Recovering {} logs from {shown} since no clean shutdown file was found", partitions.len());
+        }
+        Ok(LoadJob {
+            dir,
+            had_clean_shutdown,
+            partitions,
+            next: AtomicUsize::new(0),
+            loaded: AtomicUsize::new(0),
+            recovery_points: read(RECOVERY_POINT_FILE),
+            log_starts: read(LOG_START_FILE),
+            high_watermarks: read(HIGH_WATERMARK_FILE),
+        })
+    }
+
+    /// One thread's part of a directory.
+    fn run_loading(
+        &self,
+        job: &LoadJob<'_>,
+        topic_configs: &HashMap<Arc<str>, Arc<LogConfig>>,
+        now: Millis,
+        failed: &Mutex<Option<StartError>>,
+    ) {
+        while let Some((tp, name)) = job.partitions.get(job.next.fetch_add(1, Ordering::Relaxed)) {
+            if job.dir.log_dir.is_offline() || failed.lock().is_some() {
+                return;
+            }
+            let started = Instant::now();
+            let dir = job.dir.log_dir.path().join(name);
+            let known = |offsets: &BTreeMap<TopicPartition, Offset>| offsets.get(tp).copied().unwrap_or(0).max(0);
+            let options = LogOptions {
+                config: Arc::clone(topic_configs.get(&tp.topic).unwrap_or(&self.options.default_config)),
+                producer_config: self.options.producer_config,
+                log_start: known(&job.log_starts),
+                recovery_point: known(&job.recovery_points),
+                had_clean_shutdown: job.had_clean_shutdown,
+                topic_id: None,
+            };
+            debug!(dir = %dir.display(), "loading log");
+            let opened = UnifiedLog::open(
+                &dir,
+                tp.clone(),
+                Arc::clone(&job.dir.log_dir),
+                options,
+                Arc::clone(&self.scheduler),
+                now,
+            );
+            let total = job.partitions.len();
+            let loaded = job.loaded.fetch_add(1, Ordering::Relaxed) + 1;
+            match opened {
+                Ok(log) => {
+                    log.update_high_watermark(known(&job.high_watermarks));
+                    info!(
+                        "Completed load of {} with {} segments, local-log-start-offset {} and log-end-offset {} in {}ms \
+                         ({loaded}/{total} completed in {})",
+                        dir.display(),
+                        log.segment_count(),
+                        log.log_start_offset(),
+                        log.log_end_offset(),
+                        started.elapsed().as_millis(),
+                        job.dir.log_dir.path().display()
+                    );
+                    if let Some(other) = self.logs.write().insert(tp.clone(), log) {
+                        let (first, second) = (other.dir().to_path_buf(), dir);
+                        *failed.lock() = Some(StartError::DuplicateLog { tp: tp.clone(), first, second });
+                        return;
+                    }
+                }
+                Err(LoadError::Disk(e)) => drop(job.dir.log_dir.fail(e)),
+                Err(LoadError::Damaged(why)) => {
+                    error!(%tp, dir = %dir.display(), %why, "log is damaged, the partition is offline");
+                    self.damaged.lock().insert(tp.clone(), why);
+                }
+            }
+        }
+    }
+
+    // ---- logs
+
+    pub fn log(&self, tp: &TopicPartition) -> Option<Arc<UnifiedLog>> {
+        self.logs.read().get(tp).cloned()
+    }
+
+    pub fn logs(&self) -> Vec<Arc<UnifiedLog>> {
+        self.logs.read().values().cloned().collect()
+    }
+
+    /// The partition's log; made in the live directory with the fewest logs when it is not there. `is_new` is the
+    /// controller's word that no directory can hold it yet: without it nothing is made while a directory is offline.
+    pub fn get_or_create(
+        &self,
+        tp: &TopicPartition,
+        is_new: bool,
+        topic_id: Option<Uuid>,
+        config: &Arc<LogConfig>,
+        now: Millis,
+    ) -> Result<Arc<UnifiedLog>, CreateLogError> {
+        let _creation = self.creation.lock();
+        if let Some(log) = self.log(tp) {
+            if let Some(id) = topic_id {
+                log.assign_topic_id(id)??;
+            }
+            return Ok(log);
+        }
+        if let Some(why) = self.damaged.lock().get(tp) {
+            return Err(CreateLogError::Damaged { tp: tp.clone(), why: why.clone() });
+        }
+        if !is_new && self.offline_dirs().next().is_some() {
+            return Err(CreateLogError::DirsOffline(tp.clone()));
+        }
+        let mut last = CreateLogError::DirsOffline(tp.clone());
+        for log_dir in self.dirs_by_load() {
+            let dir = log_dir.path().join(tp.to_string());
+            let options = LogOptions {
+                config: Arc::clone(config),
+                producer_config: self.options.producer_config,
+                log_start: 0,
+                recovery_point: 0,
+                had_clean_shutdown: true,
+                topic_id,
+            };
+            match UnifiedLog::open(&dir, tp.clone(), Arc::clone(&log_dir), options, Arc::clone(&self.scheduler), now) {
+                Ok(log) => {
+                    info!(
+                        "Created log for partition {tp} in {} with properties {:?}",
+                        dir.display(),
+                        config.overridden
+                    );
+                    self.logs.write().insert(tp.clone(), Arc::clone(&log));
+                    return Ok(log);
+                }
+                Err(LoadError::Disk(e)) => last = log_dir.fail(e).into(),
+                Err(LoadError::Damaged(why)) => return Err(CreateLogError::Damaged { tp: tp.clone(), why }),
+            }
+        }
+        Err(last)
+    }
+
+    /// Live directories, the one with the fewest logs first.
+    fn dirs_by_load(&self) -> Vec<Arc<LogDir>> {
+        let mut counts: HashMap<PathBuf, usize> = HashMap::new();
+        for log in self.logs.read().values() {
+            *counts.entry(log.log_dir().path().to_owned()).or_default() += 1;
+        }
+        let mut dirs: Vec<Arc<LogDir>> = self.live_dirs().cloned().collect();
+        dirs.sort_by_key(|dir| counts.get(dir.path()).copied().unwrap_or(0));
+        dirs
+    }
+
+    /// New settings of a topic, for the logs that are there.
+    pub fn update_topic_config(&self, topic: &str, config: &Arc<LogConfig>) {
+        for (_, log) in self.logs.read().iter().filter(|(tp, _)| &*tp.topic == topic) {
+            log.set_config(Arc::clone(config));
+        }
+    }
+
+    /// Takes partitions away: their directories get another name at once, their files go after `file.delete.delay.ms`,
+    /// also after a restart. A partition that is not here is fine unless a directory is offline, which may have it.
+    pub fn delete(&self, partitions: &[TopicPartition], now: Millis) -> Vec<(TopicPartition, DirError)> {
+        let mut failed = Vec::new();
+        let mut touched: Vec<Arc<LogDir>> = Vec::new();
+        {
+            let _creation = self.creation.lock();
+            for tp in partitions {
+                let removed = self.logs.write().remove(tp);
+                let Some(log) = removed else {
+                    if let Some(dir) = self.offline_dirs().next() {
+                        failed.push((tp.clone(), DirError::Offline(dir.path().to_owned())));
+                    }
+                    continue;
+                };
+                if let Err(e) = log.rename_for_deletion(&delete_dir_name(tp)) {
+                    failed.push((tp.clone(), e));
+                    continue;
+                }
+                info!("Log for partition {tp} is renamed to {} and is scheduled for deletion", log.dir().display());
+                self.remove_later(log.log_dir(), &log.dir(), now);
+                if !touched.iter().any(|dir| Arc::ptr_eq(dir, log.log_dir())) {
+                    touched.push(Arc::clone(log.log_dir()));
+                }
+            }
+        }
+        for dir in touched {
+            // A failure is told by the directory.
+            drop(self.checkpoint_dir(&dir));
+        }
+        failed
+    }
+
+    fn remove_later(&self, log_dir: &Arc<LogDir>, dir: &Path, now: Millis) {
+        let (log_dir, dir) = (Arc::clone(log_dir), dir.to_owned());
+        let due = now.saturating_add(self.options.default_config.file_delete_delay_ms);
+        self.scheduler.schedule(due, move || {
+            if log_dir.is_offline() {
+                return;
+            }
+            match log_dir.guard(disk::remove_dir_all(&dir).during("delete", &dir)) {
+                Ok(_) => info!("Deleted log in {}.", dir.display()),
+                Err(e) => debug!(error = %e, "deletion was left"),
+            }
+        });
+    }
+
+    // ---- periodic work
+
+    /// Removes what retention no longer allows, in all logs that are not compacted. Every
+    /// `log.retention.check.interval.ms`.
+    pub fn cleanup_logs(&self, now: Millis) -> usize {
+        let mut deleted = 0;
+        for log in self.logs().iter().filter(|log| !log.config().compact) {
+            // A failure is told by the directory.
+            deleted += log.delete_old_segments(now).unwrap_or(0);
+        }
+        debug!(segments = deleted, "log cleanup completed");
+        deleted
+    }
+
+    /// Flushes logs whose last flush is `flush.ms` ago. Every `log.flush.scheduler.interval.ms`.
+    pub fn flush_dirty_logs(&self, now: Millis) {
+        for log in self.logs() {
+            if now.saturating_sub(log.last_flush_ms()) >= log.config().flush_ms {
+                // A failure is told by the directory.
+                drop(log.flush(now));
+            }
+        }
+    }
+
+    /// Every `producer.id.expiration.check.interval.ms`.
+    pub fn remove_expired_producers(&self, now: Millis) {
+        for log in self.logs() {
+            log.remove_expired_producers(now);
+        }
+    }
+
+    /// Every `log.flush.offset.checkpoint.interval.ms`, and after a truncation.
+    pub fn checkpoint_recovery_points(&self) {
+        self.checkpoint_all(RECOVERY_POINT_FILE, |log| Some(log.recovery_point()));
+    }
+
+    /// Every `log.flush.start.offset.checkpoint.interval.ms`.
+    pub fn checkpoint_log_starts(&self) {
+        self.checkpoint_all(LOG_START_FILE, log_start_entry);
+    }
+
+    /// Every `replica.high.watermark.checkpoint.interval.ms`.
+    pub fn checkpoint_high_watermarks(&self) {
+        self.checkpoint_all(HIGH_WATERMARK_FILE, |log| Some(log.high_watermark()));
+    }
+
+    fn checkpoint_all(&self, name: &str, offset: impl Fn(&UnifiedLog) -> Option<Offset> + Copy) {
+        for dir in self.live_dirs() {
+            // A failure is told by the directory.
+            drop(self.checkpoint(dir, name, offset));
+        }
+    }
+
+    fn checkpoint_dir(&self, dir: &Arc<LogDir>) -> Result<(), DirError> {
+        self.checkpoint(dir, RECOVERY_POINT_FILE, |log| Some(log.recovery_point()))?;
+        self.checkpoint(dir, LOG_START_FILE, log_start_entry)
+    }
+
+    fn checkpoint(
+        &self,
+        dir: &Arc<LogDir>,
+        name: &str,
+        offset: impl Fn(&UnifiedLog) -> Option<Offset>,
+    ) -> Result<(), DirError> {
+        let _one_writer = self.checkpoints.lock();
+        let in_dir = |log: &&Arc<UnifiedLog>| Arc::ptr_eq(log.log_dir(), dir);
+        let entry = |log: &Arc<UnifiedLog>| Some((log.topic_partition().clone(), offset(log)?));
+        let offsets = self.logs.read().values().filter(in_dir).filter_map(entry).collect();
+        dir.guard(checkpoint::write_offsets(&dir.path().join(name), &offsets))
+    }
+
+    /// What DescribeLogDirs shows.
+    pub fn describe(&self) -> Vec<LogDirDescription> {
+        let logs = self.logs();
+        let describe = |dir: &Dir| {
+            let is_here = |log: &&Arc<UnifiedLog>| Arc::ptr_eq(log.log_dir(), &dir.log_dir);
+            let description = |log: &Arc<UnifiedLog>| LogDescription {
+                topic_partition: log.topic_partition().clone(),
+                size: log.size(),
+                offset_lag: (log.high_watermark() - log.log_end_offset()).max(0),
+            };
+            let space = disk::space(dir.log_dir.path()).ok();
+            LogDirDescription {
+                path: dir.log_dir.path().to_owned(),
+                is_offline: dir.log_dir.is_offline(),
+                logs: logs.iter().filter(is_here).map(description).collect(),
+                total_bytes: space.map(|(total, _)| total),
+                usable_bytes: space.map(|(_, usable)| usable),
+            }
+        };
+        self.dirs.iter().map(describe).collect()
+    }
+
+    // ---- the end
+
+    /// Lets go of a directory that failed, and returns the partitions that were in it. `Err` with them when none is left:
+    /// the broker stops.
+    pub fn handle_dir_failure(&self, path: &Path) -> Result<Vec<TopicPartition>, Vec<TopicPartition>> {
+        let Some(dir) = self.dirs.iter().find(|dir| dir.log_dir.path() == path) else { return Ok(Vec::new()) };
+        let mut gone = Vec::new();
+        {
+            let _creation = self.creation.lock();
+            self.logs.write().retain(|tp, log| {
+                let stays = !Arc::ptr_eq(log.log_dir(), &dir.log_dir);
+                if !stays {
+                    gone.push(tp.clone());
+                }
+                stays
+            });
+        }
+        *dir.lock.lock() = None;
+        warn!(dir = %path.display(), partitions = gone.len(), "stopped serving logs in log directory");
+        if self.live_dirs().next().is_some() { Ok(gone) } else { Err(gone) }
+    }
+
+    /// Flushes and closes all logs, several at a time, writes the checkpoints, marks the stop as clean and lets go of
+    /// the locks. Nothing may be appended any more.
+    pub fn shutdown(&self, now: Millis) {
+        info!("Shutting down.");
+        let logs = self.logs();
+        std::thread::scope(|scope| {
+            for dir in self.dirs.iter().filter(|dir| !dir.log_dir.is_offline()) {
+                let logs = &logs;
+                scope.spawn(move || self.close_dir(dir, logs, now));
+            }
+        });
+        info!("Shutdown complete.");
+    }
+
+    fn close_dir(&self, dir: &Dir, logs: &[Arc<UnifiedLog>], now: Millis) {
+        let here: Vec<&Arc<UnifiedLog>> = logs.iter().filter(|log| Arc::ptr_eq(log.log_dir(), &dir.log_dir)).collect();
+        let next = AtomicUsize::new(0);
+        let is_good = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            for _ in 0..self.options.recovery_threads_per_dir.clamp(1, here.len().max(1)) {
+                scope.spawn(|| {
+                    while let Some(log) = here.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if log.flush(now).and_then(|()| log.close()).is_err() {
+                            is_good.store(false, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        let checkpointed = self
+            .checkpoint_dir(&dir.log_dir)
+            .and_then(|()| self.checkpoint(&dir.log_dir, HIGH_WATERMARK_FILE, |log| Some(log.high_watermark())));
+        let may_be_clean = dir.had_clean_shutdown.load(Ordering::Acquire) || dir.is_loaded.load(Ordering::Acquire);
+        if is_good.into_inner() && checkpointed.is_ok() && may_be_clean {
+            // A failure is told by the directory, and makes the next start one after a crash.
+            drop(dir.log_dir.guard(checkpoint::write_clean_shutdown_marker(dir.log_dir.path())));
+        }
+        *dir.lock.lock() = None;
+    }
+}
+
+/// Only starts that lie inside of a segment are worth an entry.
+fn log_start_entry(log: &UnifiedLog) -> Option<Offset> {
+    let start = log.log_start_offset();
+    (start > log.first_segment_base()).then_some(start)
+}
+
+fn prepare_dir(path: &Path) -> Result<PathBuf, DiskError> {
+    if disk::create_dir_all_synced(path).during("create log directory", path)? {
+        info!("Log directory {} not found, creating it.", path.display());
+    }
+    disk::subdirectories(path).during("list log directory", path)?;
+    path.canonicalize().during("resolve", path)
+}
+
+#[derive(Debug)]
+enum PlanError {
+    Start(StartError),
+    Disk(DiskError),
+}
+
+impl From<DiskError> for PlanError {
+    fn from(error: DiskError) -> Self {
+        Self::Disk(error)
+    }
+}
+
+/// The logs of one directory, taken one by one by its threads.
+struct LoadJob<'d> {
+    dir: &'d Dir,
+    had_clean_shutdown: bool,
+    partitions: Vec<(TopicPartition, String)>,
+    next: AtomicUsize,
+    loaded: AtomicUsize,
+    recovery_points: BTreeMap<TopicPartition, Offset>,
+    log_starts: BTreeMap<TopicPartition, Offset>,
+    high_watermarks: BTreeMap<TopicPartition, Offset>,
+}

@@ -1,0 +1,484 @@
+//! Owns how a partition's directory becomes a log again: leftovers of interrupted work, recovery after a crash, producer
+//! state. Kafka: `LogLoader`, `LogSegment.recover`, `UnifiedLog.rebuildProducerState`.
+//!
+//! After a clean stop no record is read but those behind the last index entry. After a crash every segment from the
+//! recovery point on is read and checked; the first batch that is not what was written ends the log.
+//!
+//! Stricter than Kafka: offsets that go backwards end the log too. Neither offset nor leader epoch is under a batch's
+//! checksum, and Kafka goes on with whatever it finds there.
+//! Absent on purpose: the split of segments that span more than 2^31 offsets. Only brokers before 2.0 wrote them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use tracing::{debug, info, warn};
+
+use crate::common::ids::{Millis, Offset, TopicPartition};
+use crate::config::topic::LogConfig;
+use crate::disk::{self, DiskError, During};
+
+use super::checkpoint::{self, CheckpointError, LEADER_EPOCH_FILE};
+use super::epoch_cache::EpochCache;
+use super::index::AbortedTxn;
+use super::log_dir::PartitionDir;
+use super::producer_snapshots::ProducerSnapshots;
+use super::producer_state::{AppendOrigin, CompletedTxn, ProducerBatch, ProducerError, ProducerStateConfig};
+use super::scan::ScanError;
+use super::segment::{
+    DELETED_SUFFIX, LOG_SUFFIX, OFFSET_INDEX_SUFFIX, Segment, SegmentError, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX,
+    file_name, mark_deleted, offset_of,
+};
+use super::segments::Segments;
+
+/// Output of compaction that is not complete.
+const CLEANED_SUFFIX: &str = ".cleaned";
+/// Output of compaction that is complete and takes the place of other segments.
+const SWAP_SUFFIX: &str = ".swap";
+
+/// Why a directory does not become a log.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<SegmentError> for LoadError {
+    fn from(error: SegmentError) -> Self {
+        match error {
+            SegmentError::Disk(e) => Self::Disk(e),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<CheckpointError> for LoadError {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Disk(e) => Self::Disk(e),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+/// What the loader is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LoadParams<'a> {
+    pub topic_partition: &'a TopicPartition,
+    pub dir: &'a Arc<PartitionDir>,
+    pub config: &'a LogConfig,
+    pub had_clean_shutdown: bool,
+    /// From the checkpoint, 0 without an entry.
+    pub log_start: Offset,
+    /// From the checkpoint, 0 without an entry.
+    pub recovery_point: Offset,
+    pub producer_config: ProducerStateConfig,
+    pub now: Millis,
+}
+
+/// A loaded log's parts.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub segments: Segments,
+    pub log_start: Offset,
+    pub log_end: Offset,
+    pub recovery_point: Offset,
+    pub epochs: EpochCache,
+    pub producers: ProducerSnapshots,
+}
+
+pub(super) fn load(params: &LoadParams<'_>) -> Result<Loaded, LoadError> {
+    Loader { params, epochs: read_epochs(&params.dir.path())?, segments: Vec::new() }.load()
+}
+
+fn read_epochs(dir: &Path) -> Result<EpochCache, LoadError> {
+    match checkpoint::read_epochs(&dir.join(LEADER_EPOCH_FILE)) {
+        Ok(entries) => Ok(EpochCache::from_entries(entries)),
+        Err(CheckpointError::Disk(e)) => Err(e.into()),
+        // Kafka takes the whole directory offline for it. The batches know their epochs: recovery notes them again, and
+        // an unknown epoch only makes a follower truncate by high watermark.
+        Err(damaged) => {
+            warn!(%damaged, "leader epochs are unreadable and begin anew");
+            Ok(EpochCache::default())
+        }
+    }
+}
+
+struct Loader<'a> {
+    params: &'a LoadParams<'a>,
+    epochs: EpochCache,
+    segments: Vec<Arc<Segment>>,
+}
+
+impl Loader<'_> {
+    fn load(mut self) -> Result<Loaded, LoadError> {
+        let dir = self.params.dir.path();
+        let epochs_on_disk = self.epochs.clone();
+        self.finish_interrupted_work(&dir)?;
+        self.open_segments(&dir)?;
+        let (recovery_point, log_end) = self.recover()?;
+
+        self.epochs.truncate_from_end(log_end);
+        self.epochs.truncate_from_start(self.params.log_start);
+        if self.epochs != epochs_on_disk {
+            checkpoint::write_epochs(&dir.join(LEADER_EPOCH_FILE), self.epochs.entries())?;
+        }
+        let segments = Segments::new(self.segments);
+        let first_base = segments.first().map_or(0, |s| s.base_offset());
+        let log_start = self.params.log_start.max(first_base);
+        let names = list(&dir)?;
+        let mut producers = ProducerSnapshots::new(self.params.dir, self.params.producer_config, &names);
+        producers.remove_strays(&segments.as_slice().iter().map(|s| s.base_offset()).collect())?;
+        let rebuild = Rebuild {
+            log_start,
+            last_offset: log_end,
+            from_clean_shutdown: self.params.had_clean_shutdown,
+            now: self.params.now,
+        };
+        rebuild_producer_state(&mut producers, &segments, &rebuild)?;
+        Ok(Loaded { segments, log_start, log_end, recovery_point, epochs: self.epochs, producers })
+    }
+
+    /// Removes what was to be removed, and completes the swap of compacted segments.
+    fn finish_interrupted_work(&self, dir: &Path) -> Result<(), LoadError> {
+        let names = list(dir)?;
+        let ends_with = |suffix: &'static str| names.iter().filter(move |name| name.ends_with(suffix));
+        let remove = |name: &str| {
+            let path = dir.join(name);
+            debug!(path = %path.display(), "deleting stray temporary file");
+            disk::remove_if_exists(&path).during("delete", &path).map(drop)
+        };
+        for name in ends_with(DELETED_SUFFIX) {
+            remove(name)?;
+        }
+        let first_cleaned = ends_with(CLEANED_SUFFIX).filter_map(|name| offset_of(name)).min().unwrap_or(Offset::MAX);
+        let (swaps, invalid): (Vec<&String>, Vec<&String>) =
+            ends_with(SWAP_SUFFIX).partition(|name| offset_of(name).is_some_and(|offset| offset < first_cleaned));
+        for name in invalid.into_iter().chain(ends_with(CLEANED_SUFFIX)) {
+            remove(name)?;
+        }
+        if swaps.is_empty() {
+            return Ok(());
+        }
+        // The range that the complete replacements cover: whatever else lies there has been replaced.
+        let (mut from, mut to) = (Offset::MAX, Offset::MIN);
+        for name in &swaps {
+            let Some(base) = name.strip_suffix(SWAP_SUFFIX).filter(|n| n.ends_with(LOG_SUFFIX)).and_then(offset_of)
+            else {
+                continue;
+            };
+            info!(file = %name, "found a log file of an interrupted swap");
+            from = from.min(base);
+            to = to.max(next_offset_of_file(&dir.join(name), base)?);
+        }
+        for name in list(dir)?.iter().filter(|name| !name.ends_with(SWAP_SUFFIX)) {
+            if offset_of(name).is_some_and(|offset| offset >= from && offset < to) {
+                info!(file = %name, "deleting a file that is compacted but has not been deleted yet");
+                remove(name)?;
+            }
+        }
+        for name in swaps {
+            let Some(target) = name.strip_suffix(SWAP_SUFFIX) else { continue };
+            let path = dir.join(name);
+            disk::rename(&path, &dir.join(target)).during("rename", &path)?;
+        }
+        Ok(())
+    }
+
+    fn open_segments(&mut self, dir: &Path) -> Result<(), LoadError> {
+        let names = list(dir)?;
+        let exists = |base, suffix| names.binary_search(&file_name(base, suffix)).is_ok();
+        for name in &names {
+            let Some(base) = offset_of(name) else { continue };
+            let is_index =
+                [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX].iter().any(|suffix| name.ends_with(suffix));
+            if is_index && !exists(base, LOG_SUFFIX) {
+                let path = dir.join(name);
+                warn!(path = %path.display(), "found an orphaned index file with no corresponding log file");
+                disk::remove_if_exists(&path).during("delete", &path)?;
+            }
+            if *name != file_name(base, LOG_SUFFIX) {
+                continue;
+            }
+            let had_index = exists(base, OFFSET_INDEX_SUFFIX);
+            let segment = Arc::new(Segment::open(self.params.dir, base, self.params.config, self.params.now)?);
+            if !had_index {
+                if self.params.had_clean_shutdown || base < self.params.recovery_point {
+                    warn!(file = %name, "found no offset index file, recovering segment and rebuilding index files");
+                }
+                self.recover_segment(&segment)?;
+            } else if let Err(e) = segment.check_txn_index() {
+                match e {
+                    SegmentError::CorruptTxnIndex { .. } => {
+                        warn!(file = %name, error = %e, "found a corrupt index, recovering segment and rebuilding index files");
+                        self.recover_segment(&segment)?;
+                    }
+                    other => return Err(other.into()),
+                }
+            }
+            self.segments.push(segment);
+        }
+        Ok(())
+    }
+
+    /// New recovery point and log end.
+    fn recover(&mut self) -> Result<(Offset, Offset), LoadError> {
+        let tp = self.params.topic_partition;
+        if !self.params.had_clean_shutdown {
+            let from =
+                self.segments.partition_point(|s| s.base_offset() <= self.params.recovery_point).saturating_sub(1);
+            let unflushed = self.segments.len() - from;
+            for at in from..self.segments.len() {
+                let segment = Arc::clone(&self.segments[at]);
+                let done = at - from;
+                info!("Recovering unflushed segment {}. {done}/{unflushed} recovered for {tp}.", segment.base_offset());
+                if self.recover_segment(&segment)? > 0 {
+                    warn!(
+                        %tp, segment = segment.base_offset(), offset = segment.read_next_offset()?,
+                        "corruption found in segment, truncating"
+                    );
+                    let dropped = self.segments.split_off(at + 1);
+                    self.delete(&dropped)?;
+                    break;
+                }
+            }
+        }
+        let log_end = match self.segments.last() {
+            Some(last) => Some(last.read_next_offset()?),
+            None => None,
+        };
+        if let Some(end) = log_end
+            && end >= self.params.log_start
+        {
+            let recovery_point =
+                if self.params.had_clean_shutdown { end } else { self.params.recovery_point.clamp(0, end) };
+            return Ok((recovery_point, end));
+        }
+        let start = self.params.log_start;
+        if let Some(end) = log_end {
+            warn!(
+                %tp, log_end = end, log_start = start,
+                "deleting all segments because the log end offset is smaller than the log start offset"
+            );
+            let all = std::mem::take(&mut self.segments);
+            self.delete(&all)?;
+            self.epochs.clear();
+            let names = list(&self.params.dir.path())?;
+            ProducerSnapshots::new(self.params.dir, self.params.producer_config, &names).truncate_fully(start)?;
+        }
+        let segment = Segment::open(self.params.dir, start, self.params.config, self.params.now)?;
+        self.segments.push(Arc::new(segment));
+        Ok((self.params.recovery_point.clamp(0, start), start))
+    }
+
+    /// Removes segments with their snapshots. Nobody reads them yet, so they go at once.
+    fn delete(&self, segments: &[Arc<Segment>]) -> Result<(), LoadError> {
+        for segment in segments {
+            info!(base_offset = segment.base_offset(), "deleting a segment as part of log recovery");
+            segment.delete()?;
+            if let Some(marked) = mark_deleted(&segment.path(super::segment::SNAPSHOT_SUFFIX))? {
+                disk::remove_if_exists(&marked).during("delete", &marked)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads and checks a whole segment, rebuilds its indexes, cuts what is not valid, and leaves a snapshot of the
+    /// producers behind it. Returns the bytes that were cut.
+    fn recover_segment(&mut self, segment: &Arc<Segment>) -> Result<u32, LoadError> {
+        let names = list(&self.params.dir.path())?;
+        let mut producers = ProducerSnapshots::new(self.params.dir, self.params.producer_config, &names);
+        let known = Segments::new(self.segments.clone());
+        let rebuild = Rebuild {
+            log_start: self.params.log_start,
+            last_offset: segment.base_offset(),
+            from_clean_shutdown: false,
+            now: self.params.now,
+        };
+        rebuild_producer_state(&mut producers, &known, &rebuild)?;
+
+        let valid = valid_bytes(segment)?;
+        let cut = segment.size() - valid;
+        segment.cut(valid)?;
+        self.reindex(segment, &mut producers)?;
+        segment.seal()?;
+        producers.take()?;
+        Ok(cut)
+    }
+
+    fn reindex(&mut self, segment: &Segment, producers: &mut ProducerSnapshots) -> Result<(), LoadError> {
+        segment.reset_indexes()?;
+        let interval = self.params.config.index_interval_bytes as u32;
+        let mut last_indexed = 0;
+        let mut scan = segment.heads(0);
+        while let Some(head) = scan.next_head().map_err(|e| segment.scan_error(e))? {
+            let is_due = head.position - last_indexed > interval;
+            segment.reindex(&head, is_due)?;
+            if is_due {
+                last_indexed = head.position;
+            }
+            let Some(header) = &head.header else { continue };
+            let epoch = head.partition_leader_epoch;
+            if epoch.0 >= 0 && self.epochs.latest().is_none_or(|latest| epoch > latest.epoch) {
+                self.epochs.assign(epoch, head.base_offset);
+            }
+            let batch = if header.has_producer_id() {
+                let batch = super::scan::producer_batch(segment.file(), &head, header);
+                Some(batch.map_err(|e| segment.scan_error(e))?)
+            } else {
+                None
+            };
+            replay(producers, batch.as_ref(), head.last_offset + 1, |txn, last_stable_offset| {
+                if txn.is_aborted { segment.append_aborted(&aborted(txn, last_stable_offset)) } else { Ok(()) }
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The entry that an aborted transaction gets in the transaction index.
+pub(super) fn aborted(txn: &CompletedTxn, last_stable_offset: Offset) -> AbortedTxn {
+    AbortedTxn {
+        producer_id: txn.producer_id,
+        first_offset: txn.first_offset,
+        last_offset: txn.last_offset,
+        last_stable_offset,
+    }
+}
+
+/// Bytes of a segment up to its last valid batch: whole, of good checksum, with offsets that go on from those before.
+/// Where offsets go backwards the batch before the step may be the wrong one; when it had left a gap, it is.
+fn valid_bytes(segment: &Segment) -> Result<u32, LoadError> {
+    let mut scan = segment.check_scan();
+    let mut next_offset = segment.base_offset();
+    let mut after_gap: Option<(Offset, u32)> = None;
+    loop {
+        let head = match scan.next_entry() {
+            Ok(Some(head)) => head,
+            Ok(None) => return Ok(scan.valid_bytes()),
+            Err(ScanError::Io(e)) => return Err(segment.scan_error(ScanError::Io(e)).into()),
+            Err(ScanError::Corrupt(why)) => {
+                warn!(
+                    path = %segment.path(LOG_SUFFIX).display(), position = scan.valid_bytes(), %why,
+                    "found invalid messages in log segment"
+                );
+                return Ok(scan.valid_bytes());
+            }
+        };
+        // Magic 0 and 1 only tell the last offset.
+        let first = if head.magic >= 2 { head.base_offset } else { head.last_offset };
+        let spans_too_far = head.last_offset.saturating_sub(segment.base_offset()) > i64::from(i32::MAX);
+        if first < next_offset || head.last_offset < first || spans_too_far {
+            let valid = match after_gap {
+                Some((offset, position)) if first < next_offset && first < offset => position,
+                _ => head.position,
+            };
+            warn!(
+                path = %segment.path(LOG_SUFFIX).display(), position = valid, offset = first, expected = next_offset,
+                "found offsets that cannot be in log segment"
+            );
+            return Ok(valid);
+        }
+        if first > next_offset {
+            after_gap = Some((first, head.position));
+        }
+        next_offset = head.last_offset + 1;
+    }
+}
+
+/// Notes one batch that has been accepted before.
+fn replay<E>(
+    producers: &mut ProducerSnapshots,
+    batch: Option<&ProducerBatch>,
+    end_offset: Offset,
+    on_completed: impl FnMut(&CompletedTxn, Offset) -> Result<(), E>,
+) -> Result<(), E> {
+    producers.state.begin();
+    if let Some(batch) = batch
+        && let Err(ProducerError::TransactionOpen { producer_id, offset }) =
+            producers.state.prepare(batch, AppendOrigin::Replication, None)
+    {
+        // Kafka refuses to load such a log. It cannot come from a leader, and skipping it loses nothing but itself.
+        warn!(producer_id, offset, "found a record outside of its producer's open transaction");
+        producers.state.begin();
+    }
+    producers.state.commit(end_offset, on_completed)
+}
+
+/// Up to where, and from what, producer state is rebuilt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rebuild {
+    pub log_start: Offset,
+    pub last_offset: Offset,
+    pub from_clean_shutdown: bool,
+    pub now: Millis,
+}
+
+/// Brings producer state to `last_offset`: from the newest snapshot, by replaying the log behind it.
+pub(super) fn rebuild_producer_state(
+    producers: &mut ProducerSnapshots,
+    segments: &Segments,
+    rebuild: &Rebuild,
+) -> Result<(), SegmentError> {
+    let list = segments.as_slice();
+    let last_bases: BTreeSet<Offset> = list.iter().rev().take(2).map(|s| s.base_offset()).collect();
+    if producers.latest().is_none() && rebuild.from_clean_shutdown {
+        // A clean stop without snapshots: there were no producers. Empty snapshots save the next loader the question.
+        for offset in last_bases.into_iter().chain([rebuild.last_offset]) {
+            producers.state.set_map_end_offset(offset);
+            producers.take()?;
+        }
+        return Ok(());
+    }
+    let was_empty = producers.state.is_empty() && producers.state.map_end_offset() >= rebuild.last_offset;
+    producers.truncate_and_reload(rebuild.log_start, rebuild.last_offset, rebuild.now)?;
+    let from = producers.state.map_end_offset();
+    if rebuild.last_offset > from && !was_empty {
+        let holds_end = segments.at_and_after(rebuild.last_offset).first().map(|s| s.base_offset());
+        for segment in segments.range(from, rebuild.last_offset) {
+            let start = segment.base_offset().max(producers.state.map_end_offset()).max(rebuild.log_start);
+            producers.state.set_map_end_offset(start);
+            if last_bases.contains(&segment.base_offset()) {
+                producers.take()?;
+            }
+            let end = match holds_end {
+                Some(base) if base == segment.base_offset() => {
+                    segment.translate(rebuild.last_offset)?.map(|b| b.position)
+                }
+                _ => None,
+            };
+            let Some(first) = segment.translate(start)? else { continue };
+            let mut scan = segment.heads_until(first.position, end.unwrap_or_else(|| segment.size()));
+            while let Some(head) = scan.next_head().map_err(|e| segment.scan_error(e))? {
+                let Some(header) = head.header.filter(|h| h.has_producer_id()) else { continue };
+                let batch = super::scan::producer_batch(segment.file(), &head, &header);
+                let batch = batch.map_err(|e| segment.scan_error(e))?;
+                replay(producers, Some(&batch), head.last_offset + 1, |_, _| Ok::<(), SegmentError>(()))?;
+            }
+        }
+    }
+    producers.state.set_map_end_offset(rebuild.last_offset);
+    producers.take()?;
+    Ok(())
+}
+
+/// The offset after the last batch of a file whose indexes are not opened.
+fn next_offset_of_file(path: &Path, base: Offset) -> Result<Offset, LoadError> {
+    let file = disk::DataFile::open(path).during("open", path)?;
+    let end = file.len().during("stat", path)?.min(i32::MAX as u64) as u32;
+    let mut scan = super::scan::HeadScan::new(&file, 0, end);
+    let mut next = base;
+    loop {
+        match scan.next_head() {
+            Ok(Some(head)) => next = head.last_offset.saturating_add(1),
+            Ok(None) | Err(ScanError::Corrupt(_)) => return Ok(next),
+            Err(ScanError::Io(e)) => return Err(DiskError::new("read", path, e).into()),
+        }
+    }
+}
+
+fn list(dir: &Path) -> Result<Vec<String>, DiskError> {
+    disk::file_names(dir).during("list", dir)
+}

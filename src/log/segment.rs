@@ -1,0 +1,530 @@
+//! Owns one segment: a piece of the log, its indexes, and what the log must know of it without reading. Kafka:
+//! `LogSegment`. One thread at a time appends, under the log's lock; readers take no lock that covers disk work.
+
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::common::ids::{Millis, Offset};
+use crate::config::topic::LogConfig;
+use crate::disk::{self, DataFile, DiskError, During};
+use crate::record::{Batch, NO_TIMESTAMP, RecordError};
+
+use super::index::{
+    AbortedTxn, AbortedTxnSearch, IndexError, OffsetIndex, OffsetPosition, TimeIndex, TimestampOffset, TxnIndex,
+    TxnIndexError,
+};
+use super::log_dir::PartitionDir;
+use super::scan::{CheckScan, EntryHead, HeadScan, ScanError};
+
+pub(super) const LOG_SUFFIX: &str = ".log";
+pub(super) const OFFSET_INDEX_SUFFIX: &str = ".index";
+pub(super) const TIME_INDEX_SUFFIX: &str = ".timeindex";
+pub(super) const TXN_INDEX_SUFFIX: &str = ".txnindex";
+pub(super) const SNAPSHOT_SUFFIX: &str = ".snapshot";
+/// Waits for its removal.
+pub(super) const DELETED_SUFFIX: &str = ".deleted";
+/// Largest batch that a lookup by timestamp reads as a whole: the broker accepts none that is larger by default, and
+/// what is larger is answered by its last offset.
+const SEARCHED_BATCH_MAX: u32 = 128 * 1024 * 1024;
+
+/// The name of a segment's file.
+pub(super) fn file_name(base_offset: Offset, suffix: &str) -> String {
+    format!("{base_offset:020}{suffix}")
+}
+
+/// The offset in front of a file name's first dot.
+pub(super) fn offset_of(name: &str) -> Option<Offset> {
+    name.split_once('.')?.0.parse().ok().filter(|offset| *offset >= 0)
+}
+
+/// Why a segment cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SegmentError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The bytes are not batches.
+    #[error("{path}: {source}")]
+    Corrupt { path: PathBuf, source: RecordError },
+    #[error("{path}: {why}")]
+    CorruptTxnIndex { path: PathBuf, why: String },
+    /// An index cannot be rebuilt from these bytes: offsets go backwards.
+    #[error("{path}: offsets go backwards at {offset}")]
+    OffsetsGoBack { path: PathBuf, offset: Offset },
+    /// An offset is more than 2^31 above the base.
+    #[error("{path}: offset {offset} is too far from the base offset")]
+    OffsetOverflow { path: PathBuf, offset: Offset },
+}
+
+/// A batch that holds an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BatchPosition {
+    pub last_offset: Offset,
+    pub position: u32,
+    pub size: u32,
+}
+
+/// A record that was found by its timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundTimestamp {
+    pub timestamp: Millis,
+    pub offset: Offset,
+    /// -1 where the batch has none.
+    pub leader_epoch: crate::common::LeaderEpoch,
+}
+
+#[derive(Debug)]
+struct Stamps {
+    /// Log bytes since the last index entry; counts from 0 after a restart.
+    bytes_since_last_index_entry: u32,
+    /// Largest timestamp, with the last offset of its batch. `None` until somebody asks: then the time index knows.
+    max_timestamp: Option<TimestampOffset>,
+    /// Largest timestamp of the first batch: the segment's age counts from it. `None` until somebody asks.
+    first_batch_timestamp: Option<Millis>,
+    created: Millis,
+}
+
+/// What an append brings, for the decision whether it needs a new segment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RollParams {
+    pub now: Millis,
+    pub bytes: u32,
+    pub max_timestamp: Millis,
+    pub last_offset: Offset,
+}
+
+#[derive(Debug)]
+pub(super) struct Segment {
+    base_offset: Offset,
+    dir: Arc<PartitionDir>,
+    log: Arc<DataFile>,
+    offset_index: OffsetIndex,
+    time_index: TimeIndex,
+    txn_index: TxnIndex,
+    /// Bytes that count.
+    size: AtomicU32,
+    stamps: Mutex<Stamps>,
+    roll_jitter_ms: Millis,
+}
+
+impl Segment {
+    /// Opens the files, and makes those that are missing. `preallocate` is not honoured: the file grows as it is
+    /// written, which every broker can read, and nothing past the end ever needs to be told from data.
+    pub(super) fn open(
+        dir: &Arc<PartitionDir>,
+        base_offset: Offset,
+        config: &LogConfig,
+        now: Millis,
+    ) -> Result<Self, DiskError> {
+        let path = |suffix| dir.file(&file_name(base_offset, suffix));
+        let log_path = path(LOG_SUFFIX);
+        let log = DataFile::open_or_create(&log_path).during("open segment", &log_path)?;
+        let len = log.len().during("stat", &log_path)?;
+        let index_path = path(OFFSET_INDEX_SUFFIX);
+        let offset_index = OffsetIndex::open(&index_path, base_offset).during("open offset index", &index_path)?;
+        let index_path = path(TIME_INDEX_SUFFIX);
+        let time_index = TimeIndex::open(&index_path, base_offset).during("open time index", &index_path)?;
+        let index_path = path(TXN_INDEX_SUFFIX);
+        let txn_index = TxnIndex::open(&index_path).during("open transaction index", &index_path)?;
+        let roll_jitter_ms = match config.segment_jitter_ms.min(config.segment_ms) {
+            0 => 0,
+            max => rand::random_range(0..max.max(1)),
+        };
+        Ok(Self {
+            base_offset,
+            dir: Arc::clone(dir),
+            log: Arc::new(log),
+            offset_index,
+            time_index,
+            txn_index,
+            // A segment is below 2^31; what a file has beyond that is no data of any broker.
+            size: AtomicU32::new(len.min(i32::MAX as u64) as u32),
+            stamps: Mutex::new(Stamps {
+                bytes_since_last_index_entry: 0,
+                max_timestamp: None,
+                first_batch_timestamp: None,
+                created: now,
+            }),
+            roll_jitter_ms,
+        })
+    }
+
+    pub(super) fn base_offset(&self) -> Offset {
+        self.base_offset
+    }
+
+    pub(super) fn size(&self) -> u32 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    pub(super) fn file(&self) -> &Arc<DataFile> {
+        &self.log
+    }
+
+    pub(super) fn path(&self, suffix: &str) -> PathBuf {
+        self.dir.file(&file_name(self.base_offset, suffix))
+    }
+
+    pub(super) fn modified_ms(&self) -> Result<Millis, DiskError> {
+        self.log.modified_ms().during("stat", &self.path(LOG_SUFFIX))
+    }
+
+    fn fits(&self, offset: Offset) -> bool {
+        (0..=i64::from(i32::MAX)).contains(&offset.saturating_sub(self.base_offset))
+    }
+
+    pub(super) fn should_roll(&self, config: &LogConfig, append: &RollParams) -> Result<bool, SegmentError> {
+        let size = self.size();
+        if u64::from(size) + u64::from(append.bytes) > config.segment_bytes as u64 || !self.fits(append.last_offset) {
+            return Ok(true);
+        }
+        let offset_slots = config.segment_index_bytes as u32 / OffsetIndex::ENTRY_SIZE as u32;
+        let time_slots = config.segment_index_bytes as u32 / TimeIndex::ENTRY_SIZE as u32;
+        // One slot of the time index is kept for the entry that closes the segment.
+        if self.offset_index.entries() >= offset_slots || self.time_index.entries() + 1 >= time_slots {
+            return Ok(true);
+        }
+        let waited = self.waited_for_roll(append.now, append.max_timestamp)?;
+        Ok(size > 0 && waited > config.max_segment_ms() - self.roll_jitter_ms)
+    }
+
+    /// The age that `segment.ms` is compared with: by the records' own time when they have one.
+    fn waited_for_roll(&self, now: Millis, timestamp: Millis) -> Result<Millis, SegmentError> {
+        match self.first_batch_timestamp()? {
+            Some(first) if first >= 0 => Ok(timestamp.saturating_sub(first)),
+            _ => Ok(now.saturating_sub(self.stamps.lock().created)),
+        }
+    }
+
+    fn first_batch_timestamp(&self) -> Result<Option<Millis>, SegmentError> {
+        if let Some(known) = self.stamps.lock().first_batch_timestamp {
+            return Ok(Some(known));
+        }
+        let first = self.scan(HeadScan::new(&self.log, 0, self.size()).next_head())?;
+        let mut stamps = self.stamps.lock();
+        stamps.first_batch_timestamp = first.map(|head| head.max_timestamp);
+        Ok(stamps.first_batch_timestamp)
+    }
+
+    /// Writes entries at the end, then an index entry if one is due. `max` is their largest timestamp with the last
+    /// offset of its batch. The caller has checked that everything fits.
+    pub(super) fn append(
+        &self,
+        pieces: &mut [IoSlice<'_>],
+        len: u32,
+        last_offset: Offset,
+        max: TimestampOffset,
+        index_interval_bytes: u32,
+    ) -> Result<(), SegmentError> {
+        let position = self.size();
+        if !self.fits(last_offset) {
+            return Err(SegmentError::OffsetOverflow { path: self.path(LOG_SUFFIX), offset: last_offset });
+        }
+        self.log.write_all_at(pieces, u64::from(position)).during_lazily("append to", || self.path(LOG_SUFFIX))?;
+        let largest = self.max_timestamp()?;
+        let (index_due, largest) = {
+            let mut stamps = self.stamps.lock();
+            if position == 0 {
+                stamps.first_batch_timestamp = Some(max.timestamp);
+            }
+            let largest = if max.timestamp > largest.timestamp { max } else { largest };
+            stamps.max_timestamp = Some(largest);
+            let due = stamps.bytes_since_last_index_entry > index_interval_bytes;
+            if due {
+                stamps.bytes_since_last_index_entry = 0;
+            }
+            stamps.bytes_since_last_index_entry = stamps.bytes_since_last_index_entry.saturating_add(len);
+            (due, largest)
+        };
+        if index_due {
+            self.index(self.offset_index.append(last_offset, position), OFFSET_INDEX_SUFFIX)?;
+            self.index(self.time_index.maybe_append(largest.timestamp, largest.offset), TIME_INDEX_SUFFIX)?;
+        }
+        self.size.store(position + len, Ordering::Release);
+        Ok(())
+    }
+
+    pub(super) fn append_aborted(&self, txn: &AbortedTxn) -> Result<(), SegmentError> {
+        let path = self.path(TXN_INDEX_SUFFIX);
+        self.txn(self.txn_index.append(&path, txn))
+    }
+
+    /// Largest timestamp with the last offset of its batch; (-1, base offset) without timestamps.
+    pub(super) fn max_timestamp(&self) -> Result<TimestampOffset, SegmentError> {
+        if let Some(known) = self.stamps.lock().max_timestamp {
+            return Ok(known);
+        }
+        let indexed = self.time_index.last_entry().during_lazily("read", || self.path(TIME_INDEX_SUFFIX))?;
+        Ok(*self.stamps.lock().max_timestamp.get_or_insert(indexed))
+    }
+
+    /// The time that retention counts from: the largest timestamp, else the file's last change.
+    pub(super) fn largest_timestamp(&self) -> Result<Millis, SegmentError> {
+        match self.max_timestamp()?.timestamp {
+            timestamp if timestamp >= 0 => Ok(timestamp),
+            _ => Ok(self.modified_ms()?),
+        }
+    }
+
+    /// The first batch that ends at or after `offset`, and where it lies.
+    pub(super) fn translate(&self, offset: Offset) -> Result<Option<BatchPosition>, SegmentError> {
+        let from = self.lookup(offset)?.position;
+        let mut scan = HeadScan::new(&self.log, from, self.size());
+        while let Some(head) = self.scan(scan.next_head())? {
+            if head.last_offset >= offset {
+                let EntryHead { last_offset, position, size, .. } = head;
+                return Ok(Some(BatchPosition { last_offset, position, size }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn lookup(&self, offset: Offset) -> Result<OffsetPosition, DiskError> {
+        self.offset_index.lookup(offset).during_lazily("read", || self.path(OFFSET_INDEX_SUFFIX))
+    }
+
+    /// The first indexed offset that lies behind `position`.
+    pub(super) fn first_offset_from(&self, position: u64) -> Result<Option<Offset>, DiskError> {
+        let found = self.offset_index.first_from_position(position);
+        Ok(found.during_lazily("read", || self.path(OFFSET_INDEX_SUFFIX))?.map(|entry| entry.offset))
+    }
+
+    /// Headers from the start of a batch on.
+    pub(super) fn heads(&self, position: u32) -> HeadScan<'_> {
+        HeadScan::new(&self.log, position, self.size())
+    }
+
+    /// Headers up to a position.
+    pub(super) fn heads_until(&self, position: u32, end: u32) -> HeadScan<'_> {
+        HeadScan::new(&self.log, position, end.min(self.size()))
+    }
+
+    pub(super) fn check_scan(&self) -> CheckScan<'_> {
+        CheckScan::new(&self.log, self.size())
+    }
+
+    /// The offset after the last batch. Reads the log from the last index entry on.
+    pub(super) fn read_next_offset(&self) -> Result<Offset, SegmentError> {
+        let last = self.offset_index.last_offset().during_lazily("read", || self.path(OFFSET_INDEX_SUFFIX))?;
+        let mut scan = self.heads(self.lookup(last)?.position);
+        let mut next = self.base_offset;
+        while let Some(head) = self.scan(scan.next_head())? {
+            next = head.last_offset.saturating_add(1);
+        }
+        Ok(next)
+    }
+
+    /// The first record at or after `target`, and at or after `from`.
+    pub(super) fn find_by_timestamp(
+        &self,
+        target: Millis,
+        from: Offset,
+    ) -> Result<Option<FoundTimestamp>, SegmentError> {
+        let indexed = self.time_index.lookup(target).during_lazily("read", || self.path(TIME_INDEX_SUFFIX))?;
+        let mut scan = self.heads(self.lookup(indexed.offset.max(from))?.position);
+        while let Some(head) = self.scan(scan.next_head())? {
+            if head.max_timestamp >= target
+                && let Some(found) =
+                    self.find_in_batch(&head, |timestamp, offset| timestamp >= target && offset >= from)?
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first record with the segment's largest timestamp.
+    pub(super) fn find_max_timestamp(&self) -> Result<Option<FoundTimestamp>, SegmentError> {
+        let max = self.max_timestamp()?;
+        let mut scan = self.heads(self.lookup(max.offset)?.position);
+        while let Some(head) = self.scan(scan.next_head())? {
+            if head.max_timestamp == max.timestamp {
+                return self.find_in_batch(&head, |timestamp, _| timestamp == max.timestamp);
+            }
+        }
+        Ok(None)
+    }
+
+    fn find_in_batch(
+        &self,
+        head: &EntryHead,
+        wanted: impl Fn(Millis, Offset) -> bool,
+    ) -> Result<Option<FoundTimestamp>, SegmentError> {
+        let found = |timestamp, offset| FoundTimestamp { timestamp, offset, leader_epoch: head.partition_leader_epoch };
+        if head.size > SEARCHED_BATCH_MAX {
+            return Ok(Some(found(head.max_timestamp, head.last_offset)));
+        }
+        let mut bytes = vec![0; head.size as usize];
+        let path = || self.path(LOG_SUFFIX);
+        let got = self.log.read_at(&mut bytes, u64::from(head.position)).during_lazily("read", path)?;
+        let corrupt = |source| SegmentError::Corrupt { path: path(), source };
+        let Some(batch) = Batch::first(&bytes[..got]).map_err(corrupt)? else { return Ok(None) };
+        let mut records = crate::record::records(&batch).map_err(corrupt)?;
+        while let Some(record) = records.next_record().map_err(corrupt)? {
+            if wanted(record.timestamp, record.offset) {
+                return Ok(Some(found(record.timestamp, record.offset)));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn collect_aborted(&self, from: Offset, upper: Offset) -> Result<AbortedTxnSearch, SegmentError> {
+        self.txn(self.txn_index.collect(from, upper))
+    }
+
+    /// A transaction index that cannot be right means that the segment must be recovered.
+    pub(super) fn check_txn_index(&self) -> Result<(), SegmentError> {
+        self.txn(self.txn_index.sanity_check(self.base_offset))
+    }
+
+    pub(super) fn reset_indexes(&self) -> Result<(), DiskError> {
+        self.offset_index.reset().during_lazily("reset", || self.path(OFFSET_INDEX_SUFFIX))?;
+        self.time_index.reset().during_lazily("reset", || self.path(TIME_INDEX_SUFFIX))?;
+        self.txn_index.reset().during_lazily("reset", || self.path(TXN_INDEX_SUFFIX))?;
+        self.stamps.lock().max_timestamp = Some(TimestampOffset { timestamp: NO_TIMESTAMP, offset: self.base_offset });
+        Ok(())
+    }
+
+    /// Notes a batch that recovery has read, and indexes it when `is_due`.
+    pub(super) fn reindex(&self, head: &EntryHead, is_due: bool) -> Result<(), SegmentError> {
+        if !self.fits(head.last_offset) {
+            return Err(SegmentError::OffsetOverflow { path: self.path(LOG_SUFFIX), offset: head.last_offset });
+        }
+        let mut largest = self.max_timestamp()?;
+        if head.max_timestamp > largest.timestamp {
+            largest = TimestampOffset { timestamp: head.max_timestamp, offset: head.last_offset };
+            self.stamps.lock().max_timestamp = Some(largest);
+        }
+        if is_due {
+            self.index(self.offset_index.append(head.last_offset, head.position), OFFSET_INDEX_SUFFIX)?;
+            self.index(self.time_index.maybe_append(largest.timestamp, largest.offset), TIME_INDEX_SUFFIX)?;
+        }
+        Ok(())
+    }
+
+    /// Cuts the log, and nothing of the indexes.
+    pub(super) fn cut(&self, len: u32) -> Result<(), DiskError> {
+        let path = || self.path(LOG_SUFFIX);
+        self.size.store(len, Ordering::Release);
+        if self.log.len().during_lazily("stat", path)? != u64::from(len) {
+            self.log.truncate(u64::from(len)).during_lazily("truncate", path)?;
+        }
+        Ok(())
+    }
+
+    /// Removes all batches that end at or after `offset`. Returns the bytes that are gone.
+    pub(super) fn truncate_to(&self, offset: Offset, now: Millis) -> Result<u32, SegmentError> {
+        let found = self.translate(offset)?;
+        self.offset_index.truncate_to(offset).during_lazily("truncate", || self.path(OFFSET_INDEX_SUFFIX))?;
+        self.time_index.truncate_to(offset).during_lazily("truncate", || self.path(TIME_INDEX_SUFFIX))?;
+        self.txn(self.txn_index.truncate_to(offset))?;
+        let size = self.size();
+        let keep = found.map_or(size, |batch| batch.position);
+        self.cut(keep)?;
+        {
+            let mut stamps = self.stamps.lock();
+            if keep == 0 {
+                stamps.created = now;
+                stamps.first_batch_timestamp = None;
+            }
+            stamps.bytes_since_last_index_entry = 0;
+        }
+        if self.max_timestamp()?.timestamp >= 0 {
+            let largest = self.read_max_timestamp()?;
+            self.stamps.lock().max_timestamp = Some(largest);
+        }
+        Ok(size - keep)
+    }
+
+    /// The time index's last entry, or something larger behind it.
+    fn read_max_timestamp(&self) -> Result<TimestampOffset, SegmentError> {
+        let mut largest = self.time_index.last_entry().during_lazily("read", || self.path(TIME_INDEX_SUFFIX))?;
+        let mut scan = self.heads(self.lookup(largest.offset)?.position);
+        while let Some(head) = self.scan(scan.next_head())? {
+            if head.max_timestamp > largest.timestamp {
+                largest = TimestampOffset { timestamp: head.max_timestamp, offset: head.last_offset };
+            }
+        }
+        Ok(largest)
+    }
+
+    /// Closes the books when the next segment begins or the log stops: the last time index entry, exact file lengths.
+    pub(super) fn seal(&self) -> Result<(), SegmentError> {
+        let known = self.stamps.lock().max_timestamp;
+        if let Some(largest) = known {
+            self.index(self.time_index.maybe_append(largest.timestamp, largest.offset), TIME_INDEX_SUFFIX)?;
+        }
+        self.offset_index.seal().during_lazily("trim", || self.path(OFFSET_INDEX_SUFFIX))?;
+        Ok(self.time_index.seal().during_lazily("trim", || self.path(TIME_INDEX_SUFFIX))?)
+    }
+
+    /// Waits until log and indexes are on the disk.
+    pub(super) fn sync(&self) -> Result<(), DiskError> {
+        self.log.sync().during_lazily("sync", || self.path(LOG_SUFFIX))?;
+        self.offset_index.sync().during_lazily("sync", || self.path(OFFSET_INDEX_SUFFIX))?;
+        self.time_index.sync().during_lazily("sync", || self.path(TIME_INDEX_SUFFIX))?;
+        self.txn_index.sync().during_lazily("sync", || self.path(TXN_INDEX_SUFFIX))
+    }
+
+    /// Gives the files names that loading does not know, and returns them. Readers go on with their open files.
+    pub(super) fn mark_deleted(&self) -> Result<Vec<PathBuf>, DiskError> {
+        let mut marked = Vec::new();
+        for suffix in [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX] {
+            marked.extend(mark_deleted(&self.path(suffix))?);
+        }
+        Ok(marked)
+    }
+
+    /// Removes the files.
+    pub(super) fn delete(&self) -> Result<(), DiskError> {
+        for suffix in [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX] {
+            let path = self.path(suffix);
+            disk::remove_if_exists(&path).during("delete", &path)?;
+        }
+        Ok(())
+    }
+
+    fn scan<T>(&self, result: Result<T, ScanError>) -> Result<T, SegmentError> {
+        result.map_err(|e| self.scan_error(e))
+    }
+
+    pub(super) fn scan_error(&self, error: ScanError) -> SegmentError {
+        let path = self.path(LOG_SUFFIX);
+        match error {
+            ScanError::Io(e) => SegmentError::Disk(DiskError::new("read", &path, e)),
+            ScanError::Corrupt(source) => SegmentError::Corrupt { path, source },
+        }
+    }
+
+    fn index(&self, result: Result<(), IndexError>, suffix: &str) -> Result<(), SegmentError> {
+        result.map_err(|e| match e {
+            IndexError::Io(e) => SegmentError::Disk(DiskError::new("append to", &self.path(suffix), e)),
+            IndexError::NotIncreasing { offset, .. } => SegmentError::OffsetsGoBack { path: self.path(suffix), offset },
+        })
+    }
+
+    fn txn<T>(&self, result: Result<T, TxnIndexError>) -> Result<T, SegmentError> {
+        result.map_err(|e| {
+            let path = self.path(TXN_INDEX_SUFFIX);
+            match e {
+                TxnIndexError::Io(e) => SegmentError::Disk(DiskError::new("use", &path, e)),
+                TxnIndexError::Corrupt(why) => SegmentError::CorruptTxnIndex { path, why },
+            }
+        })
+    }
+}
+
+/// Appends `.deleted` to a file's name; `None` when it is not there.
+pub(super) fn mark_deleted(path: &Path) -> Result<Option<PathBuf>, DiskError> {
+    let mut marked = path.as_os_str().to_owned();
+    marked.push(DELETED_SUFFIX);
+    let marked = PathBuf::from(marked);
+    match std::fs::rename(path, &marked) {
+        Ok(()) => Ok(Some(marked)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(DiskError::new("rename", path, e)),
+    }
+}

@@ -1,0 +1,814 @@
+//! Owns one partition's log. Kafka: `UnifiedLog`, `LocalLog`. Appending is in [`super::append`], reading in [`super::read`].
+//!
+//! ```text
+//! tail lock      one at a time: append, roll, truncate, delete, close. Held while bytes go to the page cache.
+//! marks lock     the offsets and where they lie. Held for a copy, never during disk work: what readers take.
+//! segment list   an Arc that is swapped; a reader goes on with the list it has.
+//! ```
+//!
+//! The tail lock is taken first, the others inside of it and never together. Absent on purpose: clocks, threads,
+//! replication. `now` is handed in, later work goes to the [`Scheduler`], and whoever replicates moves the high watermark.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use tracing::{debug, info, warn};
+
+use crate::common::Uuid;
+use crate::common::ids::{LeaderEpoch, Millis, Offset, TopicPartition};
+use crate::config::topic::LogConfig;
+use crate::disk::{self, DiskError, During};
+
+use super::checkpoint::{self, LEADER_EPOCH_FILE};
+use super::epoch_cache::{EpochCache, EpochEndOffset, EpochEntry};
+use super::log_dir::{DirError, LogDir, PartitionDir};
+use super::producer_snapshots::ProducerSnapshots;
+use super::producer_state::{ProducerEntry, ProducerStateConfig, VerificationGuard};
+use super::recovery::{self, LoadError, LoadParams, Rebuild};
+use super::retention::{self, Reason, SegmentFacts};
+use super::scheduler::Scheduler;
+use super::segment::{RollParams, Segment, SegmentError};
+use super::segments::Segments;
+
+/// An offset with the place where its batch begins, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetMetadata {
+    pub offset: Offset,
+    /// Base offset of the segment, and position in its file.
+    pub place: Option<(Offset, u32)>,
+}
+
+impl OffsetMetadata {
+    pub const fn offset_only(offset: Offset) -> Self {
+        Self { offset, place: None }
+    }
+
+    /// Bytes from `earlier` to here when both lie in one segment. `None` also where a place is unknown: then nobody can
+    /// say whether enough has come to answer a waiting fetch, and it is better to answer.
+    pub fn bytes_since(&self, earlier: &Self) -> Option<u64> {
+        match (self.place, earlier.place) {
+            (Some((segment, to)), Some((other, from))) if segment == other => Some(u64::from(to.saturating_sub(from))),
+            _ => None,
+        }
+    }
+}
+
+/// The offsets of a log at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogOffsets {
+    pub log_start: Offset,
+    /// What followers of the leader have, and so what consumers may read.
+    pub high_watermark: OffsetMetadata,
+    /// What consumers of committed data may read.
+    pub last_stable: OffsetMetadata,
+    /// The next offset to be given.
+    pub log_end: OffsetMetadata,
+}
+
+/// What readers need of the tail. `first_unstable` is the start of the first transaction that is not decided, or whose
+/// marker is not below the high watermark.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marks {
+    pub log_start: Offset,
+    pub high_watermark: OffsetMetadata,
+    pub first_unstable: Option<OffsetMetadata>,
+    pub log_end: OffsetMetadata,
+}
+
+impl Marks {
+    fn offsets(&self) -> LogOffsets {
+        let last_stable = match self.first_unstable {
+            Some(unstable) if unstable.offset < self.high_watermark.offset => unstable,
+            _ => self.high_watermark,
+        };
+        LogOffsets {
+            log_start: self.log_start,
+            high_watermark: self.high_watermark,
+            last_stable,
+            log_end: self.log_end,
+        }
+    }
+}
+
+/// Why the log start offset cannot move.
+#[derive(Debug, thiserror::Error)]
+pub enum LogStartError {
+    #[error(
+        "cannot increment the log start offset to {requested}, it is larger than the high watermark {high_watermark}"
+    )]
+    AboveHighWatermark { requested: Offset, high_watermark: Offset },
+    #[error(transparent)]
+    Dir(#[from] DirError),
+}
+
+/// A topic id that is not the one in the partition's directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("tried to assign topic id {requested} but the log already contains topic id {current}")]
+pub struct InconsistentTopicId {
+    pub current: Uuid,
+    pub requested: Uuid,
+}
+
+/// What a log is opened with.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    pub config: Arc<LogConfig>,
+    pub producer_config: ProducerStateConfig,
+    /// From the directory's checkpoint, 0 without an entry.
+    pub log_start: Offset,
+    /// From the directory's checkpoint, 0 without an entry.
+    pub recovery_point: Offset,
+    pub had_clean_shutdown: bool,
+    pub topic_id: Option<Uuid>,
+}
+
+/// State behind the tail lock.
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub producers: ProducerSnapshots,
+    /// Records since the last flush, for `flush.messages`.
+    pub unflushed: i64,
+    /// No more appends: the log is closed or on its way to be deleted.
+    is_closed: bool,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct UnifiedLog {
+    me: Weak<Self>,
+    topic_partition: TopicPartition,
+    log_dir: Arc<LogDir>,
+    pub(super) dir: Arc<PartitionDir>,
+    config: ArcSwap<LogConfig>,
+    pub(super) segments: ArcSwap<Segments>,
+    pub(super) marks: Mutex<Marks>,
+    epochs: RwLock<EpochCache>,
+    tail: Mutex<Tail>,
+    topic_id: Mutex<Option<Uuid>>,
+    recovery_point: AtomicI64,
+    last_flush_ms: AtomicI64,
+    scheduler: Arc<Scheduler>,
+}
+
+impl UnifiedLog {
+    /// Opens the log in `dir`, which is made if it is not there. Brings it to what a clean stop would have left; reads
+    /// records only after a crash.
+    pub fn open(
+        dir: &Path,
+        topic_partition: TopicPartition,
+        log_dir: Arc<LogDir>,
+        options: LogOptions,
+        scheduler: Arc<Scheduler>,
+        now: Millis,
+    ) -> Result<Arc<Self>, LoadError> {
+        disk::create_dir_all_synced(dir).during("create", dir)?;
+        let partition_dir = Arc::new(PartitionDir::new(dir));
+        let loaded = recovery::load(&LoadParams {
+            topic_partition: &topic_partition,
+            dir: &partition_dir,
+            config: &options.config,
+            had_clean_shutdown: options.had_clean_shutdown,
+            log_start: options.log_start,
+            recovery_point: options.recovery_point,
+            producer_config: options.producer_config,
+            now,
+        })?;
+        let on_disk = checkpoint::read_partition_metadata(dir)?;
+        if let (Some(current), Some(requested)) = (on_disk, options.topic_id)
+            && current != requested
+        {
+            return Err(LoadError::Damaged(InconsistentTopicId { current, requested }.to_string()));
+        }
+        if let (None, Some(id)) = (on_disk, options.topic_id) {
+            checkpoint::write_partition_metadata(dir, id)?;
+        }
+        let log_end = end_of(&loaded.segments, loaded.log_end);
+        let marks = Marks {
+            log_start: loaded.log_start,
+            high_watermark: OffsetMetadata::offset_only(loaded.log_start),
+            first_unstable: None,
+            log_end,
+        };
+        let log = Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            topic_partition,
+            log_dir,
+            dir: partition_dir,
+            config: ArcSwap::new(options.config),
+            segments: ArcSwap::from_pointee(loaded.segments),
+            marks: Mutex::new(marks),
+            epochs: RwLock::new(loaded.epochs),
+            tail: Mutex::new(Tail { producers: loaded.producers, unflushed: 0, is_closed: false }),
+            topic_id: Mutex::new(on_disk.or(options.topic_id)),
+            recovery_point: AtomicI64::new(loaded.recovery_point.max(loaded.log_start)),
+            last_flush_ms: AtomicI64::new(now),
+            scheduler,
+        });
+        log.update_first_unstable(&log.tail.lock());
+        Ok(log)
+    }
+
+    pub fn topic_partition(&self) -> &TopicPartition {
+        &self.topic_partition
+    }
+
+    pub fn log_dir(&self) -> &Arc<LogDir> {
+        &self.log_dir
+    }
+
+    /// The partition's own directory; it changes when the log is deleted.
+    pub fn dir(&self) -> Arc<Path> {
+        self.dir.path()
+    }
+
+    pub fn config(&self) -> Arc<LogConfig> {
+        self.config.load_full()
+    }
+
+    pub fn set_config(&self, config: Arc<LogConfig>) {
+        self.config.store(config);
+    }
+
+    pub fn topic_id(&self) -> Option<Uuid> {
+        *self.topic_id.lock()
+    }
+
+    /// Gives the log its topic id; it must be the one it has. Waits for the disk.
+    pub fn assign_topic_id(&self, id: Uuid) -> Result<Result<(), InconsistentTopicId>, DirError> {
+        let mut known = self.topic_id.lock();
+        match *known {
+            Some(current) if current != id => return Ok(Err(InconsistentTopicId { current, requested: id })),
+            Some(_) => {}
+            None => {
+                self.log_dir.guard(checkpoint::write_partition_metadata(&self.dir(), id))?;
+                *known = Some(id);
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// All offsets at one moment. Places may be unknown; [`Self::offsets_with_places`] looks them up.
+    pub fn offsets(&self) -> LogOffsets {
+        self.marks.lock().offsets()
+    }
+
+    pub fn log_start_offset(&self) -> Offset {
+        self.marks.lock().log_start
+    }
+
+    pub fn log_end_offset(&self) -> Offset {
+        self.marks.lock().log_end.offset
+    }
+
+    pub fn log_end(&self) -> OffsetMetadata {
+        self.marks.lock().log_end
+    }
+
+    pub fn high_watermark(&self) -> Offset {
+        self.marks.lock().high_watermark.offset
+    }
+
+    pub fn last_stable_offset(&self) -> Offset {
+        self.offsets().last_stable.offset
+    }
+
+    pub fn recovery_point(&self) -> Offset {
+        self.recovery_point.load(Ordering::Acquire)
+    }
+
+    pub fn last_flush_ms(&self) -> Millis {
+        self.last_flush_ms.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of all segments' `.log` files.
+    pub fn size(&self) -> u64 {
+        self.segments.load().size_in_bytes()
+    }
+
+    pub fn segment_count(&self) -> usize {
+        self.segments.load().as_slice().len()
+    }
+
+    /// Base offset of the segment that is appended to.
+    pub fn active_segment_base(&self) -> Offset {
+        self.segments.load().active().map_or(0, |s| s.base_offset())
+    }
+
+    /// Base offset of the first segment: log start offsets above it are worth a checkpoint.
+    pub fn first_segment_base(&self) -> Offset {
+        self.segments.load().first().map_or(0, |s| s.base_offset())
+    }
+
+    // ---- high watermark
+
+    /// Sets the high watermark, clamped to what the log has: when the log is loaded, and on a follower. Returns it.
+    pub fn update_high_watermark(&self, high_watermark: Offset) -> Offset {
+        let tail = self.tail.lock();
+        let set = {
+            let mut marks = self.marks.lock();
+            marks.high_watermark = if high_watermark < marks.log_start {
+                OffsetMetadata::offset_only(marks.log_start)
+            } else if high_watermark >= marks.log_end.offset {
+                marks.log_end
+            } else if high_watermark == marks.high_watermark.offset {
+                marks.high_watermark
+            } else {
+                OffsetMetadata::offset_only(high_watermark)
+            };
+            marks.high_watermark.offset
+        };
+        self.after_high_watermark(tail, set);
+        set
+    }
+
+    /// Raises the high watermark on a leader; never beyond the log's end. `Some(old)` when it rose, or when the same offset
+    /// now lies in a newer segment.
+    pub fn maybe_increment_high_watermark(&self, to: OffsetMetadata) -> Option<OffsetMetadata> {
+        let (old, new) = {
+            let mut marks = self.marks.lock();
+            let old = marks.high_watermark;
+            let to = if to.offset >= marks.log_end.offset { marks.log_end } else { to };
+            let is_on_newer_segment =
+                matches!((old.place, to.place), (Some((a, _)), Some((b, _))) if a < b) && old.offset == to.offset;
+            if to.offset <= old.offset && !is_on_newer_segment {
+                return None;
+            }
+            marks.high_watermark = to;
+            (old, to.offset)
+        };
+        // Without transactions nothing else depends on it, and the tail may be busy with a slow disk.
+        let is_stable = self.marks.lock().first_unstable.is_none();
+        if !is_stable {
+            self.after_high_watermark(self.tail.lock(), new);
+        }
+        Some(old)
+    }
+
+    fn after_high_watermark(&self, mut tail: MutexGuard<'_, Tail>, high_watermark: Offset) {
+        if tail.producers.state.has_unreplicated() {
+            tail.producers.state.on_high_watermark(high_watermark);
+            self.update_first_unstable(&tail);
+        }
+    }
+
+    pub(super) fn update_first_unstable(&self, tail: &Tail) {
+        let unstable = tail.producers.state.first_unstable_offset();
+        let mut marks = self.marks.lock();
+        let unstable = unstable.map(|offset| offset.max(marks.log_start));
+        if marks.first_unstable.map(|m| m.offset) != unstable {
+            marks.first_unstable = unstable.map(OffsetMetadata::offset_only);
+        }
+    }
+
+    // ---- leader epochs
+
+    pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
+        self.epochs.read().latest().map(|entry| entry.epoch)
+    }
+
+    pub fn epoch_entries(&self) -> Vec<EpochEntry> {
+        self.epochs.read().entries().to_vec()
+    }
+
+    pub fn earliest_epoch(&self) -> Option<EpochEntry> {
+        self.epochs.read().earliest()
+    }
+
+    pub fn epoch_for_offset(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.epochs.read().epoch_for_offset(offset)
+    }
+
+    /// `None` is the wire's (-1, -1).
+    pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEndOffset> {
+        let log_end = self.log_end_offset();
+        self.epochs.read().end_offset_for(epoch, log_end)
+    }
+
+    /// Notes that an epoch starts here: a new leader does this before it appends. Waits for the disk.
+    pub fn assign_epoch_start(&self, epoch: LeaderEpoch, start: Offset) -> Result<(), DirError> {
+        let _tail = self.tail.lock();
+        self.assign_epoch(epoch, start)
+    }
+
+    /// The tail lock is held: it orders writes of the checkpoint.
+    pub(super) fn assign_epoch(&self, epoch: LeaderEpoch, start: Offset) -> Result<(), DirError> {
+        if self.epochs.read().latest().is_some_and(|last| last.epoch == epoch && start >= last.start_offset) {
+            return Ok(());
+        }
+        let changed = self.epochs.write().assign(epoch, start);
+        if changed { self.write_epochs() } else { Ok(()) }
+    }
+
+    fn write_epochs(&self) -> Result<(), DirError> {
+        let entries = self.epoch_entries();
+        self.log_dir.guard(checkpoint::write_epochs(&self.dir().join(LEADER_EPOCH_FILE), &entries))
+    }
+
+    /// A truncation may reach the disk later: loading does it again.
+    fn write_epochs_later(&self, now: Millis) {
+        let me = Weak::clone(&self.me);
+        self.scheduler.schedule(now, move || {
+            let Some(log) = me.upgrade() else { return };
+            let tail = log.tail.lock();
+            if !tail.is_closed && !log.log_dir.is_offline() {
+                // A failure is told by the directory.
+                drop(log.write_epochs());
+            }
+        });
+    }
+
+    // ---- producers
+
+    /// Producers with their state: what DescribeProducers shows.
+    pub fn active_producers(&self) -> BTreeMap<i64, ProducerEntry> {
+        self.tail.lock().producers.state.producers().clone()
+    }
+
+    /// Before a transaction's first append is verified with its coordinator. `None` when it is open already.
+    pub fn start_transaction_verification(
+        &self,
+        producer_id: i64,
+        sequence: i32,
+        epoch: i16,
+        now: Millis,
+    ) -> Option<VerificationGuard> {
+        self.tail.lock().producers.state.start_verification(producer_id, sequence, epoch, now)
+    }
+
+    pub fn has_ongoing_transaction(&self, producer_id: i64) -> bool {
+        self.tail.lock().producers.state.has_ongoing_transaction(producer_id)
+    }
+
+    /// Forgets producers that were idle for `producer.id.expiration.ms`. Kafka looks every
+    /// `producer.id.expiration.check.interval.ms`.
+    pub fn remove_expired_producers(&self, now: Millis) {
+        self.tail.lock().producers.state.remove_expired(now);
+    }
+
+    // ---- segments
+
+    pub(super) fn lock_tail(&self) -> Result<MutexGuard<'_, Tail>, DirError> {
+        self.log_dir.check()?;
+        let tail = self.tail.lock();
+        if tail.is_closed { Err(DirError::Offline(self.log_dir.path().to_owned())) } else { Ok(tail) }
+    }
+
+    pub(super) fn guard<T>(&self, result: Result<T, SegmentError>) -> Result<T, DirError> {
+        result.map_err(|e| match e {
+            SegmentError::Disk(e) => self.log_dir.fail(e),
+            // Our own bytes are not what we wrote: for whoever writes here that is a failing disk.
+            other => self.log_dir.fail(DiskError::new("use", &self.dir(), std::io::Error::other(other.to_string()))),
+        })
+    }
+
+    /// The segment for an append; a new one when it does not fit the active one.
+    pub(super) fn segment_for(
+        &self,
+        tail: &mut Tail,
+        first_offset: Option<Offset>,
+        append: &RollParams,
+    ) -> Result<Arc<Segment>, DirError> {
+        let active = self.active();
+        let config = self.config.load();
+        if !self.guard(active.should_roll(&config, append))? {
+            return Ok(active);
+        }
+        debug!(tp = %self.topic_partition, size = active.size(), "rolling new log segment");
+        // Old formats do not tell the first offset; it is at most 2^31 below the last one.
+        let base = first_offset.unwrap_or_else(|| append.last_offset - i64::from(i32::MAX));
+        self.roll_to(tail, base, append.now)
+    }
+
+    fn active(&self) -> Arc<Segment> {
+        let segments = self.segments.load();
+        Arc::clone(segments.active().expect("a loaded log has a segment, and every change leaves one"))
+    }
+
+    /// Begins a new segment at the log's end.
+    pub fn roll(&self, now: Millis) -> Result<(), DirError> {
+        let mut tail = self.lock_tail()?;
+        self.roll_to(&mut tail, 0, now).map(drop)
+    }
+
+    fn roll_to(&self, tail: &mut Tail, wanted_base: Offset, now: Millis) -> Result<Arc<Segment>, DirError> {
+        let log_end = self.log_end_offset();
+        let base = wanted_base.max(log_end);
+        let active = self.active();
+        if active.base_offset() == base {
+            // An empty segment whose index was full, or whose time is over: it can be used as it is.
+            return Ok(active);
+        }
+        self.guard(active.seal())?;
+        let segment = Arc::new(self.log_dir.guard(self.create_segment(base, now))?);
+        self.segments.store(Arc::new(self.segments.load().with(Arc::clone(&segment))));
+        {
+            let mut marks = self.marks.lock();
+            marks.log_end = OffsetMetadata { offset: log_end, place: Some((base, 0)) };
+            if marks.high_watermark.offset >= log_end {
+                marks.high_watermark = marks.log_end;
+            }
+        }
+        tail.producers.state.set_map_end_offset(base);
+        self.log_dir.guard(tail.producers.take())?;
+        info!("[UnifiedLog partition={}] Rolled new log segment at offset {base}", self.topic_partition);
+        let me = Weak::clone(&self.me);
+        self.scheduler.schedule(now, move || {
+            if let Some(log) = me.upgrade() {
+                // A failure is told by the directory.
+                drop(log.flush_until(base, now));
+            }
+        });
+        Ok(segment)
+    }
+
+    /// Files of that name are leftovers.
+    fn create_segment(&self, base: Offset, now: Millis) -> Result<Segment, DiskError> {
+        for suffix in [
+            super::segment::LOG_SUFFIX,
+            super::segment::OFFSET_INDEX_SUFFIX,
+            super::segment::TIME_INDEX_SUFFIX,
+            super::segment::TXN_INDEX_SUFFIX,
+        ] {
+            let path = self.dir.file(&super::segment::file_name(base, suffix));
+            if disk::remove_if_exists(&path).during("delete", &path)? {
+                warn!(path = %path.display(), "newly rolled segment file already existed; deleted it first");
+            }
+        }
+        Segment::open(&self.dir, base, &self.config.load(), now)
+    }
+
+    // ---- flush
+
+    /// Waits until everything that was appended is on the disk, and moves the recovery point. On the blocking pool.
+    pub fn flush(&self, now: Millis) -> Result<(), DirError> {
+        self.flush_until(self.log_end_offset(), now)
+    }
+
+    /// As [`Self::flush`] for what lies before `offset`.
+    fn flush_until(&self, offset: Offset, now: Millis) -> Result<(), DirError> {
+        self.log_dir.check()?;
+        let from = self.recovery_point();
+        if offset <= from {
+            return Ok(());
+        }
+        let segments = self.segments.load_full();
+        let to_flush = segments.range(from, offset);
+        for segment in to_flush {
+            self.log_dir.guard(segment.sync())?;
+        }
+        if to_flush.iter().any(|s| s.base_offset() >= from) {
+            let dir = self.dir();
+            self.log_dir.guard(disk::sync_dir(&dir).during("sync", &dir))?;
+        }
+        let mut tail = self.tail.lock();
+        // A truncation in between has lowered the log's end, and with it what may be called flushed.
+        let reached = offset.min(self.log_end_offset());
+        if reached > self.recovery_point() {
+            self.recovery_point.store(reached, Ordering::Release);
+            self.last_flush_ms.store(now, Ordering::Relaxed);
+            tail.unflushed = 0;
+        }
+        Ok(())
+    }
+
+    // ---- log start, retention
+
+    /// Raises the log start offset: DeleteRecords on a leader, the leader's word on a follower. False when it is there
+    /// already. Segments below it go at the next retention check.
+    pub fn maybe_increment_log_start(&self, to: Offset, now: Millis) -> Result<bool, LogStartError> {
+        let mut tail = self.lock_tail()?;
+        self.increment_log_start(&mut tail, to, now)
+    }
+
+    fn increment_log_start(&self, tail: &mut Tail, to: Offset, now: Millis) -> Result<bool, LogStartError> {
+        {
+            let mut marks = self.marks.lock();
+            let high_watermark = marks.high_watermark.offset;
+            if to > high_watermark {
+                return Err(LogStartError::AboveHighWatermark { requested: to, high_watermark });
+            }
+            if to <= marks.log_start {
+                return Ok(false);
+            }
+            marks.log_start = to;
+        }
+        info!("[UnifiedLog partition={}] Incremented log start offset to {to}", self.topic_partition);
+        self.recovery_point.fetch_max(to, Ordering::AcqRel);
+        if self.epochs.write().truncate_from_start(to) {
+            self.write_epochs_later(now);
+        }
+        tail.producers.on_log_start(to);
+        self.update_first_unstable(tail);
+        Ok(true)
+    }
+
+    /// Removes what time, size and log start offset no longer allow. Returns the number of segments that went.
+    pub fn delete_old_segments(&self, now: Millis) -> Result<usize, DirError> {
+        let config = self.config();
+        let mut reasons = vec![];
+        let log_start = self.log_start_offset();
+        reasons.push(Reason::LogStart { log_start });
+        if config.delete {
+            if let Ok(retention_bytes) = u64::try_from(config.retention_bytes) {
+                reasons.push(Reason::Size { retention_bytes });
+            }
+            if config.retention_ms >= 0 {
+                reasons.push(Reason::Time { now, retention_ms: config.retention_ms });
+            }
+        }
+        let mut deleted = 0;
+        for reason in reasons {
+            let mut tail = self.lock_tail()?;
+            deleted += self.delete_for(&mut tail, reason, now)?;
+        }
+        Ok(deleted)
+    }
+
+    fn delete_for(&self, tail: &mut Tail, reason: Reason, now: Millis) -> Result<usize, DirError> {
+        let segments = self.segments.load_full();
+        let mut facts = Vec::with_capacity(segments.as_slice().len());
+        for segment in segments.as_slice() {
+            // Only retention by time looks at timestamps.
+            let largest_timestamp = match reason {
+                Reason::Time { .. } => self.guard(segment.largest_timestamp())?,
+                Reason::Size { .. } | Reason::LogStart { .. } => 0,
+            };
+            let size = u64::from(segment.size());
+            facts.push(SegmentFacts { base_offset: segment.base_offset(), size, largest_timestamp });
+        }
+        let offsets = self.offsets();
+        let count = retention::deletable(&facts, offsets.log_end.offset, offsets.high_watermark.offset, reason);
+        if count == 0 {
+            return Ok(0);
+        }
+        if count == facts.len() {
+            self.roll_to(tail, 0, now)?;
+        }
+        let segments = self.segments.load_full();
+        let (gone, left) = segments.as_slice().split_at(count);
+        let Some(first_left) = left.first() else { return Ok(0) };
+        match self.increment_log_start(tail, first_left.base_offset(), now) {
+            Ok(_) => {}
+            Err(LogStartError::Dir(e)) => return Err(e),
+            // The plan keeps everything at and above the high watermark.
+            Err(LogStartError::AboveHighWatermark { .. }) => return Ok(0),
+        }
+        for segment in gone {
+            info!(
+                "[UnifiedLog partition={}] Deleting segment {} of {} bytes due to {reason:?}",
+                self.topic_partition,
+                segment.base_offset(),
+                segment.size()
+            );
+        }
+        self.segments.store(Arc::new(segments.without_first(count)));
+        self.delete_files(tail, gone, now)?;
+        Ok(count)
+    }
+
+    /// Segments that readers no longer find: their files get another name, and go after `file.delete.delay.ms`.
+    fn delete_files(&self, tail: &mut Tail, segments: &[Arc<Segment>], now: Millis) -> Result<(), DirError> {
+        let mut files: Vec<PathBuf> = Vec::new();
+        for segment in segments {
+            files.extend(self.log_dir.guard(segment.mark_deleted())?);
+            files.extend(self.log_dir.guard(tail.producers.mark_deleted(segment.base_offset()))?);
+        }
+        if files.is_empty() {
+            return Ok(());
+        }
+        let due = now.saturating_add(self.config.load().file_delete_delay_ms);
+        let log_dir = Arc::clone(&self.log_dir);
+        self.scheduler.schedule(due, move || {
+            for path in files {
+                if log_dir.is_offline() {
+                    return;
+                }
+                // A whole log that was deleted meanwhile took its files along. A failure is told by the directory.
+                drop(log_dir.guard(disk::remove_if_exists(&path).during("delete", &path)));
+            }
+        });
+        Ok(())
+    }
+
+    // ---- truncation
+
+    /// Removes all batches that end at or after `offset`. False when there are none. Readers that planned a slice of
+    /// what goes find the file shorter than they were told.
+    pub fn truncate_to(&self, offset: Offset, now: Millis) -> Result<bool, DirError> {
+        let mut tail = self.lock_tail()?;
+        let log_end = self.log_end_offset();
+        if offset >= log_end {
+            info!(tp = %self.topic_partition, offset, log_end, "truncating has no effect");
+            // A leader that never appended in its epoch leaves an epoch entry at the end.
+            if self.epochs.write().truncate_from_end(log_end) {
+                self.write_epochs_later(now);
+            }
+            return Ok(false);
+        }
+        info!("[UnifiedLog partition={}] Truncating to offset {offset}", self.topic_partition);
+        let segments = self.segments.load_full();
+        if segments.first().is_some_and(|first| first.base_offset() > offset) {
+            self.truncate_fully(&mut tail, offset, offset, now)?;
+            return Ok(true);
+        }
+        let keep = segments.as_slice().partition_point(|s| s.base_offset() <= offset);
+        let (left, gone) = segments.as_slice().split_at(keep);
+        let Some(active) = left.last() else { return Ok(false) };
+        // First out of the readers' sight, then off the disk.
+        {
+            let mut marks = self.marks.lock();
+            marks.log_end = OffsetMetadata::offset_only(offset);
+            marks.log_start = marks.log_start.min(offset);
+            if marks.high_watermark.offset >= offset {
+                marks.high_watermark = marks.log_end;
+            }
+        }
+        self.segments.store(Arc::new(Segments::new(left.to_vec())));
+        self.delete_files(&mut tail, gone, now)?;
+        self.guard(active.truncate_to(offset, now))?;
+        self.after_truncation(&mut tail, offset, now)?;
+        Ok(true)
+    }
+
+    /// Forgets everything; the log begins anew at `offset`, and its log start offset is `log_start` if given.
+    pub fn truncate_fully_and_start_at(
+        &self,
+        offset: Offset,
+        log_start: Option<Offset>,
+        now: Millis,
+    ) -> Result<(), DirError> {
+        let mut tail = self.lock_tail()?;
+        self.truncate_fully(&mut tail, offset, log_start.unwrap_or(offset), now)
+    }
+
+    fn truncate_fully(&self, tail: &mut Tail, offset: Offset, log_start: Offset, now: Millis) -> Result<(), DirError> {
+        let segments = self.segments.load_full();
+        {
+            let mut marks = self.marks.lock();
+            marks.log_start = log_start;
+            marks.log_end = OffsetMetadata::offset_only(offset);
+            marks.high_watermark =
+                OffsetMetadata::offset_only(marks.high_watermark.offset.clamp(log_start, offset.max(log_start)));
+        }
+        self.delete_files(tail, segments.as_slice(), now)?;
+        let segment = self.log_dir.guard(self.create_segment(offset, now))?;
+        self.segments.store(Arc::new(Segments::new(vec![Arc::new(segment)])));
+        self.log_dir.guard(tail.producers.truncate_fully(offset))?;
+        self.epochs.write().clear();
+        self.write_epochs()?;
+        self.after_truncation(tail, offset, now)
+    }
+
+    fn after_truncation(&self, tail: &mut Tail, log_end: Offset, now: Millis) -> Result<(), DirError> {
+        let segments = self.segments.load_full();
+        {
+            let mut marks = self.marks.lock();
+            marks.log_end = end_of(&segments, log_end);
+            if marks.high_watermark.offset >= log_end {
+                marks.high_watermark = marks.log_end;
+            }
+        }
+        self.recovery_point.fetch_min(log_end, Ordering::AcqRel);
+        if self.epochs.write().truncate_from_end(log_end) {
+            self.write_epochs_later(now);
+        }
+        let rebuild =
+            Rebuild { log_start: self.log_start_offset(), last_offset: log_end, from_clean_shutdown: false, now };
+        self.guard(recovery::rebuild_producer_state(&mut tail.producers, &segments, &rebuild))?;
+        self.update_first_unstable(tail);
+        Ok(())
+    }
+
+    // ---- the end
+
+    /// After a flush: leaves a snapshot of the producers and exact file lengths. No append comes after it.
+    pub fn close(&self) -> Result<(), DirError> {
+        let mut tail = self.lock_tail()?;
+        tail.is_closed = true;
+        self.log_dir.guard(tail.producers.take())?;
+        for segment in self.segments.load().as_slice() {
+            self.guard(segment.seal())?;
+        }
+        Ok(())
+    }
+
+    /// Gives the directory the name of one that will be deleted. No append comes after it, readers go on.
+    pub(super) fn rename_for_deletion(&self, name: &str) -> Result<(), DirError> {
+        let mut tail = self.lock_tail()?;
+        let from = self.dir();
+        let to = self.log_dir.path().join(name);
+        self.log_dir.guard(disk::rename(&from, &to).during("rename", &from))?;
+        self.dir.set(&to);
+        tail.is_closed = true;
+        Ok(())
+    }
+}
+
+/// The log's end with its place: behind the last byte of the last segment.
+fn end_of(segments: &Segments, log_end: Offset) -> OffsetMetadata {
+    OffsetMetadata { offset: log_end, place: segments.active().map(|s| (s.base_offset(), s.size())) }
+}
