@@ -41,7 +41,7 @@ pub(super) fn options(config: LogConfig) -> LogOptions {
 }
 
 pub(super) fn open_in(dir: &Path, options: LogOptions, now: Millis) -> Arc<UnifiedLog> {
-    try_open_in(dir, options, now).unwrap()
+    try_open_in(dir, options, now).expect("a test that fails here says so")
 }
 
 pub(super) fn try_open_in(dir: &Path, options: LogOptions, now: Millis) -> Result<Arc<UnifiedLog>, super::LoadError> {
@@ -52,11 +52,13 @@ pub(super) fn try_open_in(dir: &Path, options: LogOptions, now: Millis) -> Resul
 
 /// A batch of `count` records from `timestamp` on, one ms apart, with values of `size` bytes.
 pub(super) fn batch(options: BatchOptions, count: usize, timestamp: Millis, size: usize) -> Bytes {
-    let mut builder = BatchBuilder::new(options).unwrap();
+    let mut builder = BatchBuilder::new(options).expect("a test that fails here says so");
     for n in 0..count {
-        builder.append(timestamp + n as i64, Some(b"key"), Some(&vec![b'v'; size]), &[]).unwrap();
+        builder
+            .append(timestamp + n as i64, Some(b"key"), Some(&vec![b'v'; size]), &[])
+            .expect("a test that fails here says so");
     }
-    builder.finish().unwrap()
+    builder.finish().expect("a test that fails here says so")
 }
 
 pub(super) fn append(log: &UnifiedLog, bytes: &Bytes, epoch: i32, now: Millis) -> Result<AppendInfo, AppendError> {
@@ -81,12 +83,13 @@ pub(super) fn append_from(
         compacted: false,
         max_message_bytes: 1 << 20,
     };
-    let validated = validate(bytes, &context).unwrap();
+    let validated = validate(bytes, &context).expect("a test that fails here says so");
     log.append_as_leader(&validated, LeaderEpoch(epoch), origin, None, now, || true)
 }
 
 pub(super) fn append_plain(log: &UnifiedLog, count: usize, timestamp: Millis) -> AppendInfo {
-    append(log, &batch(BatchOptions::default(), count, timestamp, 10), 0, timestamp).unwrap()
+    append(log, &batch(BatchOptions::default(), count, timestamp, 10), 0, timestamp)
+        .expect("a test that fails here says so")
 }
 
 /// Makes everything visible to consumers.
@@ -99,11 +102,12 @@ pub(super) fn read_all(log: &UnifiedLog, from: Offset) -> Vec<u8> {
     let mut out = Vec::new();
     let mut next = from;
     while next < log.log_end_offset() {
-        let data = log.read(next, 1 << 20, super::FetchIsolation::LogEnd, true).unwrap();
+        let data =
+            log.read(next, 1 << 20, super::FetchIsolation::LogEnd, true).expect("a test that fails here says so");
         let Some(slice) = data.records else { break };
         let mut bytes = vec![0; slice.len as usize];
-        assert_eq!(slice.read(0, &mut bytes).unwrap(), bytes.len());
-        let last = crate::record::batches(&bytes).last().unwrap().unwrap();
+        assert_eq!(slice.read(0, &mut bytes).expect("a test that fails here says so"), bytes.len());
+        let last = crate::record::batches(&bytes).last().expect("a test that fails here says so").unwrap();
         next = last.next_offset();
         out.extend(bytes);
     }
@@ -112,6 +116,9 @@ pub(super) fn read_all(log: &UnifiedLog, from: Offset) -> Vec<u8> {
 
 /// Names and contents of the files in a directory.
 pub(super) fn files_of(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let names = crate::disk::file_names(dir).unwrap();
-    names.into_iter().map(|name| (name.clone(), fs::read(dir.join(&name)).unwrap())).collect()
+    let names = crate::disk::file_names(dir).expect("a test that fails here says so");
+    names
+        .into_iter()
+        .map(|name| (name.clone(), fs::read(dir.join(&name)).expect("a test that fails here says so")))
+        .collect()
 }
