@@ -107,7 +107,10 @@ pub(super) fn read_all(log: &UnifiedLog, from: Offset) -> Vec<u8> {
         let Some(slice) = data.records else { break };
         let mut bytes = vec![0; slice.len as usize];
         assert_eq!(slice.read(0, &mut bytes).expect("a test that fails here says so"), bytes.len());
-        let last = crate::record::batches(&bytes).last().expect("a test that fails here says so").unwrap();
+        let last = crate::record::batches(&bytes)
+            .last()
+            .expect("a test that fails here says so")
+            .expect("a test that fails here says so");
         next = last.next_offset();
         out.extend(bytes);
     }
