@@ -19,7 +19,7 @@ use super::wire::{
 };
 use crate::util::task::Group;
 
-mod driver;
+pub(in crate::zk) mod driver;
 
 type Case = fn(&mut dyn Zoo, &str);
 

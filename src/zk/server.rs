@@ -820,3 +820,6 @@ impl Frames {
 }
 
 const FOUR_LETTER_WORDS: [&[u8; 4]; 8] = [b"ruok", b"srvr", b"stat", b"mntr", b"conf", b"cons", b"envi", b"isro"];
+
+#[cfg(test)]
+mod tests;

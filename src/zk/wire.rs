@@ -551,3 +551,66 @@ pub fn write_event(w: &mut Writer, event: &WatchEvent) {
         w.string(&event.path);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    /// `ZURAU_FUZZ_SECONDS`, or what every build can spare.
+    fn fuzz_time() -> Duration {
+        let seconds = std::env::var("ZURAU_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok());
+        Duration::from_secs(seconds.unwrap_or(2))
+    }
+
+    /// Bytes that look like records: lengths are small, null, negative or huge; text is a path.
+    fn bytes(rng: &mut StdRng) -> Vec<u8> {
+        let mut w = Writer::default();
+        for _ in 0..rng.random_range(0..12) {
+            match rng.random_range(0..7) {
+                0 => w.int(rng.random_range(-3..5)),
+                1 => w.int(rng.random()),
+                2 => w.string("/a/b"),
+                3 => w.buffer(None),
+                4 => w.bool(rng.random()),
+                5 => w.long(rng.random()),
+                _ => w.bytes.extend((0..rng.random_range(0..9)).map(|_| rng.random::<u8>())),
+            }
+        }
+        w.bytes
+    }
+
+    #[test]
+    fn any_bytes_are_a_request_or_refused() {
+        let seed = rand::random();
+        eprintln!("seed {seed}");
+        let mut rng = StdRng::seed_from_u64(seed);
+        let until = Instant::now() + fuzz_time();
+        let (mut read, mut refused) = (0u64, 0u64);
+        while Instant::now() < until {
+            for _ in 0..1000 {
+                let bytes = bytes(&mut rng);
+                let op = [rng.random_range(-11..=22), rng.random_range(100..=107)][rng.random_range(0..2)];
+                match Request::read(op, &mut Reader::new(&bytes)) {
+                    Ok(_) => read += 1,
+                    Err(_) => refused += 1,
+                }
+                let _read_or_refused = ConnectRequest::read(&bytes);
+            }
+        }
+        assert!(read > 0 && refused > 0, "{read} read, {refused} refused");
+    }
+
+    #[test]
+    fn a_claimed_count_reserves_nothing() {
+        // A setWatches of 2^31 - 1 paths in 12 bytes.
+        let mut w = Writer::default();
+        w.long(0);
+        w.int(i32::MAX);
+        assert_eq!(Request::read(op::SET_WATCHES, &mut Reader::new(&w.bytes)), Err(Malformed("more items than bytes")));
+    }
+}

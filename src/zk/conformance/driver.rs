@@ -14,10 +14,10 @@ use crate::zk::wire::{
 };
 
 /// A session of the suite, by number.
-pub(super) type Client = usize;
+pub(in crate::zk) type Client = usize;
 
 /// A ZooKeeper under test.
-pub(super) trait Zoo {
+pub(in crate::zk) trait Zoo {
     fn open(&mut self, timeout_ms: i32) -> Client;
 
     /// The timeout that the session got, ms.
@@ -43,7 +43,7 @@ pub(super) trait Zoo {
 
 // ---- the model ----
 
-pub(super) struct InProcess {
+pub(in crate::zk) struct InProcess {
     model: Model,
     now: Now,
     clients: Vec<ModelClient>,
@@ -59,7 +59,7 @@ struct ModelClient {
 const PASSWORD: Password = *b"sixteen letters!";
 
 impl InProcess {
-    pub(super) fn new() -> Self {
+    pub(in crate::zk) fn new() -> Self {
         let now = Now { wall: 1_700_000_000_000, elapsed: 0 };
         let timing = Timing { tick: 100, min_timeout: 200, max_timeout: 2000 };
         Self { model: Model::new(timing, now), now, clients: Vec::new() }
@@ -134,7 +134,7 @@ impl Zoo for InProcess {
 
 // ---- any server ----
 
-pub(super) struct OverTheWire {
+pub(in crate::zk) struct OverTheWire {
     address: String,
     clients: Vec<WireClient>,
 }
@@ -153,8 +153,29 @@ struct WireClient {
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 impl OverTheWire {
-    pub(super) fn new(address: String) -> Self {
+    pub(in crate::zk) fn new(address: String) -> Self {
         Self { address, clients: Vec::new() }
+    }
+
+    /// The server is at another address from now on.
+    pub(in crate::zk) fn moved_to(&mut self, address: String) {
+        self.address = address;
+    }
+
+    /// Sends a request many times and reads no answer, until the server takes no more.
+    pub(in crate::zk) fn send_only(&mut self, client: Client, request: &Request, times: i32) {
+        let socket = &mut self.clients[client].socket;
+        socket.set_write_timeout(Some(Duration::from_millis(100))).expect("timeout");
+        for xid in 1..=times {
+            let mut w = Writer::default();
+            w.frame(|w| {
+                w.int(xid);
+                write_request(w, request);
+            });
+            if socket.write_all(&w.bytes).is_err() {
+                return;
+            }
+        }
     }
 }
 
