@@ -70,6 +70,11 @@ const PURE: &[&str] = &[
     "src/zk/wire.rs",
     "src/zk/paths.rs",
     "src/zk/data/",
+    "src/controller/batch.rs",
+    "src/controller/context.rs",
+    "src/controller/election.rs",
+    "src/controller/partition_state.rs",
+    "src/controller/replica_state.rs",
 ];
 
 const IMPURE_WORDS: &[&str] =

@@ -1,1 +1,3 @@
 //! Owns connections to other brokers. Kafka: `NetworkClient`.
+
+pub mod broker_client;

@@ -1,1 +1,461 @@
-//! Owns the controller. Kafka: `kafka.controller`.
+//! Owns the cluster's decisions: which broker is the controller, and while it is us, who leads what. Kafka:
+//! `kafka.controller`.
+//!
+//! | file | open it for |
+//! |---|---|
+//! | [`mod@self`] | the actor: election, resignation, sessions |
+//! | `failover`, `changes`, `deletion` | what an active controller does, at its start and at each event |
+//! | `term` | moving partitions and replicas between states: read, decide, write, tell |
+//! | `context`, `election`, `batch`, `partition_state`, `replica_state` | the decisions, pure |
+//! | [`channels`] | one ordered way to each broker |
+//! | [`topics`] | creating topics and partitions, on any broker |
+//!
+//! Every write of a controller on topics goes through only under its own epoch, so one that was superseded without
+//! noticing changes nothing; brokers in turn refuse its requests by the epoch in them.
+//! Absent so far: reassignment, preferred elections, ISR changes by AlterPartition, controlled shutdown, producer ids.
+
+mod batch;
+mod changes;
+pub mod channels;
+mod context;
+mod deletion;
+mod election;
+pub mod events;
+mod failover;
+mod partition_state;
+mod replica_state;
+mod term;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+pub mod topics;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+pub use self::batch::ControlRequest;
+pub use self::channels::{BrokerChannels, ChannelSettings, TcpChannels};
+pub use self::context::LiveBroker;
+use self::events::Event;
+pub use self::term::ControllerSettings;
+use self::term::{Halt, Term};
+use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, Millis};
+use crate::util::task::Group;
+use crate::zk::batch::Fence;
+use crate::zk::client::{Client, CreateMode, Error, MultiError, Write, Written};
+use crate::zk::data::controller as data;
+use crate::zk::paths;
+use crate::zk::session::Phase;
+use crate::zk::startup::{Registrar, StartupError};
+use crate::zk::watch::Watcher;
+
+/// Events that wait for the controller; senders beyond wait for room.
+const MAILBOX_CAPACITY: usize = 1_024;
+
+/// Between attempts of what failed for reasons that time may heal.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How this broker stands in the cluster. Kafka: `activeControllerId`, `brokerEpoch` and `epoch` of `KafkaController`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControllerStatus {
+    /// Who `/controller` names, as last seen.
+    pub controller: Option<BrokerId>,
+    /// It is us: we may create, change and delete topics.
+    pub is_active: bool,
+    /// The term, while we are active; else 0.
+    pub epoch: ControllerEpoch,
+    /// Our own registration; a new one comes with every session.
+    pub broker_epoch: BrokerEpoch,
+}
+
+/// Another part of the broker's way to the controller. Cloning gives another handle.
+#[derive(Clone)]
+pub struct ControllerHandle {
+    status: watch::Receiver<ControllerStatus>,
+}
+
+impl ControllerHandle {
+    pub fn status(&self) -> ControllerStatus {
+        *self.status.borrow()
+    }
+
+    pub fn is_active(&self) -> bool {
+        self.status().is_active
+    }
+
+    /// The generation of our registration, which LeaderAndIsr, UpdateMetadata and StopReplica are checked against.
+    pub fn broker_epoch(&self) -> BrokerEpoch {
+        self.status().broker_epoch
+    }
+
+    /// For whoever waits for a change.
+    pub fn watch(&self) -> watch::Receiver<ControllerStatus> {
+        self.status.clone()
+    }
+}
+
+/// Starts the controller of this broker over TCP channels. `registrar` has registered the broker, in the session
+/// `generation`, with `broker_epoch`; from now on the controller registers it again after each new session.
+pub fn start(
+    group: &Group,
+    zk: Client,
+    registrar: Registrar,
+    generation: u64,
+    broker_epoch: BrokerEpoch,
+    settings: ControllerSettings,
+    channels: ChannelSettings,
+) -> ControllerHandle {
+    let (mailbox, events) = mpsc::channel(MAILBOX_CAPACITY);
+    let inner = group.clone();
+    let make_channels = move || TcpChannels::new(channels.clone(), inner.clone(), mailbox.clone());
+    let stop = group.stop_token().clone();
+    let (controller, handle) =
+        Controller::new(zk, registrar, generation, broker_epoch, settings, make_channels, events, stop);
+    group.spawn("controller", controller.run());
+    handle
+}
+
+struct Controller<C, F> {
+    settings: Arc<ControllerSettings>,
+    /// Bound to the session of `generation`.
+    zk: Client,
+    /// Of any session.
+    any_session: Client,
+    registrar: Registrar,
+    generation: u64,
+    /// Watches `/controller`.
+    watcher: Watcher,
+    status: watch::Sender<ControllerStatus>,
+    events: mpsc::Receiver<Event>,
+    make_channels: F,
+    term: Option<Term<C>>,
+    stop: CancellationToken,
+}
+
+/// The wall clock in milliseconds since the epoch, for the time stamps in znodes.
+fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}
+
+impl<C: BrokerChannels, F: FnMut() -> C> Controller<C, F> {
+    #[allow(clippy::too_many_arguments, reason = "each is a part that the controller is made of, given once")]
+    fn new(
+        any_session: Client,
+        registrar: Registrar,
+        generation: u64,
+        broker_epoch: BrokerEpoch,
+        settings: ControllerSettings,
+        make_channels: F,
+        events: mpsc::Receiver<Event>,
+        stop: CancellationToken,
+    ) -> (Self, ControllerHandle) {
+        let (status, watched) = watch::channel(ControllerStatus {
+            controller: None,
+            is_active: false,
+            epoch: ControllerEpoch(0),
+            broker_epoch,
+        });
+        let controller = Self {
+            settings: Arc::new(settings),
+            zk: any_session.bound(),
+            watcher: any_session.watcher(),
+            any_session,
+            registrar,
+            generation,
+            status,
+            events,
+            make_channels,
+            term: None,
+            stop,
+        };
+        (controller, ControllerHandle { status: watched })
+    }
+
+    async fn run(mut self) {
+        let stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = self.serve() => {}
+        }
+    }
+
+    async fn serve(&mut self) {
+        let mut session = self.any_session.session();
+        if session.borrow().generation == self.generation {
+            let elected = self.elect().await;
+            self.settle(elected).await;
+        }
+        loop {
+            // A session that ended comes first: everything else belonged to it.
+            if session.borrow_and_update().generation != self.generation {
+                self.begin_session().await;
+                continue;
+            }
+            let term_change = async {
+                match &self.term {
+                    Some(term) => term.watcher.next().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let input = tokio::select! {
+                biased;
+                changed = session.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                _ = self.watcher.next() => Input::ControllerNode,
+                event = term_change => Input::Change(event),
+                event = self.events.recv() => match event {
+                    Some(event) => Input::Event(event),
+                    None => return,
+                },
+            };
+            let done = self.apply(input).await;
+            self.settle(done).await;
+        }
+    }
+
+    async fn apply(&mut self, input: Input) -> Result<(), Halt> {
+        match input {
+            Input::ControllerNode => self.elect().await,
+            Input::Change(event) => match &mut self.term {
+                Some(term) => term.on_change(event).await,
+                None => Ok(()),
+            },
+            Input::Event(Event::Answered { broker, epoch, answer }) => match &mut self.term {
+                // Answers to requests of an earlier term come too late.
+                Some(term) if term.context.epoch == epoch => term.on_answer(broker, answer).await,
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// What an event that was not worked through means for the role.
+    async fn settle(&mut self, done: Result<(), Halt>) {
+        match done {
+            Ok(()) => {}
+            Err(Halt::Moved) => {
+                info!("another broker became the controller");
+                self.resign();
+                let elected = self.elect().await;
+                if let Err(error) = elected {
+                    debug!(%error, "election");
+                }
+            }
+            // The loop finds the new session.
+            Err(Halt::SessionEnd(error)) => {
+                info!(%error, "the session of this term ended");
+                self.resign();
+                let mut session = self.any_session.session();
+                let generation = self.generation;
+                let settled = |s: &crate::zk::session::Session| {
+                    s.generation != generation || matches!(s.phase, Phase::Connected | Phase::Closed)
+                };
+                let is_same = session.wait_for(settled).await.is_ok_and(|s| s.generation == generation);
+                if is_same && let Err(error) = self.elect().await {
+                    debug!(%error, "election");
+                }
+            }
+            // As in Kafka the event is lost; what it was about is read again with the next event of its kind.
+            Err(Halt::Zk(error)) => error!(%error, "controller event failed"),
+        }
+    }
+
+    /// Registers the broker in a new session, and runs for controller again.
+    async fn begin_session(&mut self) {
+        self.resign();
+        self.publish(None, None);
+        let mut session = self.any_session.session();
+        let Ok(current) = session.wait_for(|s| matches!(s.phase, Phase::Connected | Phase::Closed)).await.map(|s| *s)
+        else {
+            return;
+        };
+        if current.phase == Phase::Closed {
+            // Nothing comes after this; the group's stop ends us.
+            std::future::pending::<()>().await;
+        }
+        self.generation = current.generation;
+        self.zk = self.any_session.bound();
+        self.watcher = self.any_session.watcher();
+        match self.registrar.register(now()).await {
+            Ok(epoch) => {
+                self.status.send_modify(|status| status.broker_epoch = epoch);
+                let elected = self.elect().await;
+                self.settle(elected).await;
+            }
+            Err(StartupError::Zk(error)) if error.is_session_end() => {}
+            Err(error) => {
+                // Kafka's broker stays unregistered here until somebody restarts it (KAFKA-14845).
+                error!(%error, "cannot register this broker again, trying on");
+                tokio::time::sleep(RETRY_PAUSE).await;
+                // Any other number starts this over.
+                self.generation = u64::MAX;
+            }
+        }
+    }
+
+    fn publish(&self, controller: Option<BrokerId>, term: Option<ControllerEpoch>) {
+        self.status.send_if_modified(|status| {
+            let epoch = term.unwrap_or(ControllerEpoch(0));
+            let next = ControllerStatus { controller, is_active: term.is_some(), epoch, ..*status };
+            std::mem::replace(status, next) != next
+        });
+    }
+
+    fn resign(&mut self) {
+        if let Some(term) = self.term.take() {
+            info!(epoch = term.context.epoch.0, "resigned as the controller");
+        }
+        let controller = self.status.borrow().controller.filter(|id| *id != self.settings.us);
+        self.publish(controller, None);
+    }
+
+    /// Reads who is the controller. Nobody: tries to become it. Somebody else, while we think it is us: resigns.
+    async fn elect(&mut self) -> Result<(), Halt> {
+        let us = self.settings.us;
+        // Exists, not get: it waits for the creation of a missing node too.
+        self.zk.exists_watched(paths::CONTROLLER, Some(&self.watcher)).await?;
+        if let Some((controller, is_this_session)) = self.read_controller().await? {
+            if self.term.is_some() && is_this_session {
+                return Ok(());
+            }
+            self.resign();
+            // Our own node of a session that is gone is not ours: it goes, and then we run.
+            self.publish(Some(controller), None);
+            if !is_this_session {
+                debug!(controller = controller.0, "there is a controller");
+                return Ok(());
+            }
+            // A term of ours that ended early, on a failure: free the place for everybody.
+            warn!("giving up a controllership that was not taken up");
+            return self.abandon().await;
+        }
+        self.resign();
+        self.publish(None, None);
+        match self.win().await? {
+            None => Ok(()),
+            Some((epoch, fence)) => {
+                info!(broker = us.0, epoch = epoch.0, version = fence.version, "elected as the controller");
+                self.publish(Some(us), Some(epoch));
+                let channels = (self.make_channels)();
+                let mut term = Term::new(Arc::clone(&self.settings), self.zk.clone(), epoch, fence, channels);
+                let begun = term.fail_over().await;
+                match begun {
+                    Ok(()) => {
+                        self.term = Some(term);
+                        Ok(())
+                    }
+                    Err(Halt::Zk(error)) => {
+                        error!(%error, "cannot become the controller, leaving it to others");
+                        drop(term);
+                        self.publish(None, None);
+                        tokio::time::sleep(RETRY_PAUSE).await;
+                        self.abandon().await
+                    }
+                    Err(halt) => Err(halt),
+                }
+            }
+        }
+    }
+
+    /// Who `/controller` names, and whether this session of ours holds it. An unreadable node counts as somebody's.
+    async fn read_controller(&self) -> Result<Option<(BrokerId, bool)>, Halt> {
+        let node = match self.zk.get(paths::CONTROLLER).await {
+            Ok(node) => node,
+            Err(Error::NoNode) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let session = self.zk.session().borrow().id;
+        match data::ControllerNode::decode(node.data.as_deref()) {
+            Ok(read) => {
+                Ok(Some((read.broker, read.broker == self.settings.us && node.stat.ephemeral_owner == session)))
+            }
+            Err(error) => {
+                warn!(%error, "cannot read who is the controller");
+                Ok(Some((BrokerId::NONE, false)))
+            }
+        }
+    }
+
+    /// Tries to write ourselves into `/controller` and the next term into `/controller_epoch`, both or neither.
+    async fn win(&self) -> Result<Option<(ControllerEpoch, Fence)>, Halt> {
+        let us = self.settings.us;
+        let (last, version) = self.read_epoch().await?;
+        let next = ControllerEpoch(last.0 + 1);
+        let writes = [
+            Write::Create {
+                path: paths::CONTROLLER.to_owned(),
+                data: Some(data::ControllerNode::encode(us, now())),
+                mode: CreateMode::Ephemeral,
+            },
+            Write::Set { path: paths::CONTROLLER_EPOCH.to_owned(), data: data::encode_epoch(next), version },
+        ];
+        match self.zk.multi(&writes).await {
+            Ok(written) => match written.last() {
+                Some(Written::Set(stat)) => Ok(Some((next, Fence { version: stat.version }))),
+                _ => Err(Error::Unreadable.into()),
+            },
+            Err(MultiError::Operation { error: Error::NodeExists | Error::BadVersion, .. }) => {
+                // Also how our own success looks when its answer was lost.
+                let ours = self.read_controller().await?.is_some_and(|(_, is_this_session)| is_this_session);
+                let (now, version) = self.read_epoch().await?;
+                Ok((ours && now == next).then_some((next, Fence { version })))
+            }
+            Err(error) => Err(Error::from(error).into()),
+        }
+    }
+
+    async fn read_epoch(&self) -> Result<(ControllerEpoch, i32), Halt> {
+        loop {
+            match self.zk.get(paths::CONTROLLER_EPOCH).await {
+                Ok(node) => {
+                    let epoch = data::decode_epoch(node.data.as_deref()).map_err(|error| {
+                        error!(%error, "cannot read the controller epoch");
+                        Halt::Zk(Error::Unreadable)
+                    })?;
+                    return Ok((epoch, node.stat.version));
+                }
+                Err(Error::NoNode) => {
+                    let first = data::encode_epoch(ControllerEpoch(0));
+                    match self.zk.create(paths::CONTROLLER_EPOCH, Some(&first), CreateMode::Persistent).await {
+                        Ok(_) | Err(Error::NodeExists) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Deletes our `/controller`: the watch starts another election, for us too.
+    async fn abandon(&self) -> Result<(), Halt> {
+        let node = match self.zk.get(paths::CONTROLLER).await {
+            Ok(node) => node,
+            Err(Error::NoNode) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if node.stat.ephemeral_owner != self.zk.session().borrow().id {
+            return Ok(());
+        }
+        match self.zk.delete(paths::CONTROLLER, node.stat.version).await {
+            Ok(()) | Err(Error::NoNode | Error::BadVersion) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What the actor works on next.
+enum Input {
+    ControllerNode,
+    Change(crate::zk::watch::WatchEvent),
+    Event(Event),
+}

@@ -135,6 +135,16 @@ impl Write {
             | Self::Check { path, .. } => path,
         }
     }
+
+    /// Bytes of path and data.
+    pub(super) fn size(&self) -> usize {
+        let data = match self {
+            Self::Create { data, .. } => data.as_deref().map_or(0, <[u8]>::len),
+            Self::Set { data, .. } => data.len(),
+            Self::Delete { .. } | Self::Check { .. } => 0,
+        };
+        self.path().len() + data
+    }
 }
 
 /// What one operation of a multi that succeeded has to tell.

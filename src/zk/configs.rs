@@ -81,11 +81,6 @@ async fn create(client: &Client, path: &str, data: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Writes the overrides of a topic that is being created: whatever a topic of that name left is replaced.
-pub async fn write_for_new_topic(client: &Client, topic: &str, config: &Config) -> Result<(), WriteError> {
-    write(client, &format!("topics/{topic}"), config).await
-}
-
 /// Deletes the overrides of one entity, if there are any.
 pub async fn delete(client: &Client, entity_path: &str) -> Result<(), Error> {
     match client.delete(&paths::config(entity_path), -1).await {

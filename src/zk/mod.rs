@@ -1,5 +1,6 @@
 //! Owns ZooKeeper: paths, JSON, client, model. Kafka: `kafka.zk`, `kafka.zookeeper`.
 
+pub mod batch;
 pub mod client;
 pub mod configs;
 #[cfg(test)]
@@ -17,3 +18,6 @@ pub mod watch;
 pub mod wire;
 
 pub use client::{Client, ConnectOptions, Error};
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -11,6 +11,7 @@ use super::client::{Client, ConnectOptions, CreateMode, Error, MultiError, Write
 use super::data::broker::BrokerRegistration;
 use super::data::{Malformed, cluster};
 use super::paths;
+use super::watch::Watcher;
 use crate::common::{BrokerEpoch, BrokerId, Uuid};
 use crate::config::endpoint::Endpoint;
 use crate::util::task::Group;
@@ -101,18 +102,20 @@ pub async fn generate_broker_id(client: &Client, reserved_max: i32) -> Result<Br
 
 /// Every broker that is registered, with its epoch, in the order of ids. Malformed registrations are logged and left out.
 pub async fn registered_brokers(client: &Client) -> Result<Vec<(BrokerRegistration, BrokerEpoch)>, Error> {
-    brokers_of(client, client.children(paths::BROKER_IDS).await?).await
+    brokers_of(client, client.children(paths::BROKER_IDS).await?, None).await
 }
 
+/// The same for the children of `/brokers/ids` that `names` are; arms `watch`, if given, for changes of each.
 pub(crate) async fn brokers_of(
     client: &Client,
     names: Vec<String>,
+    watch: Option<&Watcher>,
 ) -> Result<Vec<(BrokerRegistration, BrokerEpoch)>, Error> {
     let mut ids: Vec<BrokerId> = names.iter().filter_map(|name| name.parse().ok().map(BrokerId)).collect();
     ids.sort_unstable();
     let nodes: Vec<String> = ids.iter().map(|id| paths::broker(*id)).collect();
     let mut brokers = Vec::with_capacity(ids.len());
-    for (id, node) in ids.into_iter().zip(client.get_all(&nodes, None).await?) {
+    for (id, node) in ids.into_iter().zip(client.get_all(&nodes, watch).await?) {
         let node = match node {
             Ok(node) => node,
             Err(Error::NoNode) => continue,

@@ -1,0 +1,403 @@
+//! Owns what the active controller does when ZooKeeper or a broker tells it something. Kafka: the `process…` methods of
+//! `KafkaController`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::channels::BrokerChannels;
+use super::context::Replica;
+use super::events::Answer;
+use super::partition_state::PartitionState;
+use super::replica_state::ReplicaState;
+use super::term::{Halt, Term};
+use crate::common::{BrokerEpoch, BrokerId, ErrorCode, TopicPartition, Uuid};
+use crate::protocol::messages::{LeaderAndIsrResponse, StopReplicaRequest, StopReplicaResponse};
+use crate::zk::client::{Error, Write, Written};
+use crate::zk::data::broker::BrokerRegistration;
+use crate::zk::data::controller as lists;
+use crate::zk::data::topic::TopicAssignment;
+use crate::zk::watch::{Change, WatchEvent};
+use crate::zk::{paths, startup, topics};
+
+impl<C: BrokerChannels> Term<C> {
+    /// Works through one change in ZooKeeper. The reads of each handler arm its watch again.
+    pub(super) async fn on_change(&mut self, event: WatchEvent) -> Result<(), Halt> {
+        let WatchEvent { change, path } = event;
+        match (change, path.as_str()) {
+            (Change::Children, paths::BROKER_IDS) => self.broker_change().await,
+            (Change::Children, paths::TOPICS) => self.topic_change().await,
+            (Change::Children, paths::DELETE_TOPICS) => self.topic_deletion().await,
+            (Change::Children, paths::ISR_CHANGE_NOTIFICATION) => self.isr_change_notification().await,
+            (Change::Children, paths::LOG_DIR_EVENT_NOTIFICATION) => self.log_dir_event_notification().await,
+            (_, paths::REASSIGN_PARTITIONS | paths::PREFERRED_REPLICA_ELECTION) => {
+                if self.zk.exists_watched(&path, Some(&self.watcher)).await?.is_some() {
+                    self.ignore_admin_node(&path);
+                }
+                Ok(())
+            }
+            (Change::Data, _) => match (path.strip_prefix("/brokers/ids/"), path.strip_prefix("/brokers/topics/")) {
+                (Some(id), _) => match id.parse() {
+                    Ok(id) => self.broker_modification(BrokerId(id)).await,
+                    Err(_) => Ok(()),
+                },
+                (_, Some(topic)) => self.partition_modifications(topic).await,
+                _ => Ok(()),
+            },
+            // The parent's children tell of nodes that came or went.
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn on_answer(&mut self, broker: BrokerId, answer: Answer) -> Result<(), Halt> {
+        match answer {
+            Answer::LeaderAndIsr(response) => self.leader_and_isr_answered(broker, response).await,
+            Answer::UpdateMetadata(response) => {
+                if response.error_code != 0 {
+                    let code = ErrorCode::from_wire(response.error_code);
+                    error!(broker = broker.0, %code, "UpdateMetadata refused");
+                }
+                Ok(())
+            }
+            Answer::StopReplica { asked, answer } => self.stop_replica_answered(broker, &asked, &answer).await,
+        }
+    }
+
+    // Brokers
+
+    async fn broker_change(&mut self) -> Result<(), Halt> {
+        let names = self.zk.children_watched(paths::BROKER_IDS, Some(&self.watcher)).await?;
+        let registered = startup::brokers_of(&self.zk, names.clone(), Some(&self.watcher)).await?;
+        let (mut new, mut bounced) = (Vec::new(), Vec::new());
+        for (broker, epoch) in registered {
+            match self.context.broker(broker.id).map(|known| known.epoch) {
+                None => new.push((broker, epoch)),
+                Some(known) if epoch > known => bounced.push((broker, epoch)),
+                Some(_) => {}
+            }
+        }
+        // By the names, not by what could be read: a registration that turned unreadable is not a death.
+        let listed: BTreeSet<BrokerId> = names.iter().filter_map(|name| name.parse().ok().map(BrokerId)).collect();
+        let dead: Vec<BrokerId> = self.context.broker_ids().into_iter().filter(|id| !listed.contains(id)).collect();
+        let shown =
+            |brokers: &[(BrokerRegistration, BrokerEpoch)]| brokers.iter().map(|(b, _)| b.id.0).collect::<Vec<_>>();
+        info!(new = ?shown(&new), bounced = ?shown(&bounced), dead = ?dead, "brokers changed");
+
+        for id in dead.iter().copied().chain(bounced.iter().map(|(broker, _)| broker.id)) {
+            self.channels.remove(id);
+        }
+        if !new.is_empty() {
+            self.start_brokers(new).await?;
+        }
+        if !bounced.is_empty() {
+            let ids: Vec<BrokerId> = bounced.iter().map(|(broker, _)| broker.id).collect();
+            self.fail_brokers(&ids).await?;
+            self.start_brokers(bounced).await?;
+        }
+        if !dead.is_empty() {
+            self.fail_brokers(&dead).await?;
+        }
+        Ok(())
+    }
+
+    async fn start_brokers(&mut self, brokers: Vec<(BrokerRegistration, BrokerEpoch)>) -> Result<(), Halt> {
+        let existing = self.context.broker_ids();
+        let ids: Vec<BrokerId> = brokers.iter().map(|(broker, _)| broker.id).collect();
+        for (broker, epoch) in brokers {
+            let id = broker.id;
+            self.context.forget_offline_dirs(id);
+            self.context.add_broker(broker, epoch);
+            if let Some(broker) = self.context.broker(id) {
+                self.channels.add(broker);
+            }
+        }
+        self.send_metadata(&existing, &[]);
+        // The new ones learn of everything before they are told what to lead.
+        let partitions = self.context.with_leadership();
+        self.send_metadata(&ids, &partitions);
+        let replicas: Vec<Replica> = ids.iter().flat_map(|id| self.context.replicas_on(*id)).collect();
+        let (leaving, staying): (Vec<_>, Vec<_>) =
+            replicas.into_iter().partition(|replica| self.is_deletion_under_way(replica));
+        self.move_replicas(&staying, ReplicaState::Online).await?;
+        self.elect_waiting().await?;
+        let waiting = leaving.iter().chain(&staying).map(|(tp, _)| Arc::clone(&tp.topic));
+        let waiting = waiting.filter(|topic| self.context.to_delete.contains(topic)).collect();
+        self.retry_deletions(waiting).await
+    }
+
+    /// Such a replica has no way back to online.
+    fn is_deletion_under_way(&self, replica: &Replica) -> bool {
+        !ReplicaState::Online.may_follow(self.context.replica_state(replica))
+    }
+
+    async fn fail_brokers(&mut self, ids: &[BrokerId]) -> Result<(), Halt> {
+        for id in ids {
+            self.context.remove_broker(*id);
+            self.context.forget_offline_dirs(*id);
+        }
+        let replicas = ids.iter().flat_map(|id| self.context.replicas_on(*id)).collect();
+        self.replicas_lost(replicas).await
+    }
+
+    /// Brokers, or directories on them, took these replicas along.
+    async fn replicas_lost(&mut self, replicas: Vec<Replica>) -> Result<(), Halt> {
+        let (leaving, staying): (Vec<_>, Vec<_>) =
+            replicas.into_iter().partition(|(tp, _)| self.context.to_delete.contains(&tp.topic));
+        let leaderless = self.context.with_offline_leader();
+        self.move_partitions(&leaderless, PartitionState::Offline).await?;
+        let elected = self.elect_waiting().await?;
+        self.move_replicas(&staying, ReplicaState::Offline).await?;
+        self.fail_replicas(leaving).await?;
+        if staying.is_empty() && elected == 0 {
+            // Nothing else told the brokers that somebody is gone.
+            let everybody = self.context.broker_ids();
+            self.send_metadata(&everybody, &[]);
+        }
+        Ok(())
+    }
+
+    async fn broker_modification(&mut self, id: BrokerId) -> Result<(), Halt> {
+        let node = match self.zk.get_watched(&paths::broker(id), Some(&self.watcher)).await {
+            Ok(node) => node,
+            Err(Error::NoNode) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let read = match BrokerRegistration::decode(id, node.data.as_deref()) {
+            Ok(read) => read,
+            Err(error) => {
+                warn!(broker = id.0, %error, "registration skipped");
+                return Ok(());
+            }
+        };
+        let Some(known) = self.context.broker(id) else { return Ok(()) };
+        // Another epoch is another life: the children of the parent tell of it.
+        let epoch = known.epoch;
+        if epoch.0 != node.stat.czxid
+            || (known.registration.endpoints == read.endpoints && known.registration.features == read.features)
+        {
+            return Ok(());
+        }
+        info!(broker = id.0, endpoints = ?read.endpoints, "broker changed its endpoints");
+        self.context.add_broker(read, epoch);
+        let everybody = self.context.broker_ids();
+        self.send_metadata(&everybody, &[]);
+        Ok(())
+    }
+
+    // Topics
+
+    async fn topic_change(&mut self) -> Result<(), Halt> {
+        let names = topics::names(&self.zk, Some(&self.watcher)).await?;
+        let listed: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let gone: Vec<Arc<str>> =
+            self.context.topic_names().into_iter().filter(|name| !listed.contains(&**name)).collect();
+        gone.iter().for_each(|name| self.context.remove_topic(name));
+        let new: Vec<&String> = names.iter().filter(|name| !self.context.has_topic(name)).collect();
+        let partitions = self.load_topics(&new).await?;
+        if !new.is_empty() || !gone.is_empty() {
+            info!(?new, ?gone, "topics changed");
+        }
+        self.create_partitions(&partitions).await
+    }
+
+    /// Brings partitions that were just assigned to life.
+    async fn create_partitions(&mut self, partitions: &[TopicPartition]) -> Result<(), Halt> {
+        let replicas = self.context.replicas_of(partitions);
+        self.move_partitions(partitions, PartitionState::New).await?;
+        self.move_replicas(&replicas, ReplicaState::New).await?;
+        self.move_partitions(partitions, PartitionState::Online).await?;
+        self.move_replicas(&replicas, ReplicaState::Online).await
+    }
+
+    /// A topic's znode changed. Only partitions that are unknown matter here.
+    async fn partition_modifications(&mut self, name: &str) -> Result<(), Halt> {
+        if !self.context.has_topic(name) {
+            // It was unreadable when it came, and perhaps no longer is.
+            return self.topic_change().await;
+        }
+        let mut read = topics::assignments(&self.zk, &[name], Some(&self.watcher)).await?;
+        let Some((name, (topic, version))) = read.pop_first() else { return Ok(()) };
+        let (known, new): (Vec<_>, Vec<_>) = topic
+            .partitions
+            .into_iter()
+            .map(|(id, assignment)| (TopicPartition::new(Arc::clone(&name), id), assignment))
+            .partition(|(tp, _)| self.context.has_partition(tp));
+        if new.is_empty() {
+            return Ok(());
+        }
+        if self.context.to_delete.contains(&name) {
+            warn!(topic = %name, "partitions added to a topic that is being deleted are taken back");
+            let partitions = known.into_iter().map(|(tp, assignment)| (tp.partition, assignment)).collect();
+            let restored = TopicAssignment { topic_id: topic.topic_id, partitions };
+            let set = Write::Set { path: paths::topic(&name), data: restored.encode(), version };
+            // A conflict fires the watch again.
+            return match self.fence.write(&self.zk, set).await? {
+                Ok(_) | Err(Error::BadVersion | Error::NoNode) => Ok(()),
+                Err(error) => Err(error.into()),
+            };
+        }
+        let partitions: Vec<TopicPartition> = new.iter().map(|(tp, _)| tp.clone()).collect();
+        info!(?partitions, "partitions added");
+        for (tp, assignment) in new {
+            self.context.add_partition(&tp, assignment);
+        }
+        self.create_partitions(&partitions).await
+    }
+
+    /// Gives ids to topics that were created without. Written over the version that was read, so that nothing is lost.
+    pub(super) async fn give_ids(
+        &self,
+        mut names: Vec<Arc<str>>,
+    ) -> Result<Vec<(Arc<str>, (TopicAssignment, i32))>, Halt> {
+        let mut out = Vec::new();
+        while !names.is_empty() {
+            let mut read = Vec::new();
+            for (name, (mut topic, version)) in topics::assignments(&self.zk, &names, Some(&self.watcher)).await? {
+                if topic.topic_id.is_some() {
+                    out.push((name, (topic, version)));
+                } else {
+                    topic.topic_id = Some(Uuid::random());
+                    read.push((name, topic, version));
+                }
+            }
+            let writes = read
+                .iter()
+                .map(|(name, topic, version)| Write::Set {
+                    path: paths::topic(name),
+                    data: topic.encode(),
+                    version: *version,
+                })
+                .collect();
+            names.clear();
+            for ((name, topic, _), result) in read.into_iter().zip(self.fence.write_all(&self.zk, writes).await?) {
+                match result {
+                    Ok(Written::Set(stat)) => out.push((name, (topic, stat.version))),
+                    Err(Error::BadVersion) => names.push(name),
+                    Err(Error::NoNode) => {}
+                    Ok(_) => return Err(Error::Unreadable.into()),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    // Notifications
+
+    /// Brokers of an older inter-broker protocol changed ISRs by themselves.
+    async fn isr_change_notification(&mut self) -> Result<(), Halt> {
+        let nodes = self.notifications(paths::ISR_CHANGE_NOTIFICATION).await?;
+        let mut partitions = BTreeSet::new();
+        for (node, read) in nodes.iter().zip(self.zk.get_all(&nodes, None).await?) {
+            match read.map(|found| lists::decode_partitions(found.data.as_deref())) {
+                Ok(Ok(named)) => partitions.extend(named),
+                Ok(Err(error)) => warn!(node, %error, "ISR notification skipped"),
+                Err(_) => {}
+            }
+        }
+        let partitions: Vec<TopicPartition> =
+            partitions.into_iter().filter(|tp| self.context.has_partition(tp)).collect();
+        for (tp, (state, version)) in topics::states(&self.zk, &partitions).await? {
+            let leadership = super::context::Leadership {
+                leader_and_isr: state.leader_and_isr,
+                partition_epoch: version,
+                controller_epoch: state.controller_epoch,
+            };
+            self.context.set_leadership(&tp, leadership);
+        }
+        let everybody = self.context.broker_ids();
+        self.send_metadata(&everybody, &partitions);
+        Ok(self.fence.delete_all(&self.zk, nodes).await?)
+    }
+
+    /// Brokers lost log directories: asking them about all their replicas brings out which.
+    async fn log_dir_event_notification(&mut self) -> Result<(), Halt> {
+        let nodes = self.notifications(paths::LOG_DIR_EVENT_NOTIFICATION).await?;
+        let mut brokers = BTreeSet::new();
+        for (node, read) in nodes.iter().zip(self.zk.get_all(&nodes, None).await?) {
+            match read.map(|found| lists::decode_log_dir_event(found.data.as_deref())) {
+                Ok(Ok(broker)) => drop(brokers.insert(broker)),
+                Ok(Err(error)) => warn!(node, %error, "log directory event skipped"),
+                Err(_) => {}
+            }
+        }
+        let replicas: Vec<Replica> = brokers.iter().flat_map(|id| self.context.replicas_on(*id)).collect();
+        let asked = self.move_replicas(&replicas, ReplicaState::Online).await;
+        self.fence.delete_all(&self.zk, nodes).await?;
+        asked
+    }
+
+    async fn notifications(&self, directory: &str) -> Result<Vec<String>, Halt> {
+        let mut names = self.zk.children_watched(directory, Some(&self.watcher)).await?;
+        names.sort_unstable();
+        Ok(names.into_iter().map(|name| format!("{directory}/{name}")).collect())
+    }
+
+    // Answers
+
+    async fn leader_and_isr_answered(&mut self, broker: BrokerId, response: LeaderAndIsrResponse) -> Result<(), Halt> {
+        if response.error_code != 0 {
+            let code = ErrorCode::from_wire(response.error_code);
+            error!(broker = broker.0, %code, "LeaderAndIsr refused");
+            return Ok(());
+        }
+        let (mut online, mut offline) = (Vec::new(), Vec::new());
+        for topic in &response.topics {
+            let Some(name) = self.context.topic_name(topic.topic_id) else { continue };
+            for partition in &topic.partition_errors {
+                let tp = TopicPartition::new(Arc::clone(name), partition.partition_index);
+                match ErrorCode::from_wire(partition.error_code) {
+                    ErrorCode::None => online.push(tp),
+                    ErrorCode::KafkaStorageError => offline.push(tp),
+                    // Among them the epoch that a broker knows already, which is no news.
+                    _ => {}
+                }
+            }
+        }
+        let lost = self.context.absorb_dir_states(broker, &online, offline);
+        if lost.is_empty() {
+            return Ok(());
+        }
+        info!(broker = broker.0, partitions = ?lost, "replicas in failed log directories");
+        self.replicas_lost(lost.into_iter().map(|tp| (tp, broker)).collect()).await
+    }
+
+    /// Only replicas that were to be deleted with their topics matter.
+    async fn stop_replica_answered(
+        &mut self,
+        broker: BrokerId,
+        asked: &StopReplicaRequest,
+        answer: &StopReplicaResponse,
+    ) -> Result<(), Halt> {
+        let was_asked_to_delete = |topic: &str, partition: i32| {
+            asked
+                .topic_states
+                .iter()
+                .filter(|t| &*t.topic_name == topic)
+                .any(|t| t.partition_states.iter().any(|p| p.partition_index == partition && p.delete_partition))
+        };
+        let (mut done, mut failed) = (Vec::new(), Vec::new());
+        for partition in &answer.partition_errors {
+            let topic: &str = &partition.topic_name;
+            if !self.context.deletion_started.contains(topic) || !was_asked_to_delete(topic, partition.partition_index)
+            {
+                continue;
+            }
+            let replica = (TopicPartition::new(topic, partition.partition_index), broker);
+            if self.context.replica_state(&replica) != ReplicaState::DeletionStarted {
+                continue;
+            }
+            if answer.error_code == 0 && partition.error_code == 0 {
+                done.push(replica);
+            } else {
+                let code =
+                    ErrorCode::from_wire(if answer.error_code == 0 { partition.error_code } else { answer.error_code });
+                warn!(tp = %replica.0, broker = broker.0, %code, "replica not deleted");
+                failed.push(replica);
+            }
+        }
+        self.fail_replicas(failed).await?;
+        if done.is_empty() { Ok(()) } else { self.complete_replicas(done).await }
+    }
+}

@@ -1,0 +1,212 @@
+//! Owns the way to each broker: one queue, one connection, one request under way. Kafka: `ControllerChannelManager`,
+//! `RequestSendThread`.
+//!
+//! A request that failed is sent again on a new connection until the broker answers or its znode goes, so brokers may see
+//! it twice. The controller reaches its own broker in the same way.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::batch::ControlRequest;
+use super::context::LiveBroker;
+use super::events::{Answer, Event};
+use crate::client::broker_client::{BrokerConnection, CallError};
+use crate::common::{BrokerId, ControllerEpoch};
+use crate::config::endpoint::{Endpoint, SecurityProtocol};
+use crate::protocol::ApiKey;
+use crate::util::task::Group;
+
+/// What inter.broker.protocol.version 3.9 means for each request.
+const LEADER_AND_ISR_VERSION: i16 = 7;
+const UPDATE_METADATA_VERSION: i16 = 8;
+const STOP_REPLICA_VERSION: i16 = 4;
+
+const RESEND_PAUSE: Duration = Duration::from_millis(100);
+
+/// How the controller talks to brokers. Sending never waits; answers come back as events.
+pub trait BrokerChannels: Send {
+    fn add(&mut self, broker: &LiveBroker);
+    /// Drops what is queued for the broker.
+    fn remove(&mut self, broker: BrokerId);
+    /// To a broker that was not added, nothing is sent.
+    fn send(&mut self, broker: BrokerId, request: ControlRequest);
+}
+
+/// What the channels need to know.
+#[derive(Clone)]
+pub struct ChannelSettings {
+    /// Who we are; the client id of the connections.
+    pub us: BrokerId,
+    /// Where brokers listen for the controller: the inter-broker listener.
+    pub listener: String,
+    /// `controller.socket.timeout.ms`
+    pub connect_timeout: Duration,
+    /// `request.timeout.ms`
+    pub request_timeout: Duration,
+}
+
+/// Channels over TCP, each a task of `group`.
+pub struct TcpChannels {
+    settings: ChannelSettings,
+    group: Group,
+    events: mpsc::Sender<Event>,
+    channels: BTreeMap<BrokerId, (Arc<Backlog>, CancellationToken)>,
+}
+
+/// What waits for one broker.
+#[derive(Default)]
+struct Backlog {
+    requests: Mutex<VecDeque<ControlRequest>>,
+    arrived: Notify,
+}
+
+impl TcpChannels {
+    pub fn new(settings: ChannelSettings, group: Group, events: mpsc::Sender<Event>) -> Self {
+        Self { settings, group, events, channels: BTreeMap::new() }
+    }
+}
+
+impl BrokerChannels for TcpChannels {
+    fn add(&mut self, broker: &LiveBroker) {
+        let id = broker.registration.id;
+        let listener = &self.settings.listener;
+        // Kafka's controller fails over on this; here the other brokers go on.
+        let Some(endpoint) = broker.registration.endpoint(listener) else {
+            error!(broker = id.0, listener, "broker does not advertise the inter-broker listener: it gets no orders");
+            return;
+        };
+        if endpoint.protocol != SecurityProtocol::Plaintext {
+            error!(broker = id.0, %endpoint, "only PLAINTEXT is supported between brokers: it gets no orders");
+            return;
+        }
+        let backlog = Arc::new(Backlog::default());
+        let stop = self.group.stop_token().child_token();
+        let channel = Channel {
+            broker: id,
+            endpoint: endpoint.clone(),
+            settings: self.settings.clone(),
+            backlog: Arc::clone(&backlog),
+            events: self.events.clone(),
+        };
+        let stopped = stop.clone();
+        self.group.spawn("controller-channel", async move {
+            tokio::select! {
+                biased;
+                () = stopped.cancelled() => {}
+                () = channel.run() => {}
+            }
+        });
+        if let Some((_, previous)) = self.channels.insert(id, (backlog, stop)) {
+            previous.cancel();
+        }
+    }
+
+    fn remove(&mut self, broker: BrokerId) {
+        if let Some((_, stop)) = self.channels.remove(&broker) {
+            stop.cancel();
+        }
+    }
+
+    fn send(&mut self, broker: BrokerId, request: ControlRequest) {
+        if let Some((backlog, _)) = self.channels.get(&broker) {
+            backlog.requests.lock().push_back(request);
+            backlog.arrived.notify_one();
+        }
+    }
+}
+
+impl Drop for TcpChannels {
+    fn drop(&mut self) {
+        self.channels.values().for_each(|(_, stop)| stop.cancel());
+    }
+}
+
+struct Channel {
+    broker: BrokerId,
+    endpoint: Endpoint,
+    settings: ChannelSettings,
+    backlog: Arc<Backlog>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Channel {
+    async fn run(self) {
+        let mut connection = None;
+        loop {
+            let next = self.backlog.requests.lock().pop_front();
+            let Some(request) = next else {
+                self.backlog.arrived.notified().await;
+                continue;
+            };
+            let (epoch, answer) = self.deliver(&mut connection, &request).await;
+            let event = Event::Answered { broker: self.broker, epoch, answer };
+            if self.events.send(event).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Tries until there is an answer.
+    async fn deliver(
+        &self,
+        connection: &mut Option<BrokerConnection>,
+        request: &ControlRequest,
+    ) -> (ControllerEpoch, Answer) {
+        let mut failures = 0_u32;
+        loop {
+            match self.attempt(connection, request).await {
+                Ok(answer) => return answer,
+                Err(error) => {
+                    *connection = None;
+                    failures += 1;
+                    // One line a minute or so: a broker may be away for long before its session ends.
+                    if failures == 1 || failures.is_multiple_of(600) {
+                        warn!(broker = self.broker.0, endpoint = %self.endpoint, %error, failures, "broker does not answer the controller");
+                    } else {
+                        debug!(broker = self.broker.0, %error, "resending");
+                    }
+                    tokio::time::sleep(RESEND_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        connection: &mut Option<BrokerConnection>,
+        request: &ControlRequest,
+    ) -> Result<(ControllerEpoch, Answer), CallError> {
+        let open = match connection {
+            Some(open) => open,
+            None => {
+                let host = self.endpoint.host.as_deref().unwrap_or("localhost");
+                let client_id = self.settings.us.to_string().into();
+                let within = self.settings.connect_timeout;
+                let open = BrokerConnection::connect(host, self.endpoint.port, client_id, within).await?;
+                info!(broker = self.broker.0, endpoint = %self.endpoint, "controller connected to broker");
+                connection.insert(open)
+            }
+        };
+        let within = self.settings.request_timeout;
+        Ok(match request {
+            ControlRequest::LeaderAndIsr(body) => {
+                let answer = open.call(ApiKey::LeaderAndIsr, LEADER_AND_ISR_VERSION, body, within).await?;
+                (ControllerEpoch(body.controller_epoch), Answer::LeaderAndIsr(answer))
+            }
+            ControlRequest::UpdateMetadata(body) => {
+                let answer = open.call(ApiKey::UpdateMetadata, UPDATE_METADATA_VERSION, body, within).await?;
+                (ControllerEpoch(body.controller_epoch), Answer::UpdateMetadata(answer))
+            }
+            ControlRequest::StopReplica(body) => {
+                let answer = open.call(ApiKey::StopReplica, STOP_REPLICA_VERSION, body, within).await?;
+                (ControllerEpoch(body.controller_epoch), Answer::StopReplica { asked: body.clone(), answer })
+            }
+        })
+    }
+}

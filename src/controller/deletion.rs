@@ -1,0 +1,197 @@
+//! Owns the deletion of topics: waits for replicas that are away, has brokers delete theirs, then removes the znodes.
+//! Kafka: `TopicDeletionManager`.
+//!
+//! ```text
+//! /admin/delete_topics/T → partitions NonExistent, metadata "leader -2" → replicas Offline → DeletionStarted
+//!   → every broker answers → DeletionSuccessful → /brokers/topics/T, /config/topics/T, /admin/delete_topics/T go
+//! ```
+//! A replica whose broker is away or whose deletion failed makes its topic ineligible until that broker returns.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::channels::BrokerChannels;
+use super::context::Replica;
+use super::partition_state::PartitionState;
+use super::replica_state::ReplicaState;
+use super::term::{Halt, Term};
+use crate::zk::client::Error;
+use crate::zk::paths;
+
+impl<C: BrokerChannels> Term<C> {
+    /// At the start of a term: what was to be deleted still is.
+    pub(super) async fn queue_deletions_found(&mut self) -> Result<(), Halt> {
+        let found = self.zk.children_watched(paths::DELETE_TOPICS, Some(&self.watcher)).await?;
+        if !self.settings.delete_topic_enable {
+            return self.refuse_deletions(&found).await;
+        }
+        for name in found {
+            let replicas = self.context.replicas_of_topic(&name);
+            let waits = replicas.iter().any(|(tp, broker)| !self.context.is_online(*broker, tp))
+                || self.context.is_topic_being_reassigned(&name);
+            let name: Arc<str> = name.into();
+            if waits {
+                self.context.deletion_ineligible.insert(Arc::clone(&name));
+            }
+            self.context.to_delete.insert(name);
+        }
+        Ok(())
+    }
+
+    /// Somebody wrote into `/admin/delete_topics`.
+    pub(super) async fn topic_deletion(&mut self) -> Result<(), Halt> {
+        let found = self.zk.children_watched(paths::DELETE_TOPICS, Some(&self.watcher)).await?;
+        if !self.settings.delete_topic_enable {
+            return self.refuse_deletions(&found).await;
+        }
+        let (known, unknown): (Vec<_>, Vec<_>) = found.into_iter().partition(|name| self.context.has_topic(name));
+        if !unknown.is_empty() {
+            warn!(topics = ?unknown, "deletion of topics that do not exist is ignored");
+            self.refuse_deletions(&unknown).await?;
+        }
+        for name in known {
+            let name: Arc<str> = name.into();
+            if self.context.is_topic_being_reassigned(&name) {
+                self.context.deletion_ineligible.insert(Arc::clone(&name));
+            }
+            self.context.to_delete.insert(name);
+        }
+        self.resume_deletions().await
+    }
+
+    async fn refuse_deletions(&self, names: &[String]) -> Result<(), Halt> {
+        let nodes = names.iter().map(|name| paths::delete_topic(name)).collect();
+        Ok(self.fence.delete_all(&self.zk, nodes).await?)
+    }
+
+    /// Does what can be done now for every topic that is to go.
+    pub(super) async fn resume_deletions(&mut self) -> Result<(), Halt> {
+        let mut begin = Vec::new();
+        for topic in self.context.to_delete.clone() {
+            match self.next_step(&topic) {
+                Step::Wait => {}
+                Step::Complete => self.complete(&topic).await?,
+                Step::Begin { retry } => {
+                    self.move_replicas(&retry, ReplicaState::Offline).await?;
+                    begin.push(topic);
+                }
+            }
+        }
+        if begin.is_empty() { Ok(()) } else { self.begin_deletions(begin).await }
+    }
+
+    fn next_step(&self, topic: &Arc<str>) -> Step {
+        let replicas = self.context.replicas_of_topic(topic);
+        let is_in = |state| move |replica: &Replica| self.context.replica_state(replica) == state;
+        if replicas.iter().all(is_in(ReplicaState::DeletionSuccessful)) {
+            return Step::Complete;
+        }
+        let is_under_way = replicas.iter().any(is_in(ReplicaState::DeletionStarted));
+        if is_under_way || self.context.deletion_ineligible.contains(topic) {
+            return Step::Wait;
+        }
+        Step::Begin { retry: self.context.replicas_in_state(topic, ReplicaState::DeletionIneligible) }
+    }
+
+    async fn begin_deletions(&mut self, topics: Vec<Arc<str>>) -> Result<(), Halt> {
+        info!(?topics, "deleting topics");
+        for topic in &topics {
+            if !self.context.deletion_started.contains(topic) {
+                let partitions = self.context.partitions_of(topic);
+                self.move_partitions(&partitions, PartitionState::Offline).await?;
+                self.move_partitions(&partitions, PartitionState::NonExistent).await?;
+                self.context.deletion_started.insert(Arc::clone(topic));
+            }
+        }
+        // Brokers forget the topics before their replicas go.
+        let everybody = self.context.broker_ids();
+        let partitions: Vec<_> = topics.iter().flat_map(|topic| self.context.partitions_of(topic)).collect();
+        self.send_metadata(&everybody, &partitions);
+
+        let (mut dead, mut alive) = (Vec::new(), Vec::new());
+        for topic in &topics {
+            for replica in self.context.replicas_of_topic(topic) {
+                if !self.context.is_online(replica.1, &replica.0) {
+                    self.context.deletion_ineligible.insert(Arc::clone(topic));
+                    dead.push(replica);
+                } else if self.context.replica_state(&replica) != ReplicaState::DeletionSuccessful {
+                    alive.push(replica);
+                }
+            }
+        }
+        dead.retain(|replica| self.context.replica_state(replica) != ReplicaState::DeletionIneligible);
+        self.move_replicas(&dead, ReplicaState::DeletionIneligible).await?;
+        self.move_replicas(&alive, ReplicaState::Offline).await?;
+        self.move_replicas(&alive, ReplicaState::DeletionStarted).await
+    }
+
+    /// Brokers deleted these.
+    pub(super) async fn complete_replicas(&mut self, replicas: Vec<Replica>) -> Result<(), Halt> {
+        let leaving: Vec<Replica> =
+            replicas.into_iter().filter(|(tp, _)| self.context.to_delete.contains(&tp.topic)).collect();
+        self.move_replicas(&leaving, ReplicaState::DeletionSuccessful).await?;
+        self.resume_deletions().await
+    }
+
+    /// These could not be deleted: their topics wait.
+    pub(super) async fn fail_replicas(&mut self, replicas: Vec<Replica>) -> Result<(), Halt> {
+        let failed: Vec<Replica> =
+            replicas.into_iter().filter(|(tp, _)| self.context.to_delete.contains(&tp.topic)).collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let topics: BTreeSet<Arc<str>> = failed.iter().map(|(tp, _)| Arc::clone(&tp.topic)).collect();
+        info!(?topics, "deletion waits for replicas that are away or could not be deleted");
+        self.move_replicas(&failed, ReplicaState::DeletionIneligible).await?;
+        self.context.deletion_ineligible.extend(topics);
+        self.resume_deletions().await
+    }
+
+    /// A broker is back: topics that waited for replicas on it may go.
+    pub(super) async fn retry_deletions(&mut self, topics: BTreeSet<Arc<str>>) -> Result<(), Halt> {
+        if topics.is_empty() {
+            return Ok(());
+        }
+        self.context.deletion_ineligible.retain(|topic| !topics.contains(topic));
+        self.resume_deletions().await
+    }
+
+    /// All replicas are gone: now the znodes, the deletion mark last, so that a controller that fails here resumes.
+    async fn complete(&mut self, topic: &Arc<str>) -> Result<(), Halt> {
+        let replicas = self.context.replicas_of_topic(topic);
+        self.move_replicas(&replicas, ReplicaState::NonExistent).await?;
+        let mut nodes = Vec::new();
+        let root = paths::topic(topic);
+        let partitions = paths::partitions(topic);
+        for name in self.children_or_none(&partitions).await? {
+            let partition = format!("{partitions}/{name}");
+            let children = self.children_or_none(&partition).await?;
+            nodes.extend(children.into_iter().map(|child| format!("{partition}/{child}")));
+            nodes.push(partition);
+        }
+        nodes.extend([partitions, root, paths::topic_config(topic), paths::delete_topic(topic)]);
+        self.fence.delete_all(&self.zk, nodes).await?;
+        self.context.remove_topic(topic);
+        info!(%topic, "topic deleted");
+        Ok(())
+    }
+
+    async fn children_or_none(&self, path: &str) -> Result<Vec<String>, Halt> {
+        match self.zk.children(path).await {
+            Err(Error::NoNode) => Ok(Vec::new()),
+            other => Ok(other?),
+        }
+    }
+}
+
+/// What can be done for a topic that is to go.
+enum Step {
+    /// Brokers are at work, or a replica is away.
+    Wait,
+    /// All its replicas are gone.
+    Complete,
+    /// Nothing is under way; `retry` are the replicas that failed before.
+    Begin { retry: Vec<Replica> },
+}

@@ -1,0 +1,130 @@
+//! Owns the start of a term: reads everything, then brings every partition and replica into the state that it should have.
+//! Kafka: `KafkaController.onControllerFailover`.
+//!
+//! Watches are armed by the reads themselves, so nothing that happens after a read is missed.
+
+use tracing::{info, warn};
+
+use super::channels::BrokerChannels;
+use super::context::Leadership;
+use super::replica_state::ReplicaState;
+use super::term::{Halt, Term};
+use crate::common::TopicPartition;
+use crate::zk::client::{CreateMode, Error};
+use crate::zk::data::cluster::FeatureNode;
+use crate::zk::{paths, startup, topics};
+
+impl<C: BrokerChannels> Term<C> {
+    pub(super) async fn fail_over(&mut self) -> Result<(), Halt> {
+        self.enable_features().await?;
+        self.drop_notifications(paths::LOG_DIR_EVENT_NOTIFICATION).await?;
+        self.drop_notifications(paths::ISR_CHANGE_NOTIFICATION).await?;
+        self.load().await?;
+        self.queue_deletions_found().await?;
+        // Brokers must know who is alive before LeaderAndIsr names a leader.
+        let everybody = self.context.broker_ids();
+        self.send_metadata(&everybody, &[]);
+
+        self.context.start_replica_states();
+        let replicas = self.context.replicas_of(&self.context.partitions());
+        let (online, offline): (Vec<_>, Vec<_>) =
+            replicas.into_iter().partition(|(tp, broker)| self.context.is_online(*broker, tp));
+        self.move_replicas(&online, ReplicaState::Online).await?;
+        self.move_replicas(&offline, ReplicaState::Offline).await?;
+        self.context.start_partition_states();
+        self.elect_waiting().await?;
+        info!(
+            epoch = self.context.epoch.0,
+            brokers = ?self.context.broker_ids(),
+            topics = self.context.topic_names().len(),
+            "ready to serve as the controller"
+        );
+        self.resume_deletions().await?;
+        for path in [paths::REASSIGN_PARTITIONS, paths::PREFERRED_REPLICA_ELECTION] {
+            if self.zk.exists_watched(path, Some(&self.watcher)).await?.is_some() {
+                self.ignore_admin_node(path);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn ignore_admin_node(&self, path: &str) {
+        warn!(path, "not supported yet: left alone");
+    }
+
+    /// `/feature` says that finalised features count, and that there are none. Not fenced, as in Kafka.
+    async fn enable_features(&self) -> Result<(), Halt> {
+        let empty = FeatureNode::encode_empty();
+        match self.zk.get(paths::FEATURE).await {
+            Ok(node) => match FeatureNode::decode(node.data.as_deref()) {
+                Ok(feature) if feature.enabled && (feature.version == 2 || !feature.names.is_empty()) => {}
+                Ok(_) => drop(self.zk.set(paths::FEATURE, &empty, node.stat.version).await?),
+                // Brokers that read it decide for themselves; overwriting could lose features.
+                Err(error) => warn!(%error, "feature node skipped"),
+            },
+            Err(Error::NoNode) => match self.zk.create(paths::FEATURE, Some(&empty), CreateMode::Persistent).await {
+                Ok(_) | Err(Error::NodeExists) => {}
+                Err(error) => return Err(error.into()),
+            },
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Deletes notifications unread: all that they could tell is about to be read. Arms for the next ones.
+    async fn drop_notifications(&self, path: &str) -> Result<(), Halt> {
+        let names = self.zk.children_watched(path, Some(&self.watcher)).await?;
+        let nodes = names.into_iter().map(|name| format!("{path}/{name}")).collect();
+        Ok(self.fence.delete_all(&self.zk, nodes).await?)
+    }
+
+    async fn load(&mut self) -> Result<(), Halt> {
+        let names = self.zk.children_watched(paths::BROKER_IDS, Some(&self.watcher)).await?;
+        for (broker, epoch) in startup::brokers_of(&self.zk, names, Some(&self.watcher)).await? {
+            self.context.add_broker(broker, epoch);
+        }
+        let names = topics::names(&self.zk, Some(&self.watcher)).await?;
+        self.load_topics(&names).await?;
+        self.load_states(&self.context.partitions()).await?;
+        for broker in self.context.brokers() {
+            self.channels.add(broker);
+        }
+        Ok(())
+    }
+
+    /// Reads topics that are new to the context, arms for changes of them, and gives their partitions. Those without an id
+    /// get one.
+    pub(super) async fn load_topics(&mut self, names: &[impl AsRef<str>]) -> Result<Vec<TopicPartition>, Halt> {
+        let read = topics::assignments(&self.zk, names, Some(&self.watcher)).await?;
+        let (mut complete, mut without_id) = (read, Vec::new());
+        complete.retain(|name, (topic, _)| {
+            if topic.topic_id.is_none() {
+                without_id.push(name.clone());
+            }
+            topic.topic_id.is_some()
+        });
+        complete.extend(self.give_ids(without_id).await?);
+        let mut partitions = Vec::new();
+        for (name, (topic, _)) in complete {
+            self.context.add_topic(&name, topic.topic_id);
+            for (id, assignment) in topic.partitions {
+                let tp = TopicPartition::new(name.clone(), id);
+                self.context.add_partition(&tp, assignment);
+                partitions.push(tp);
+            }
+        }
+        Ok(partitions)
+    }
+
+    async fn load_states(&mut self, partitions: &[TopicPartition]) -> Result<(), Halt> {
+        for (tp, (state, version)) in topics::states(&self.zk, partitions).await? {
+            let leadership = Leadership {
+                leader_and_isr: state.leader_and_isr,
+                partition_epoch: version,
+                controller_epoch: state.controller_epoch,
+            };
+            self.context.set_leadership(&tp, leadership);
+        }
+        Ok(())
+    }
+}

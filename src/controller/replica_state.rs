@@ -1,0 +1,50 @@
+//! Owns the states of a replica and which may follow which. Pure. Kafka: `ReplicaState` of `ReplicaStateMachine`.
+//!
+//! ```text
+//! NonExistent → New → Online ⇄ Offline → DeletionStarted → DeletionSuccessful → NonExistent
+//!                                ↑  ↓       ↓
+//!                                DeletionIneligible
+//! ```
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReplicaState {
+    /// Created by this controller; its broker was not told to serve it yet.
+    New,
+    Online,
+    /// Its broker, or the directory on it, is gone; or it is about to be deleted.
+    Offline,
+    DeletionStarted,
+    DeletionSuccessful,
+    /// Deletion failed or cannot be tried; it is tried again when its broker is back.
+    DeletionIneligible,
+    NonExistent,
+}
+
+impl ReplicaState {
+    pub(super) fn may_follow(self, previous: Self) -> bool {
+        match self {
+            Self::New => matches!(previous, Self::NonExistent),
+            Self::Online | Self::Offline => {
+                matches!(previous, Self::New | Self::Online | Self::Offline | Self::DeletionIneligible)
+            }
+            Self::DeletionStarted => matches!(previous, Self::Offline),
+            Self::DeletionSuccessful => matches!(previous, Self::DeletionStarted),
+            Self::DeletionIneligible => matches!(previous, Self::Offline | Self::DeletionStarted),
+            Self::NonExistent => matches!(previous, Self::DeletionSuccessful),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ReplicaState::*;
+
+    #[test]
+    fn a_replica_is_deleted_only_by_way_of_offline() {
+        assert!(Offline.may_follow(Online) && DeletionStarted.may_follow(Offline));
+        assert!(!DeletionStarted.may_follow(Online));
+        assert!(!DeletionSuccessful.may_follow(Offline));
+        assert!(DeletionIneligible.may_follow(DeletionStarted) && Offline.may_follow(DeletionIneligible));
+        assert!(!Online.may_follow(DeletionStarted) && !Online.may_follow(NonExistent));
+    }
+}

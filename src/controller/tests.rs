@@ -1,0 +1,453 @@
+//! Tests of the controller against a ZooKeeper server (the one that `ZURAU_ZK` names, else our own), with recorded
+//! channels in place of brokers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
+
+use super::events::{Answer, Event};
+use super::testing::{ids, registration};
+use super::topics::Assignment;
+use super::*;
+use crate::common::LeaderEpoch;
+use crate::protocol::messages::leader_and_isr_request::LeaderAndIsrPartitionState;
+use crate::protocol::messages::stop_replica_response::StopReplicaPartitionError;
+use crate::protocol::messages::{StopReplicaRequest, StopReplicaResponse, UpdateMetadataRequest};
+use crate::zk::client::{ConnectOptions, Node};
+use crate::zk::data::config::Config;
+use crate::zk::data::topic::{PartitionState, TopicAssignment};
+use crate::zk::startup;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct World {
+    group: Group,
+    options: ConnectOptions,
+}
+
+impl World {
+    async fn new() -> Self {
+        let group = Group::new(Handle::current());
+        let server = std::env::var("ZURAU_ZK").unwrap_or_else(|_| crate::zk::tests::own_server(&group));
+        let mut options = ConnectOptions::new(format!("{server}/controller-test-{}", rand::random::<u64>()));
+        options.session_timeout = Duration::from_secs(2);
+        startup::create_chroot(&options, &group).await.unwrap();
+        let world = Self { group, options };
+        startup::create_paths(&world.client().await).await.unwrap();
+        world
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(&self.options, &self.group).await.unwrap()
+    }
+
+    /// A broker that is registered and runs for controller.
+    async fn broker(&self, id: i32) -> Broker {
+        let zk = self.client().await;
+        let mut registrar = Registrar::new(zk.clone(), registration(id, 9_000 + id as u16));
+        let epoch = registrar.register(1).await.unwrap();
+        let sent = Arc::new(Sent::default());
+        let (mailbox, events) = mpsc::channel(16);
+        let channels = Arc::clone(&sent);
+        let settings = ControllerSettings {
+            us: BrokerId(id),
+            listener: "PLAINTEXT".into(),
+            delete_topic_enable: true,
+            unclean_leader_election_enable: false,
+        };
+        let group = self.group.child_on(Handle::current());
+        let (controller, handle) = Controller::new(
+            zk.clone(),
+            registrar,
+            0,
+            epoch,
+            settings,
+            move || Recorder(Arc::clone(&channels)),
+            events,
+            group.stop_token().clone(),
+        );
+        group.spawn("controller", controller.run());
+        Broker { zk, handle, sent, mailbox }
+    }
+
+    /// A broker that is registered and nothing else.
+    async fn bystander(&self, id: i32) -> Client {
+        let zk = self.client().await;
+        Registrar::new(zk.clone(), registration(id, 9_000 + id as u16)).register(1).await.unwrap();
+        zk
+    }
+}
+
+struct Broker {
+    zk: Client,
+    handle: ControllerHandle,
+    sent: Arc<Sent>,
+    mailbox: mpsc::Sender<Event>,
+}
+
+impl Broker {
+    async fn until(&self, reached: impl Fn(&ControllerStatus) -> bool) -> ControllerStatus {
+        let mut status = self.handle.watch();
+        *timeout(PATIENCE, status.wait_for(reached)).await.expect("in time").unwrap()
+    }
+
+    async fn until_active(&self) -> ControllerEpoch {
+        self.until(|status| status.is_active).await.epoch
+    }
+
+    /// Waits until a node exists and is as `reached` says.
+    async fn until_node(&self, path: &str, reached: impl Fn(&Node) -> bool) -> Node {
+        let watcher = self.zk.watcher();
+        let waiting = async {
+            loop {
+                self.zk.exists_watched(path, Some(&watcher)).await.unwrap();
+                match self.zk.get(path).await {
+                    Ok(node) if reached(&node) => return node,
+                    Ok(_) | Err(Error::NoNode) => drop(watcher.next().await),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect(path)
+    }
+
+    async fn until_gone(&self, path: &str) {
+        let watcher = self.zk.watcher();
+        let waiting = async {
+            while self.zk.exists_watched(path, Some(&watcher)).await.unwrap().is_some() {
+                watcher.next().await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect(path);
+    }
+
+    async fn until_state(&self, topic: &str, partition: i32, leader: i32, epoch: i32) -> PartitionState {
+        let path = format!("/brokers/topics/{topic}/partitions/{partition}/state");
+        let read = |node: &Node| PartitionState::decode(node.data.as_deref()).unwrap();
+        let node = self
+            .until_node(&path, |node| {
+                let state = read(node).leader_and_isr;
+                (state.leader, state.leader_epoch) == (BrokerId(leader), LeaderEpoch(epoch))
+            })
+            .await;
+        read(&node)
+    }
+
+    async fn create(&self, topic: &str, replicas: &[&[i32]]) {
+        let assignment: Assignment = (0..).zip(replicas.iter().map(|r| ids(r))).collect();
+        topics::check_creation(&self.zk, topic, &assignment).await.unwrap();
+        topics::create(&self.zk, topic, &Config::new(), &assignment).await.unwrap();
+    }
+}
+
+#[derive(Default)]
+struct Sent {
+    requests: Mutex<Vec<(i32, ControlRequest)>>,
+    added: Notify,
+}
+
+impl Sent {
+    /// Waits for a request that `find` knows, and takes everything up to it.
+    async fn wait<T>(&self, find: impl Fn(i32, &ControlRequest) -> Option<T>) -> T {
+        let waiting = async {
+            loop {
+                {
+                    let mut requests = self.requests.lock();
+                    let found = requests.iter().enumerate().find_map(|(at, (id, r))| Some((at, find(*id, r)?)));
+                    if let Some((at, found)) = found {
+                        requests.drain(..=at);
+                        return found;
+                    }
+                }
+                self.added.notified().await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("sent in time")
+    }
+
+    /// What a broker was told of a partition's leadership.
+    async fn leadership(&self, broker: i32, topic: &str, partition: i32) -> LeaderAndIsrPartitionState {
+        self.wait(|to, request| match request {
+            ControlRequest::LeaderAndIsr(request) if to == broker => {
+                let topic = request.topic_states.iter().find(|t| &*t.topic_name == topic)?;
+                topic.partition_states.iter().find(|p| p.partition_index == partition).cloned()
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    async fn metadata(&self, broker: i32, find: impl Fn(&UpdateMetadataRequest) -> bool) -> UpdateMetadataRequest {
+        self.wait(|to, request| match request {
+            ControlRequest::UpdateMetadata(request) if to == broker && find(request) => Some(request.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn deletion(&self, broker: i32) -> StopReplicaRequest {
+        self.wait(|to, request| match request {
+            ControlRequest::StopReplica(request)
+                if to == broker && request.topic_states[0].partition_states[0].delete_partition =>
+            {
+                Some(request.clone())
+            }
+            _ => None,
+        })
+        .await
+    }
+}
+
+struct Recorder(Arc<Sent>);
+
+impl BrokerChannels for Recorder {
+    fn add(&mut self, _: &LiveBroker) {}
+
+    fn remove(&mut self, _: BrokerId) {}
+
+    fn send(&mut self, broker: BrokerId, request: ControlRequest) {
+        self.0.requests.lock().push((broker.0, request));
+        self.0.added.notify_one();
+    }
+}
+
+fn answer_deletion(broker: i32, asked: &StopReplicaRequest, error_code: i16) -> Event {
+    let errors = asked.topic_states.iter().flat_map(|topic| {
+        topic.partition_states.iter().map(move |p| StopReplicaPartitionError {
+            topic_name: topic.topic_name.clone(),
+            partition_index: p.partition_index,
+            error_code,
+            ..Default::default()
+        })
+    });
+    let answer = StopReplicaResponse { partition_errors: errors.collect(), ..Default::default() };
+    Event::Answered {
+        broker: BrokerId(broker),
+        epoch: ControllerEpoch(asked.controller_epoch),
+        answer: Answer::StopReplica { asked: asked.clone(), answer },
+    }
+}
+
+#[tokio::test]
+async fn a_single_broker_elects_itself_and_leaves_apaches_nodes() {
+    let world = World::new().await;
+    let broker = world.broker(1).await;
+    assert_eq!(broker.until_active().await, ControllerEpoch(1));
+    let node = async |path: &str| {
+        let node = broker.until_node(path, |_| true).await;
+        (node.stat.version, String::from_utf8(node.data.unwrap()).unwrap())
+    };
+    assert_eq!(node("/controller_epoch").await, (1, "1".to_owned()));
+    assert_eq!(node("/feature").await, (0, r#"{"features":{},"version":2,"status":1}"#.to_owned()));
+    let (version, controller) = node("/controller").await;
+    assert!(controller.starts_with(r#"{"version":2,"brokerid":1,"timestamp":""#), "{controller}");
+    assert_eq!(version, 0);
+    let told = broker.sent.metadata(1, |_| true).await;
+    assert_eq!((told.controller_id, told.controller_epoch, told.live_brokers.len()), (1, 1, 1));
+    assert_eq!(told.broker_epoch, broker.handle.broker_epoch().0);
+}
+
+#[tokio::test]
+async fn of_two_brokers_one_is_controller_and_the_other_takes_over() {
+    let world = World::new().await;
+    let one = world.broker(1).await;
+    one.until_active().await;
+    let two = world.broker(2).await;
+    two.until(|status| status.controller == Some(BrokerId(1))).await;
+    assert!(!two.handle.is_active());
+    one.zk.close().await;
+    assert_eq!(two.until_active().await, ControllerEpoch(2));
+    let told = two.sent.metadata(2, |_| true).await;
+    assert_eq!(told.live_brokers.iter().map(|b| b.id).collect::<Vec<_>>(), [2]);
+}
+
+#[tokio::test]
+async fn a_new_topic_gets_leaders_and_everybody_hears_of_it() {
+    let world = World::new().await;
+    let broker = world.broker(1).await;
+    broker.until_active().await;
+    let _two = world.bystander(2).await;
+    broker.sent.metadata(2, |_| true).await;
+    broker.create("t", &[&[1], &[2], &[2]]).await;
+    for (partition, leader) in [(0, 1), (1, 2), (2, 2)] {
+        let state = broker.until_state("t", partition, leader, 0).await;
+        assert_eq!(state.controller_epoch, ControllerEpoch(1));
+    }
+    let led = broker.sent.leadership(1, "t", 0).await;
+    assert_eq!((led.leader, led.leader_epoch, led.partition_epoch, led.is_new), (1, 0, 0, true));
+    assert_eq!(broker.sent.leadership(2, "t", 2).await.isr, [2]);
+    let told = broker.sent.metadata(2, |request| !request.topic_states.is_empty()).await;
+    assert_eq!(told.topic_states[0].partition_states.len(), 3);
+    // A second creation is refused, before and while the topic exists.
+    let again = topics::check_creation(&broker.zk, "t", &[(0, ids(&[1]))].into()).await.unwrap_err();
+    assert_eq!(again.to_string(), "Topic 't' already exists.");
+}
+
+#[tokio::test]
+async fn added_partitions_get_leaders_and_old_ones_keep_theirs() {
+    let world = World::new().await;
+    let broker = world.broker(1).await;
+    broker.until_active().await;
+    broker.create("t", &[&[1]]).await;
+    broker.until_state("t", 0, 1, 0).await;
+    let before = broker.until_node("/brokers/topics/t", |_| true).await;
+    let added = topics::add_partitions(&broker.zk, "t", 3, None, false).await.unwrap();
+    assert_eq!(added.len(), 2);
+    broker.until_state("t", 1, 1, 0).await;
+    broker.until_state("t", 2, 1, 0).await;
+    let id = |node: &Node| TopicAssignment::decode(node.data.as_deref()).unwrap().topic_id;
+    let after = broker.until_node("/brokers/topics/t", |_| true).await;
+    assert_eq!(id(&after), id(&before));
+    let state = broker.until_node("/brokers/topics/t/partitions/0/state", |_| true).await;
+    assert_eq!(state.stat.version, 0);
+}
+
+#[tokio::test]
+async fn leaders_move_off_a_dead_broker_and_a_lone_replica_leads_again_when_it_returns() {
+    let world = World::new().await;
+    let broker = world.broker(1).await;
+    broker.until_active().await;
+    let two = world.bystander(2).await;
+    broker.sent.metadata(2, |_| true).await;
+    broker.create("t", &[&[2]]).await;
+    broker.create("u", &[&[2, 1], &[1, 2]]).await;
+    broker.until_state("t", 0, 2, 0).await;
+    broker.until_state("u", 1, 1, 0).await;
+    two.close().await;
+    // As captured from Apache: one epoch on, and the last member stays in the ISR.
+    assert_eq!(broker.until_state("t", 0, -1, 1).await.leader_and_isr.isr, ids(&[2]));
+    assert_eq!(broker.until_state("u", 0, 1, 1).await.leader_and_isr.isr, ids(&[1]));
+    assert_eq!(broker.until_state("u", 1, 1, 1).await.leader_and_isr.isr, ids(&[1]));
+    assert_eq!(broker.sent.leadership(1, "u", 0).await.leader_epoch, 0);
+    let _two = world.bystander(2).await;
+    assert_eq!(broker.until_state("t", 0, 2, 2).await.leader_and_isr.isr, ids(&[2]));
+    assert_eq!(broker.sent.leadership(1, "u", 0).await.leader_epoch, 1);
+    let told = broker.sent.metadata(2, |request| request.live_brokers.len() == 2).await;
+    assert_eq!(told.topic_states.len(), 2, "a broker that comes hears of everything before it is told what to lead");
+    assert_eq!(broker.sent.leadership(2, "t", 0).await.leader, -1);
+    assert_eq!(broker.sent.leadership(2, "t", 0).await.leader, 2);
+}
+
+#[tokio::test]
+async fn a_topic_is_deleted_on_its_brokers_and_then_in_zookeeper() {
+    let world = World::new().await;
+    let broker = world.broker(1).await;
+    broker.until_active().await;
+    broker.create("t", &[&[1], &[1]]).await;
+    broker.until_state("t", 1, 1, 0).await;
+    topics::request_deletion(&broker.zk, "t").await.unwrap();
+    let told = broker
+        .sent
+        .metadata(1, |r| r.topic_states.iter().any(|t| t.partition_states.iter().any(|p| p.leader == -2)))
+        .await;
+    assert_eq!(told.topic_states[0].partition_states.len(), 2);
+    let asked = broker.sent.deletion(1).await;
+    assert_eq!(asked.topic_states[0].partition_states[0].leader_epoch, -2);
+    // Until the brokers are done, the name is taken.
+    let again = topics::check_creation(&broker.zk, "t", &[(0, ids(&[1]))].into()).await.unwrap_err();
+    assert_eq!(again.to_string(), "Topic 't' is marked for deletion.");
+    topics::request_deletion(&broker.zk, "t").await.unwrap();
+    broker.mailbox.send(answer_deletion(1, &asked, 0)).await.unwrap();
+    broker.until_gone("/admin/delete_topics/t").await;
+    assert_eq!(broker.zk.exists("/brokers/topics/t").await, Ok(None));
+    assert_eq!(broker.zk.exists("/config/topics/t").await, Ok(None));
+    assert!(topics::request_deletion(&broker.zk, "t").await.is_err());
+    broker.create("t", &[&[1]]).await;
+    broker.until_state("t", 0, 1, 0).await;
+}
+
+#[tokio::test]
+async fn deletion_waits_for_a_replica_that_is_away() {
+    let world = World::new().await;
+    let broker = world.broker(1).await;
+    broker.until_active().await;
+    let two = world.bystander(2).await;
+    broker.sent.metadata(2, |_| true).await;
+    broker.create("t", &[&[2], &[1]]).await;
+    broker.until_state("t", 0, 2, 0).await;
+    two.close().await;
+    broker.until_state("t", 0, -1, 1).await;
+    topics::request_deletion(&broker.zk, "t").await.unwrap();
+    let asked = broker.sent.deletion(1).await;
+    broker.mailbox.send(answer_deletion(1, &asked, 0)).await.unwrap();
+    let two = world.bystander(2).await;
+    let asked = broker.sent.deletion(2).await;
+    assert!(broker.zk.exists("/brokers/topics/t").await.unwrap().is_some());
+    // A refusal makes it wait again, for the next return of the broker.
+    broker.mailbox.send(answer_deletion(2, &asked, 56)).await.unwrap();
+    two.close().await;
+    let _two = world.bystander(2).await;
+    let asked = broker.sent.deletion(2).await;
+    broker.mailbox.send(answer_deletion(2, &asked, 0)).await.unwrap();
+    broker.until_gone("/admin/delete_topics/t").await;
+}
+
+#[tokio::test]
+async fn deletions_of_unknown_topics_are_taken_away() {
+    let world = World::new().await;
+    let broker = world.broker(1).await;
+    broker.until_active().await;
+    broker.zk.create("/admin/delete_topics/ghost", None, CreateMode::Persistent).await.unwrap();
+    broker.until_gone("/admin/delete_topics/ghost").await;
+}
+
+#[tokio::test]
+async fn topics_of_old_tools_get_ids_and_poison_harms_nobody() {
+    let world = World::new().await;
+    let zk = world.client().await;
+    zk.create("/brokers/topics/null", None, CreateMode::Persistent).await.unwrap();
+    zk.create("/brokers/topics/odd", Some(b"{\"partitions\":{\"0\":[\"1\"]}}"), CreateMode::Persistent).await.unwrap();
+    zk.create("/brokers/ids/9", Some(b"{}"), CreateMode::Persistent).await.unwrap();
+    zk.create("/isr_change_notification/isr_change_", Some(b"poison"), CreateMode::PersistentSequential).await.unwrap();
+    let v1 = br#"{"version":1,"partitions":{"0":[1]}}"#;
+    zk.create("/brokers/topics/before", Some(v1), CreateMode::Persistent).await.unwrap();
+    let broker = world.broker(1).await;
+    broker.until_active().await;
+    zk.create("/brokers/topics/after", Some(v1), CreateMode::Persistent).await.unwrap();
+    zk.create("/log_dir_event_notification/log_dir_event_", Some(b"poison"), CreateMode::PersistentSequential)
+        .await
+        .unwrap();
+    for topic in ["before", "after"] {
+        broker.until_state(topic, 0, 1, 0).await;
+        let node = zk.get(&format!("/brokers/topics/{topic}")).await.unwrap();
+        assert!(TopicAssignment::decode(node.data.as_deref()).unwrap().topic_id.is_some());
+    }
+    broker.until_gone("/log_dir_event_notification/log_dir_event_0000000000").await;
+    assert!(zk.children("/isr_change_notification").await.unwrap().is_empty());
+    // Mended, it comes alive.
+    zk.set("/brokers/topics/odd", v1, -1).await.unwrap();
+    broker.until_state("odd", 0, 1, 0).await;
+}
+
+#[tokio::test]
+async fn a_superseded_controller_writes_nothing_more_and_resigns() {
+    let world = World::new().await;
+    let broker = world.broker(1).await;
+    broker.until_active().await;
+    let other = world.client().await;
+    // Another broker takes over behind its back: first the epoch, so that its next write is refused.
+    other.set(paths::CONTROLLER_EPOCH, b"2", -1).await.unwrap();
+    broker.create("t", &[&[1]]).await;
+    assert_eq!(broker.until(|status| status.epoch != ControllerEpoch(1)).await.epoch, ControllerEpoch(0));
+    assert_eq!(other.exists("/brokers/topics/t/partitions").await, Ok(None));
+    // Nobody else came: it is elected again, in a later term, and does the work.
+    assert_eq!(broker.until_active().await, ControllerEpoch(3));
+    broker.until_state("t", 0, 1, 0).await;
+}
+
+#[tokio::test]
+async fn a_controller_node_of_an_earlier_session_is_not_ours() {
+    let world = World::new().await;
+    let earlier = world.client().await;
+    let stale = data::ControllerNode::encode(BrokerId(1), 1);
+    earlier.create(paths::CONTROLLER, Some(&stale), CreateMode::Ephemeral).await.unwrap();
+    let broker = world.broker(1).await;
+    let status = broker.until(|status| status.controller == Some(BrokerId(1))).await;
+    assert!(!status.is_active);
+    earlier.close().await;
+    broker.until_active().await;
+}

@@ -1,0 +1,133 @@
+//! Owns writes under a controller's term: each goes through only while `/controller_epoch` is what the controller saw when
+//! it won. Kafka: `KafkaZkClient.wrapRequestWithControllerEpochCheck`, one multi a write.
+//!
+//! Here many writes share one multi. One that fails takes its whole multi with it, so the writes of that multi go again
+//! one by one; what each caller sees per write is what Kafka's single writes give.
+
+use super::client::{Client, Error, MultiError, Write, Written};
+use super::paths;
+
+/// Writes that share a multi.
+const OPS_PER_MULTI: usize = 100;
+
+/// Bytes of paths and data that share a multi; the server's limit is a megabyte.
+const BYTES_PER_MULTI: usize = 512 << 10;
+
+/// What `/controller_epoch` must be for a write to go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The dataVersion of `/controller_epoch`, not the term in it.
+    pub version: i32,
+}
+
+/// Why fenced writes stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FencedError {
+    /// Another broker has won an election since.
+    #[error("the controller moved to another broker")]
+    ControllerMoved,
+    #[error("ZooKeeper: {0}")]
+    Zk(#[from] Error),
+}
+
+impl Fence {
+    fn guard(self, writes: impl IntoIterator<Item = Write>) -> Vec<Write> {
+        let check = Write::Check { path: paths::CONTROLLER_EPOCH.to_owned(), version: self.version };
+        std::iter::once(check).chain(writes).collect()
+    }
+
+    /// Writes in order, and tells how each one ended. Later writes are tried even when earlier ones fail.
+    pub async fn write_all(
+        self,
+        client: &Client,
+        writes: Vec<Write>,
+    ) -> Result<Vec<Result<Written, Error>>, FencedError> {
+        let chunks = chunks(writes);
+        let guarded: Vec<Vec<Write>> = chunks.iter().map(|chunk| self.guard(chunk.clone())).collect();
+        let mut out = Vec::new();
+        for (chunk, result) in chunks.into_iter().zip(client.multi_all(&guarded).await?) {
+            match result {
+                Ok(written) => out.extend(written.into_iter().skip(1).map(Ok)),
+                Err(MultiError::Operation { index: 0, error: Error::BadVersion }) => {
+                    return Err(FencedError::ControllerMoved);
+                }
+                Err(MultiError::Operation { index: 0, error }) | Err(MultiError::Request(error)) => {
+                    return Err(error.into());
+                }
+                Err(MultiError::Operation { .. }) => out.extend(self.one_by_one(client, chunk).await?),
+            }
+        }
+        Ok(out)
+    }
+
+    async fn one_by_one(self, client: &Client, chunk: Vec<Write>) -> Result<Vec<Result<Written, Error>>, FencedError> {
+        let guarded: Vec<Vec<Write>> = chunk.into_iter().map(|write| self.guard([write])).collect();
+        let mut out = Vec::with_capacity(guarded.len());
+        for result in client.multi_all(&guarded).await? {
+            match result {
+                Ok(mut written) => out.push(written.pop().ok_or(Error::Unreadable)),
+                Err(MultiError::Operation { index: 0, error: Error::BadVersion }) => {
+                    return Err(FencedError::ControllerMoved);
+                }
+                Err(MultiError::Operation { index: 0, error }) => return Err(error.into()),
+                Err(MultiError::Operation { error, .. } | MultiError::Request(error)) => out.push(Err(error)),
+            }
+        }
+        Ok(out)
+    }
+
+    pub async fn write(self, client: &Client, write: Write) -> Result<Result<Written, Error>, FencedError> {
+        let mut results = self.one_by_one(client, vec![write]).await?;
+        Ok(results.pop().unwrap_or(Err(Error::Unreadable)))
+    }
+
+    /// Deletes nodes that may be gone already, in order.
+    pub async fn delete_all(self, client: &Client, paths: Vec<String>) -> Result<(), FencedError> {
+        let deletes = paths.into_iter().map(|path| Write::Delete { path, version: -1 }).collect();
+        for result in self.write_all(client, deletes).await? {
+            match result {
+                Ok(_) | Err(Error::NoNode) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Cuts writes, in order, into what fits one request.
+fn chunks(writes: Vec<Write>) -> Vec<Vec<Write>> {
+    let mut out: Vec<Vec<Write>> = Vec::new();
+    let mut bytes = 0;
+    for write in writes {
+        // Operation headers, versions and ACLs stay under this.
+        let size = write.size() + 128;
+        match out.last_mut() {
+            Some(chunk) if chunk.len() < OPS_PER_MULTI && bytes + size <= BYTES_PER_MULTI => {
+                bytes += size;
+                chunk.push(write);
+            }
+            _ => {
+                bytes = size;
+                out.push(vec![write]);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_keep_the_order_and_both_bounds() {
+        let set = |n: usize, bytes| Write::Set { path: format!("/{n}"), data: vec![0; bytes], version: -1 };
+        let sizes = |writes: Vec<Write>| chunks(writes).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(sizes((0..250).map(|n| set(n, 10)).collect()), [100, 100, 50]);
+        assert_eq!(sizes((0..5).map(|n| set(n, 200 << 10)).collect()), [2, 2, 1]);
+        assert_eq!(sizes(vec![set(0, 900 << 10), set(1, 1)]), [1, 1]);
+        assert!(chunks(Vec::new()).is_empty());
+        let order: Vec<Write> = chunks((0..250).map(|n| set(n, 0)).collect()).into_iter().flatten().collect();
+        assert_eq!(order[249], set(249, 0));
+    }
+}
