@@ -1,5 +1,5 @@
-//! AddPartitionsToTxn, key 24: adds partitions to a transaction; brokers verify many transactions at once from version 4 on.
-//! Kafka: AddPartitionsToTxnRequest.json, AddPartitionsToTxnResponse.json.
+//! AddPartitionsToTxn, key 24: adds partitions to a transaction; brokers verify many transactions at once
+//! from version 4 on. Kafka: AddPartitionsToTxnRequest.json, AddPartitionsToTxnResponse.json.
 
 use crate::protocol::schema::message;
 

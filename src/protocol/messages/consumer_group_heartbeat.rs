@@ -1,5 +1,5 @@
-//! ConsumerGroupHeartbeat, key 68: a member of a new-style group says that it is alive, and learns its assignment (refused in ZooKeeper mode).
-//! Kafka: ConsumerGroupHeartbeatRequest.json, ConsumerGroupHeartbeatResponse.json.
+//! ConsumerGroupHeartbeat, key 68: a member of a new-style group says that it is alive, and learns its
+//! assignment (refused in ZooKeeper mode). Kafka: ConsumerGroupHeartbeatRequest.json, ConsumerGroupHeartbeatResponse.json.
 
 use crate::protocol::schema::message;
 

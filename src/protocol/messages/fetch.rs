@@ -7,12 +7,14 @@ message! {
     fetch_request::FetchRequest, 0..=17, flexible 12..;
 
     FetchRequest {
+        // A follower's broker id, -1 for a consumer; from version 15 on in `replica_state`.
         replica_id: i32 = -1, 0..=14;
         max_wait_ms: i32, 0..;
         min_bytes: i32, 0..;
         max_bytes: i32 = i32::MAX, 3.., [ignorable];
         isolation_level: i8, 4.., [ignorable];
         session_id: i32, 7.., [ignorable];
+        // 0 starts a session, -1 fetches without one, else the next number of it (KIP-227).
         session_epoch: i32 = -1, 7.., [ignorable];
         topics: Vec<FetchTopic>, 0..;
         forgotten_topics_data: Vec<ForgottenTopic>, 7..;
@@ -57,6 +59,7 @@ message! {
         error_code: i16, 7.., [ignorable];
         session_id: i32, 7..;
         responses: Vec<FetchableTopicResponse>, 0..;
+        // Where the leaders are that `current_leader` names, to save a Metadata request (KIP-951).
         0 => node_endpoints: Vec<NodeEndpoint>, 16..;
     }
 
@@ -72,9 +75,11 @@ message! {
         high_watermark: i64, 0..;
         last_stable_offset: i64 = -1, 4.., [ignorable];
         log_start_offset: i64 = -1, 5.., [ignorable];
+        // Null when the request reads uncommitted.
         aborted_transactions: Option<Vec<AbortedTransaction>> = Some(Vec::new()), 4.., [ignorable];
         preferred_read_replica: i32 = -1, 11..;
         records: Option<Records>, 0..;
+        // Set when the follower's `last_fetched_epoch` is not in the leader's log: where it must truncate (KIP-595).
         0 => diverging_epoch: EpochEndOffset, 12..;
         1 => current_leader: LeaderIdAndEpoch, 12..;
         2 => snapshot_id: SnapshotId, 12..;

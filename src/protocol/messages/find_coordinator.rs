@@ -1,5 +1,5 @@
-//! FindCoordinator, key 10: finds the broker that coordinates a group or a transactional id; many keys at once from version 4 on.
-//! Kafka: FindCoordinatorRequest.json, FindCoordinatorResponse.json.
+//! FindCoordinator, key 10: finds the broker that coordinates a group or a transactional id; many keys
+//! at once from version 4 on. Kafka: FindCoordinatorRequest.json, FindCoordinatorResponse.json.
 
 use crate::protocol::schema::message;
 

@@ -11,6 +11,7 @@ message! {
         is_kraft_controller: bool, 7..;
         controller_epoch: i32, 0..;
         broker_epoch: i64 = -1, 2.., [ignorable];
+        // 0 from a ZooKeeper controller; a KRaft one in migration says 1 for some partitions, 2 for all.
         r#type: i8, 5..;
         ungrouped_partition_states: Vec<LeaderAndIsrPartitionState>, 0..=1;
         topic_states: Vec<LeaderAndIsrTopicState>, 2..;

@@ -20,6 +20,7 @@ message! {
     ListOffsetsPartition {
         partition_index: i32, 0..;
         current_leader_epoch: i32 = -1, 4.., [ignorable];
+        // -1 latest, -2 earliest, -3 the one of the highest timestamp, -4 earliest local, -5 latest tiered.
         timestamp: i64, 0..;
         max_num_offsets: i32 = 1, 0..=0;
     }

@@ -7,6 +7,7 @@ message! {
     metadata_request::MetadataRequest, 0..=12, flexible 9..;
 
     MetadataRequest {
+        // Null asks for all topics, empty for none; version 0 has no null and takes empty as all.
         topics: Option<Vec<MetadataRequestTopic>> = Some(Vec::new()), 0.., null 1..;
         allow_auto_topic_creation: bool = true, 4..;
         include_cluster_authorized_operations: bool, 8..=10;
@@ -44,6 +45,7 @@ message! {
         topic_id: Uuid, 10.., [ignorable];
         is_internal: bool, 1.., [ignorable];
         partitions: Vec<MetadataResponsePartition>, 0..;
+        // A bit for each `AclOperation`; i32::MIN when the request did not ask.
         topic_authorized_operations: i32 = i32::MIN, 8..;
     }
 

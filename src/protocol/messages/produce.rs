@@ -8,6 +8,7 @@ message! {
 
     ProduceRequest {
         transactional_id: Option<Str>, 3..;
+        // 0: no answer is sent; 1: the leader has it; -1: all in-sync replicas have it.
         acks: i16, 0..;
         timeout_ms: i32, 0..;
         topic_data: Vec<TopicProduceData>, 0..;

@@ -34,6 +34,7 @@ message! {
 
     StopReplicaPartitionState {
         partition_index: i32, 3..;
+        // -2: whatever the epoch, the topic is being deleted; -1: the sender does not know it.
         leader_epoch: i32 = -1, 3..;
         delete_partition: bool, 3..;
     }

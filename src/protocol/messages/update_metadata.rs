@@ -14,6 +14,7 @@ message! {
         ungrouped_partition_states: Vec<UpdateMetadataPartitionState>, 0..=4;
         topic_states: Vec<UpdateMetadataTopicState>, 5..;
         live_brokers: Vec<UpdateMetadataBroker>, 0..;
+        // 0 from a ZooKeeper controller; a KRaft one in migration says 1 for what changed, 2 for everything.
         0 => r#type: i8, 8..;
     }
 
@@ -21,6 +22,7 @@ message! {
         topic_name: Str, 0..=4, [ignorable];
         partition_index: i32, 0..;
         controller_epoch: i32, 0..;
+        // -1: none; -2: the topic is being deleted.
         leader: i32, 0..;
         leader_epoch: i32, 0..;
         isr: Vec<i32>, 0..;
