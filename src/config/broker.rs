@@ -581,6 +581,10 @@ fn refuse_what_is_not_here(props: &Props) -> Result<(), ConfigError> {
             return refuse("inter.broker.protocol.version", version, "only 3.9 is supported between brokers");
         }
     }
+    if let Some(providers) = set("config.providers").filter(|v| !v.is_empty()) {
+        // Without them, a `${file:…}` would be taken for the value itself.
+        return refuse("config.providers", providers, "values from config providers are not supported");
+    }
     if let Some(class) = set("authorizer.class.name").filter(|class| !class.is_empty()) {
         // To start without the checks that the operator counts on would be worse than not to start.
         return refuse("authorizer.class.name", class, "ACLs are not enforced by this version");
@@ -784,6 +788,7 @@ mod tests {
             "zookeeper.metadata.migration.enable=true",
             "inter.broker.protocol.version=3.8",
             "process.roles=broker",
+            "config.providers=file",
             "authorizer.class.name=kafka.security.authorizer.AclAuthorizer",
             "create.topic.policy.class.name=com.example.Policy",
         ] {

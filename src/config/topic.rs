@@ -102,15 +102,15 @@ pub struct LogConfig {
     pub message_downconversion_enable: bool,
     pub leader_replication_throttled_replicas: ThrottledReplicas,
     pub follower_replication_throttled_replicas: ThrottledReplicas,
-    /// The keys that the topic itself sets.
-    pub overridden: BTreeSet<String>,
+    /// What the topic itself sets, as text: enough to resolve it again over other defaults.
+    pub overridden: Props,
 }
 
 impl Default for LogConfig {
     /// The topic keys' own defaults, with no broker behind them.
     fn default() -> Self {
         let values = TOPIC.iter().map(|key| (key.name, key.default_value())).collect();
-        Self::from_values(&Values::new(values), BTreeSet::new())
+        Self::from_values(&Values::new(values), Props::new())
     }
 }
 
@@ -120,10 +120,10 @@ impl LogConfig {
     pub fn resolve(defaults: &Props, overrides: &Props) -> Result<Self, ConfigError> {
         let mut props = defaults.clone();
         props.extend(overrides.clone());
-        Ok(Self::from_values(&TOPIC.parse(&props)?, overrides.keys().cloned().collect()))
+        Ok(Self::from_values(&TOPIC.parse(&props)?, overrides.clone()))
     }
 
-    fn from_values(v: &Values, overridden: BTreeSet<String>) -> Self {
+    fn from_values(v: &Values, overridden: Props) -> Self {
         let policies: Vec<String> = v.list("cleanup.policy").iter().map(|p| p.to_lowercase()).collect();
         // A bound that was left unlimited follows the older key, which knew one bound for both directions.
         let timestamp_bound = |name: &str| match v.long(name) {
