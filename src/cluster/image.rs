@@ -2,22 +2,12 @@
 //! Kafka: `ZkMetadataCache`, `MetadataSnapshot`.
 
 use crate::common::{BrokerId, ControllerEpoch, LeaderEpoch, Uuid};
+use crate::config::endpoint::Endpoint;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Leader id by which the controller says that a partition is being deleted (`LeaderAndIsr.LEADER_DURING_DELETE`).
 pub const LEADER_DURING_DELETE: BrokerId = BrokerId(-2);
-
-/// One advertised address of a broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Upper-case listener name.
-    pub listener: Arc<str>,
-    pub host: Arc<str>,
-    pub port: i32,
-    /// 0 PLAINTEXT, 1 SSL, 2 SASL_PLAINTEXT, 3 SASL_SSL.
-    pub security_protocol: i16,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerImage {
@@ -28,7 +18,7 @@ pub struct BrokerImage {
 
 impl BrokerImage {
     pub fn endpoint(&self, listener: &str) -> Option<&Endpoint> {
-        self.endpoints.iter().find(|e| &*e.listener == listener)
+        self.endpoints.iter().find(|e| e.listener.as_str() == listener)
     }
 }
 

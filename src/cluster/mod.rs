@@ -1,3 +1,4 @@
 //! Owns partitions and the picture of the cluster. Kafka: `kafka.cluster`, `ZkMetadataCache`.
 
 pub mod image;
+pub mod partition;

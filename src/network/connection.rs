@@ -84,7 +84,7 @@ pub(super) struct ConnectionContext<H> {
     pub(super) budget: Arc<ByteBudget>,
     pub(super) permits: RequestPermits,
     /// `socket.request.max.bytes`.
-    pub(super) request_bytes_max: i32,
+    pub(super) request_bytes_max: usize,
     /// Cancelled when no further request is to be read.
     pub(super) stop_reading: CancellationToken,
 }
@@ -133,23 +133,8 @@ pub(super) async fn run<H: ApiHandler>(connection: Arc<Connection>, context: Arc
     }
 }
 
-const SIZE_LEN: usize = 4;
-/// A first piece up to this size is copied behind the response's size rather than sent by a call of its own.
-const FIRST_WRITE_MAX: usize = 4 << 10;
-
 async fn write_response(socket: &TcpStream, response: Response) -> io::Result<()> {
-    let Ok(size) = i32::try_from(response.len()) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "response above 2 GiB"));
-    };
     let mut pieces = response.pieces.into_iter().peekable();
-    // The size travels with the first bytes: a small answer is one system call.
-    let mut first = Vec::with_capacity(FIRST_WRITE_MAX);
-    first.extend_from_slice(&size.to_be_bytes());
-    let small = |p: &Piece| matches!(p, Piece::Bytes(bytes) if bytes.len() + SIZE_LEN <= FIRST_WRITE_MAX);
-    if let Some(Piece::Bytes(bytes)) = pieces.next_if(small) {
-        first.extend_from_slice(&bytes);
-    }
-    write_bytes(socket, &first, pieces.peek().is_some()).await?;
     while let Some(piece) = pieces.next() {
         match piece {
             Piece::Bytes(bytes) => write_bytes(socket, &bytes, pieces.peek().is_some()).await?,

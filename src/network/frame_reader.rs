@@ -5,13 +5,13 @@
 
 use super::frame_pool::{FrameBuffer, FramePool};
 use super::limits::{ByteBudget, ByteHold};
+use crate::protocol::frame::{self, SIZE_LEN};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-const SIZE_LEN: usize = 4;
 /// A connection of small requests reads this much at once: several pipelined requests in one system call.
 const READ_AHEAD: usize = 16 << 10;
 /// Largest frame of earlier requests that a connection may ask the pool for.
@@ -19,10 +19,8 @@ const HINT_MAX: usize = 4 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FrameError {
-    #[error("invalid receive (size = {0})")]
-    NegativeSize(i32),
-    #[error("invalid receive (size = {size} larger than {max})")]
-    TooLarge { size: i32, max: i32 },
+    #[error(transparent)]
+    Size(#[from] frame::FrameError),
     #[error("the peer closed in the middle of a request")]
     Truncated,
     #[error(transparent)]
@@ -32,7 +30,7 @@ pub(super) enum FrameError {
 pub(super) struct FrameReader {
     pool: Arc<FramePool>,
     budget: Arc<ByteBudget>,
-    size_max: i32,
+    size_max: usize,
     buffer: Option<FrameBuffer>,
     /// Bytes of the largest recent frame, size field included: what the next read asks for.
     expected: usize,
@@ -47,7 +45,7 @@ pub(super) struct Frame {
 }
 
 impl FrameReader {
-    pub(super) fn new(pool: Arc<FramePool>, budget: Arc<ByteBudget>, size_max: i32) -> Self {
+    pub(super) fn new(pool: Arc<FramePool>, budget: Arc<ByteBudget>, size_max: usize) -> Self {
         Self { pool, budget, size_max, buffer: None, expected: 0, charged: 0 }
     }
 
@@ -75,14 +73,7 @@ impl FrameReader {
         let Some(size) = self.buffer.as_ref().and_then(|b| b.filled().first_chunk::<SIZE_LEN>()) else {
             return Ok(None);
         };
-        let size = i32::from_be_bytes(*size);
-        if size < 0 {
-            return Err(FrameError::NegativeSize(size));
-        }
-        if size > self.size_max {
-            return Err(FrameError::TooLarge { size, max: self.size_max });
-        }
-        Ok(Some(SIZE_LEN + size as usize))
+        Ok(Some(SIZE_LEN + frame::frame_len(*size, self.size_max)?))
     }
 
     async fn read(&mut self, socket: &TcpStream, have: usize, need: Option<usize>) -> Result<usize, FrameError> {

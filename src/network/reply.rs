@@ -1,6 +1,7 @@
 //! Owns what goes back to a socket: encoded bytes, and ranges of files that never pass through this process.
 
 use crate::disk::FileSlice;
+use crate::protocol::Frame;
 use bytes::Bytes;
 
 /// What a handler decides about its connection.
@@ -13,7 +14,7 @@ pub enum Reply {
     Close,
 }
 
-/// A response: header and body without the four bytes of the size, in order.
+/// A response as it goes on the wire: size, header and body, in order.
 #[derive(Debug, Default)]
 pub struct Response {
     pub pieces: Vec<Piece>,
@@ -25,33 +26,27 @@ pub enum Piece {
     File(FileSlice),
 }
 
-impl Piece {
-    /// Bytes on the wire.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.len(),
-            Self::File(slice) => slice.len as usize,
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+impl From<Bytes> for Response {
+    fn from(bytes: Bytes) -> Self {
+        Self { pieces: vec![Piece::Bytes(bytes)] }
     }
 }
 
 impl Response {
-    /// Bytes on the wire after the size.
-    pub fn len(&self) -> usize {
-        self.pieces.iter().map(Piece::len).sum()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl From<Bytes> for Response {
-    fn from(bytes: Bytes) -> Self {
-        Self { pieces: vec![Piece::Bytes(bytes)] }
+    /// Puts the slice that a cut's token numbers at its place.
+    pub fn with_slices(frame: Frame, slices: &[FileSlice]) -> Self {
+        let mut pieces = Vec::with_capacity(2 * frame.cuts.len() + 1);
+        let mut at = 0;
+        for cut in frame.cuts {
+            if cut.position > at {
+                pieces.push(Piece::Bytes(frame.bytes.slice(at..cut.position)));
+                at = cut.position;
+            }
+            pieces.push(Piece::File(slices[cut.token as usize].clone()));
+        }
+        if at < frame.bytes.len() {
+            pieces.push(Piece::Bytes(frame.bytes.slice(at..)));
+        }
+        Self { pieces }
     }
 }

@@ -13,7 +13,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -37,7 +37,7 @@ pub struct NetworkConfig {
     pub send_buffer_bytes: i32,
     pub receive_buffer_bytes: i32,
     /// `socket.request.max.bytes`.
-    pub request_bytes_max: i32,
+    pub request_bytes_max: usize,
     /// `queued.max.requests`.
     pub queued_max_requests: usize,
     /// `queued.max.request.bytes`; -1 for no bound.
@@ -51,7 +51,10 @@ pub struct NetworkConfig {
 pub struct SocketServer {
     config: NetworkConfig,
     bound: Vec<(Arc<ListenerInfo>, std::net::TcpListener)>,
+    /// Runs acceptors and the watch over idle connections.
     group: Group,
+    /// One for each runtime of connections. A connection stays on the one that it is given.
+    processors: Arc<[Group]>,
     stop_reading: CancellationToken,
     connections: Arc<Connections>,
 }
@@ -83,8 +86,9 @@ impl Connections {
 }
 
 impl SocketServer {
-    /// Binds all listeners and accepts nothing yet: the kernel queues what arrives until [`Self::start`].
-    pub fn bind(config: NetworkConfig, group: Group) -> io::Result<Self> {
+    /// Binds all listeners and accepts nothing yet: the kernel queues what arrives until [`Self::start`]. Connections are
+    /// spread over `processors` in turn; there is at least one.
+    pub fn bind(config: NetworkConfig, group: Group, processors: Arc<[Group]>) -> io::Result<Self> {
         let mut bound = Vec::new();
         for listener in &config.listeners {
             let socket = listen(listener, &config).map_err(|e| {
@@ -95,7 +99,7 @@ impl SocketServer {
             bound.push((Arc::new(ListenerInfo { name: listener.name.clone() }), socket));
         }
         let stop_reading = group.stop_token().child_token();
-        Ok(Self { config, bound, group, stop_reading, connections: Arc::default() })
+        Ok(Self { config, bound, group, processors, stop_reading, connections: Arc::default() })
     }
 
     /// The port that a listener is bound to, for listeners configured with port 0.
@@ -123,7 +127,7 @@ impl SocketServer {
                 counts: Arc::clone(&counts),
                 context: Arc::clone(&context),
                 connections: Arc::clone(&self.connections),
-                group: self.group.clone(),
+                processors: Arc::clone(&self.processors),
                 send_buffer_bytes: self.config.send_buffer_bytes,
             };
             self.group.spawn("acceptor", acceptor.run());
@@ -143,7 +147,10 @@ impl SocketServer {
     /// Waits for requests under way up to `within`, then closes what is left.
     pub async fn shut_down(&self, within: Duration) -> Result<(), StillRunning> {
         self.stop_reading();
-        let drained = self.group.shut_down(within).await;
+        let mut drained = self.group.shut_down(within).await;
+        for processor in &*self.processors {
+            drained = drained.and(processor.shut_down(within).await);
+        }
         self.connections.close_where(|_| true);
         drained
     }
@@ -189,7 +196,7 @@ struct Acceptor<H> {
     counts: Arc<ConnectionCounts>,
     context: Arc<ConnectionContext<H>>,
     connections: Arc<Connections>,
-    group: Group,
+    processors: Arc<[Group]>,
     send_buffer_bytes: i32,
 }
 
@@ -200,7 +207,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 impl<H: ApiHandler> Acceptor<H> {
     async fn run(self) {
-        loop {
+        for processor in self.processors.iter().cycle() {
             let accept = async {
                 let slot = self.counts.slot().await;
                 (slot, self.socket.accept().await)
@@ -232,18 +239,28 @@ impl<H: ApiHandler> Acceptor<H> {
                     warn!(%error, "set send buffer size");
                 }
             }
-            let Ok(connection) = Connection::new(socket, peer, Arc::clone(&self.info), count) else {
+            let moved = move_to(processor, socket);
+            let Ok(connection) =
+                moved.and_then(|socket| Connection::new(socket, peer, Arc::clone(&self.info), count))
+            else {
                 continue; // gone before it was served
             };
             let key = self.connections.add(Arc::clone(&connection));
             let forget = ForgetOnDrop { connections: Arc::clone(&self.connections), key };
             let context = Arc::clone(&self.context);
-            self.group.spawn_isolated("connection", async move {
+            processor.spawn_isolated("connection", async move {
                 let _forget = forget;
                 run(connection, context).await;
             });
         }
     }
+}
+
+/// Registers a socket with another runtime than the one that accepted it.
+fn move_to(processor: &Group, socket: TcpStream) -> io::Result<TcpStream> {
+    let socket = socket.into_std()?;
+    let _runtime = processor.handle().enter();
+    TcpStream::from_std(socket)
 }
 
 /// Also when the connection's task panics.

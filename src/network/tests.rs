@@ -22,7 +22,7 @@ impl ApiHandler for Echo {
             Some(&NO_REPLY) => Reply::Nothing,
             Some(&CLOSE) => Reply::Close,
             Some(&PANIC) => panic!("on purpose"),
-            _ => Reply::Send(request.frame.into()),
+            _ => Reply::Send(Bytes::from(frame(&request.frame)).into()),
         }
     }
 }
@@ -40,7 +40,8 @@ async fn server(change: impl FnOnce(&mut NetworkConfig)) -> (SocketServer, Socke
         limits: ConnectionLimits { max: 1_000, max_per_ip: 1_000, max_per_ip_overrides: HashMap::new() },
     };
     change(&mut config);
-    let mut server = SocketServer::bind(config, crate::util::task::Group::new(Handle::current())).expect("bind");
+    let group = crate::util::task::Group::new(Handle::current());
+    let mut server = SocketServer::bind(config, group.clone(), [group].into()).expect("bind");
     let port = server.port("PLAINTEXT").expect("bound");
     server.start(Arc::new(Echo)).expect("start");
     (server, (Ipv4Addr::LOCALHOST, port).into())

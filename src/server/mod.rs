@@ -1,3 +1,14 @@
 //! Owns the broker: one file an API, dispatch, and its life from start to stop. Kafka: `KafkaServer`, `KafkaApis`.
 
+mod apis;
+pub mod broker;
+pub mod context;
+pub mod dispatch;
 pub mod fetch_session;
+mod identity;
+mod jobs;
+pub mod producer_ids;
+pub mod runtimes;
+mod topic_admin;
+
+use context::now_ms;

@@ -5,11 +5,13 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+mod bench;
 mod broker;
 mod client_properties;
 mod console_consumer;
 mod console_producer;
 mod consumer_perf;
+mod dev;
 mod errors;
 mod feed;
 mod formatter;
@@ -31,6 +33,8 @@ struct Cli {
 enum Command {
     /// Run a broker on a properties file.
     Broker(broker::Args),
+    /// Run a broker with a ZooKeeper of its own, ready to try.
+    Dev(dev::Args),
     /// Send lines of standard input to a topic.
     ConsoleProducer(ToolArgs),
     /// Print the records of a topic.
@@ -48,6 +52,10 @@ enum Perf {
     Producer(ToolArgs),
     /// Read records and tell rates.
     Consumer(ToolArgs),
+    /// The load of the broker benchmark.
+    Load(bench::LoadArgs),
+    /// The floor of the broker benchmark: the least that a broker can do.
+    Floor(bench::FloorArgs),
 }
 
 /// The command line of a Kafka tool, which is read by Kafka's rules: see [`options`].
@@ -64,9 +72,12 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Broker(args) => broker::run(args),
         Command::Zookeeper(args) => zookeeper::run(&args),
+        Command::Dev(args) => dev::run(&args),
         Command::ConsoleProducer(tool) => console_producer::run(&tool.args),
         Command::ConsoleConsumer(tool) => console_consumer::run(&tool.args),
         Command::Perf(Perf::Producer(tool)) => producer_perf::run(&tool.args),
         Command::Perf(Perf::Consumer(tool)) => consumer_perf::run(&tool.args),
+        Command::Perf(Perf::Load(args)) => bench::run_load(args),
+        Command::Perf(Perf::Floor(args)) => bench::run_floor(args),
     }
 }

@@ -22,6 +22,12 @@ def create_topic(broker, name, partitions=3, assignment=None, **config):
     wait_until(led, f"{name} has leaders")
 
 
+def delete_topic(broker, name):
+    """Deletes a topic and waits until the broker's metadata has forgotten it."""
+    AdminClient({"bootstrap.servers": broker.bootstrap}).delete_topics([name])[name].result(30)
+    wait_until(lambda: not wire.metadata(broker.port, [name])[2].get(name), f"{name} is gone")
+
+
 def end_offsets(broker, topic, partitions=3):
     """The log end offsets of a topic, by partition."""
     from confluent_kafka import Consumer, TopicPartition

@@ -1,0 +1,106 @@
+//! CreateTopics, on the controller. Kafka: `KafkaApis.handleCreateTopicsRequest`, `ZkAdminManager.createTopics`.
+
+use crate::common::{BrokerId, ErrorCode};
+use crate::controller::topics::TopicError;
+use crate::network::Reply;
+use crate::protocol::messages::create_topics_request::CreatableTopic;
+use crate::protocol::messages::create_topics_response::CreatableTopicResult;
+use crate::protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use crate::server::context::Broker;
+use crate::server::dispatch::Call;
+use crate::server::topic_admin::{self, Created, NewTopic};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tracing::error;
+
+const METADATA_TOPIC: &str = "__cluster_metadata";
+
+pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: CreateTopicsRequest) -> Reply {
+    let mut results = Vec::with_capacity(request.topics.len());
+    let mut waiting: Vec<(String, BTreeSet<i32>)> = Vec::new();
+    for topic in &request.topics {
+        let result = if !broker.controller.is_active() {
+            Err((ErrorCode::NotController, None))
+        } else {
+            create(broker, &request, topic).await
+        };
+        results.push(match result {
+            Ok(created) => {
+                waiting.push((topic.name.to_string(), created.assignment.keys().copied().collect()));
+                CreatableTopicResult {
+                    num_partitions: created.assignment.len() as i32,
+                    replication_factor: NewTopic::replication_factor(&created.assignment) as i16,
+                    topic_id: broker.image.load().topic_id(&topic.name).unwrap_or_default(),
+                    ..named(topic)
+                }
+            }
+            Err((code, message)) => {
+                CreatableTopicResult { error_code: code.wire(), error_message: message.map(Into::into), ..named(topic) }
+            }
+        });
+    }
+    if !request.validate_only && !waiting.is_empty() {
+        call.permit = None;
+        let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
+        let late = topic_admin::wait_led(broker, &waiting, timeout).await;
+        for result in results.iter_mut().filter(|r| r.error_code == 0) {
+            if late.contains(&*result.name) {
+                *result = CreatableTopicResult {
+                    error_code: ErrorCode::RequestTimedOut.wire(),
+                    name: result.name.clone(),
+                    num_partitions: -1,
+                    replication_factor: -1,
+                    ..Default::default()
+                };
+            } else {
+                result.topic_id = broker.image.load().topic_id(&result.name).unwrap_or_default();
+            }
+        }
+    }
+    call.reply(&CreateTopicsResponse { topics: results, ..Default::default() })
+}
+
+fn named(topic: &CreatableTopic) -> CreatableTopicResult {
+    CreatableTopicResult { name: topic.name.clone(), num_partitions: -1, replication_factor: -1, ..Default::default() }
+}
+
+async fn create(
+    broker: &Broker,
+    request: &CreateTopicsRequest,
+    topic: &CreatableTopic,
+) -> Result<Created, (ErrorCode, Option<String>)> {
+    let refuse = |code: ErrorCode, message: String| Err((code, Some(message)));
+    if &*topic.name == METADATA_TOPIC {
+        let message = format!("Creation of internal topic {METADATA_TOPIC} is prohibited.");
+        return refuse(ErrorCode::InvalidRequest, message);
+    }
+    if request.topics.iter().filter(|other| other.name == topic.name).count() > 1 {
+        return refuse(ErrorCode::InvalidRequest, "Found multiple entries for this topic.".to_owned());
+    }
+    let without_value: Vec<&str> = topic.configs.iter().filter(|c| c.value.is_none()).map(|c| &*c.name).collect();
+    if !without_value.is_empty() {
+        let message = format!("Null value not supported for topic configs: {}", without_value.join(","));
+        return refuse(ErrorCode::InvalidConfig, message);
+    }
+    let assignment = topic
+        .assignments
+        .iter()
+        .map(|a| (a.partition_index, a.broker_ids.iter().copied().map(BrokerId).collect()))
+        .collect();
+    let config =
+        topic.configs.iter().filter_map(|c| Some((c.name.to_string(), c.value.as_ref()?.to_string()))).collect();
+    let new = NewTopic {
+        name: &topic.name,
+        partitions: topic.num_partitions,
+        replication_factor: i32::from(topic.replication_factor),
+        assignment,
+        config,
+    };
+    topic_admin::create(broker, &new, request.validate_only).await.map_err(|error| match error {
+        TopicError::Refused(refusal) => (refusal.code, Some(refusal.message)),
+        TopicError::Zk(error) => {
+            error!(topic = &*topic.name, %error, "create topic");
+            (ErrorCode::UnknownServerError, Some(error.to_string()))
+        }
+    })
+}

@@ -1,0 +1,45 @@
+//! DescribeProducers: idempotent producers that a partition remembers (KIP-664). Kafka:
+//! `KafkaApis.handleDescribeProducersRequest`.
+
+use crate::common::ErrorCode;
+use crate::controller::topics;
+use crate::network::Reply;
+use crate::protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
+use crate::protocol::messages::{DescribeProducersRequest, DescribeProducersResponse};
+use crate::server::context::Broker;
+use crate::server::dispatch::Call;
+
+pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: DescribeProducersRequest) -> Reply {
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partition_indexes.iter().map(|number| describe(broker, &topic.name, *number));
+        TopicResponse { name: topic.name.clone(), partitions: partitions.collect(), ..Default::default() }
+    });
+    call.reply(&DescribeProducersResponse { topics: topics.collect(), ..Default::default() })
+}
+
+fn describe(broker: &Broker, topic: &str, number: i32) -> PartitionResponse {
+    let refuse = |code: ErrorCode, message: Option<String>| PartitionResponse {
+        partition_index: number,
+        error_code: code.wire(),
+        error_message: Some(message.unwrap_or_else(|| code.message().to_owned()).into()),
+        ..Default::default()
+    };
+    if let Err(refusal) = topics::check_name(topic) {
+        return refuse(refusal.code, Some(refusal.message));
+    }
+    let partition = match broker.replicas.partition(topic, number) {
+        Ok(partition) => partition,
+        Err(code) => return refuse(code, None),
+    };
+    let Some(log) = partition.log() else { return refuse(ErrorCode::NotLeaderOrFollower, None) };
+    let active_producers = log.active_producers().into_iter().map(|(producer_id, producer)| ProducerState {
+        producer_id,
+        producer_epoch: i32::from(producer.producer_epoch),
+        last_sequence: producer.last_sequence(),
+        last_timestamp: producer.last_timestamp,
+        coordinator_epoch: producer.coordinator_epoch,
+        current_txn_start_offset: producer.current_txn_first_offset.unwrap_or(-1),
+        ..Default::default()
+    });
+    PartitionResponse { partition_index: number, active_producers: active_producers.collect(), ..Default::default() }
+}

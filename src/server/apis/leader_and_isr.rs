@@ -1,0 +1,88 @@
+//! LeaderAndIsr: the controller says which partitions this broker leads and follows. Kafka:
+//! `KafkaApis.handleLeaderAndIsrRequest`.
+
+use crate::cluster::partition::LeadershipState;
+use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, TopicPartition, Uuid};
+use crate::network::Reply;
+use crate::protocol::messages::leader_and_isr_request::LeaderAndIsrPartitionState;
+use crate::protocol::messages::leader_and_isr_response::{LeaderAndIsrPartitionError, LeaderAndIsrTopicError};
+use crate::protocol::messages::{LeaderAndIsrRequest, LeaderAndIsrResponse};
+use crate::replica::LeaderAndIsr;
+use crate::server::context::{Broker, now_ms};
+use crate::server::dispatch::Call;
+use std::sync::Arc;
+
+pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: LeaderAndIsrRequest) -> Reply {
+    let partitions = to_partitions(&request);
+    let refuse = |code: ErrorCode| {
+        call.reply(&LeaderAndIsrResponse { error_code: code.wire(), ..response(call.version(), &partitions, |_| code) })
+    };
+    if broker.is_epoch_stale(BrokerEpoch(request.broker_epoch)) {
+        return refuse(ErrorCode::StaleBrokerEpoch);
+    }
+    let (controller, epoch) = (BrokerId(request.controller_id), ControllerEpoch(request.controller_epoch));
+    broker.learn_topic_configs(&partitions).await;
+    let replicas = Arc::clone(&broker.replicas);
+    let wanted = partitions.clone();
+    let outcome =
+        broker.blocking(move || replicas.become_leader_or_follower(controller, epoch, &wanted, now_ms())).await;
+    match outcome {
+        Ok(codes) => call.reply(&response(call.version(), &partitions, |i| codes[i])),
+        Err(code) => refuse(code),
+    }
+}
+
+fn to_partitions(request: &LeaderAndIsrRequest) -> Vec<LeaderAndIsr> {
+    let mut partitions = Vec::new();
+    for topic in &request.topic_states {
+        let name: Arc<str> = Arc::from(&*topic.topic_name);
+        let states = topic.partition_states.iter();
+        partitions.extend(states.map(|state| to_partition(Arc::clone(&name), topic.topic_id, state)));
+    }
+    let ungrouped = request.ungrouped_partition_states.iter();
+    partitions.extend(ungrouped.map(|state| to_partition(Arc::from(&*state.topic_name), Uuid::ZERO, state)));
+    partitions
+}
+
+fn to_partition(topic: Arc<str>, topic_id: Uuid, state: &LeaderAndIsrPartitionState) -> LeaderAndIsr {
+    let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect();
+    LeaderAndIsr {
+        topic_partition: TopicPartition { topic, partition: state.partition_index },
+        topic_id,
+        state: LeadershipState {
+            leader: BrokerId(state.leader),
+            leader_epoch: LeaderEpoch(state.leader_epoch),
+            isr: ids(&state.isr),
+            replicas: ids(&state.replicas),
+            partition_epoch: state.partition_epoch,
+            controller_epoch: ControllerEpoch(state.controller_epoch),
+        },
+        is_new: state.is_new,
+    }
+}
+
+/// Codes by topic id from version 5 on, by topic name before.
+fn response(version: i16, partitions: &[LeaderAndIsr], code: impl Fn(usize) -> ErrorCode) -> LeaderAndIsrResponse {
+    let mut answer = LeaderAndIsrResponse::default();
+    for (i, partition) in partitions.iter().enumerate() {
+        let mut error = LeaderAndIsrPartitionError {
+            partition_index: partition.topic_partition.partition,
+            error_code: code(i).wire(),
+            ..Default::default()
+        };
+        if version < 5 {
+            error.topic_name = (&*partition.topic_partition.topic).into();
+            answer.partition_errors.push(error);
+            continue;
+        }
+        match answer.topics.iter_mut().find(|topic| topic.topic_id == partition.topic_id) {
+            Some(topic) => topic.partition_errors.push(error),
+            None => answer.topics.push(LeaderAndIsrTopicError {
+                topic_id: partition.topic_id,
+                partition_errors: vec![error],
+                ..Default::default()
+            }),
+        }
+    }
+    answer
+}

@@ -1,0 +1,41 @@
+//! Owns the handlers: one file an API, each with a `handle` that gives the reply. Kafka: the `handle…Request` methods of
+//! `KafkaApis`.
+
+pub(super) mod api_versions;
+pub(super) mod create_partitions;
+pub(super) mod create_topics;
+pub(super) mod delete_records;
+pub(super) mod delete_topics;
+pub(super) mod describe_cluster;
+pub(super) mod describe_log_dirs;
+pub(super) mod describe_producers;
+pub(super) mod fetch;
+pub(super) mod init_producer_id;
+pub(super) mod leader_and_isr;
+pub(super) mod list_offsets;
+pub(super) mod metadata;
+pub(super) mod offset_for_leader_epoch;
+pub(super) mod produce;
+pub(super) mod stop_replica;
+pub(super) mod update_metadata;
+
+/// The bit field of operations that everybody may do where no authorizer is configured, for a topic
+/// (`AclEntry.supportedOperations`): read, write, create, delete, alter, describe, describe and alter configs.
+const TOPIC_OPERATIONS: i32 = operations(&[3, 4, 5, 6, 7, 8, 10, 11]);
+/// The same for the cluster: create, alter, describe, cluster action, describe and alter configs, idempotent write.
+const CLUSTER_OPERATIONS: i32 = operations(&[5, 7, 8, 9, 10, 11, 12]);
+
+const fn operations(codes: &[u8]) -> i32 {
+    let mut bits = 0;
+    let mut i = 0;
+    while i < codes.len() {
+        bits |= 1 << codes[i];
+        i += 1;
+    }
+    bits
+}
+
+/// `Topic.isInternal`.
+fn is_internal(topic: &str) -> bool {
+    matches!(topic, "__consumer_offsets" | "__transaction_state")
+}

@@ -1,0 +1,175 @@
+//! Produce: appends to partitions. Kafka: `KafkaApis.handleProduceRequest`, `ReplicaManager.appendRecords`.
+
+use crate::cluster::image::MetadataImage;
+use crate::common::{ErrorCode, Millis, Offset};
+use crate::network::Reply;
+use crate::protocol::messages::produce_request::PartitionProduceData;
+use crate::protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use crate::protocol::messages::{ProduceRequest, ProduceResponse};
+use crate::protocol::{Records, Str};
+use crate::record::{self, validate};
+use crate::replica::{AppendFailure, Appended};
+use crate::server::context::Broker;
+use crate::server::dispatch::Call;
+use crate::server::now_ms;
+use std::time::Duration;
+
+/// What the producer hears of a partition so far.
+type Outcome = Result<Appended, AppendFailure>;
+
+pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: ProduceRequest) -> Reply {
+    let now = now_ms();
+    let acks = request.acks;
+    let mut topics: Vec<(Str, Vec<(i32, Outcome)>)> = Vec::with_capacity(request.topic_data.len());
+    let version = call.version();
+    for topic in request.topic_data {
+        let mut outcomes = Vec::with_capacity(topic.partition_data.len());
+        for data in &topic.partition_data {
+            let transactional_id = request.transactional_id.as_ref();
+            let outcome = append_one(broker, version, acks, transactional_id, &topic.name, data, now).await;
+            outcomes.push((data.index, outcome));
+        }
+        topics.push((topic.name, outcomes));
+    }
+    call.permit = None;
+    if acks == 0 {
+        // The producer reads no answer: a closed connection is how it hears of an error.
+        let failed = topics.iter().flat_map(|(_, outcomes)| outcomes).any(|(_, outcome)| outcome.is_err());
+        return if failed { Reply::Close } else { Reply::Nothing };
+    }
+    if acks == -1 {
+        wait_committed(broker, &mut topics, request.timeout_ms).await;
+    }
+    let image = broker.image.load();
+    let answer = ProduceResponse {
+        node_endpoints: current_leaders(&image, call, &topics),
+        responses: topics.into_iter().map(|topic| to_topic(&image, call, topic)).collect(),
+        ..Default::default()
+    };
+    call.reply(&answer)
+}
+
+async fn append_one(
+    broker: &Broker,
+    version: i16,
+    acks: i16,
+    transactional_id: Option<&Str>,
+    topic: &str,
+    data: &PartitionProduceData,
+    now: Millis,
+) -> Outcome {
+    let records = match &data.records {
+        Some(Records::Bytes(records)) => records,
+        _ => &bytes::Bytes::new(),
+    };
+    validate::check_request(version, records).map_err(|error| AppendFailure::from(error.code()))?;
+    if !matches!(acks, -1..=1) {
+        return Err(ErrorCode::InvalidRequiredAcks.into());
+    }
+    if matches!(record::batches(records).next(), Some(Ok(batch)) if batch.is_transactional()) {
+        // There is no transaction coordinator yet, so no transaction can be under way.
+        let code = if transactional_id.is_none() {
+            ErrorCode::TransactionalIdAuthorizationFailed
+        } else {
+            ErrorCode::InvalidTxnState
+        };
+        return Err(code.into());
+    }
+    if super::is_internal(topic) {
+        return Err(ErrorCode::InvalidTopicException.into());
+    }
+    broker.replicas.append(topic, data.index, records, acks == -1, now).await
+}
+
+async fn wait_committed(broker: &Broker, topics: &mut [(Str, Vec<(i32, Outcome)>)], timeout_ms: i32) {
+    let appended: Vec<_> = topics
+        .iter()
+        .flat_map(|(_, outcomes)| outcomes)
+        .filter_map(|(_, outcome)| outcome.as_ref().ok())
+        .map(|appended| (appended.partition.clone(), appended.info.last_offset + 1))
+        .collect();
+    let timeout = Duration::from_millis(timeout_ms.max(0) as u64);
+    let mut errors = broker.replicas.wait_committed(&appended, timeout).await.into_iter();
+    for (_, outcome) in topics.iter_mut().flat_map(|(_, outcomes)| outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+        if let Some(error) = errors.next().filter(|error| error.is_error()) {
+            *outcome = Err(error.into());
+        }
+    }
+}
+
+fn to_topic(image: &MetadataImage, call: &Call, (name, outcomes): (Str, Vec<(i32, Outcome)>)) -> TopicProduceResponse {
+    let partition_responses = outcomes.into_iter().map(|(index, outcome)| {
+        let mut answer = PartitionProduceResponse { index, base_offset: -1, ..Default::default() };
+        match outcome {
+            Ok(appended) => {
+                answer.base_offset = appended.info.first_offset;
+                answer.log_append_time_ms = appended.info.log_append_time;
+                answer.log_start_offset = appended.info.log_start_offset;
+            }
+            Err(failure) => {
+                if call.version() >= 10
+                    && failure.code == ErrorCode::NotLeaderOrFollower
+                    && let Some(known) = image.partition(&name, index)
+                {
+                    answer.current_leader = LeaderIdAndEpoch {
+                        leader_id: known.leader.0,
+                        leader_epoch: known.leader_epoch.0,
+                        ..Default::default()
+                    };
+                }
+                refuse(&mut answer, failure);
+            }
+        }
+        answer
+    });
+    TopicProduceResponse { partition_responses: partition_responses.collect(), name, ..Default::default() }
+}
+
+fn refuse(answer: &mut PartitionProduceResponse, failure: AppendFailure) {
+    const NO_OFFSET: Offset = -1;
+    answer.error_code = failure.code.wire();
+    answer.base_offset = NO_OFFSET;
+    answer.log_start_offset = failure.log_start_offset;
+    answer.error_message = failure.message.map(Str::from);
+    answer.record_errors = failure
+        .record_errors
+        .into_iter()
+        .map(|error| BatchIndexAndErrorMessage {
+            batch_index: error.batch_index,
+            batch_index_error_message: Some(error.message.into()),
+            ..Default::default()
+        })
+        .collect();
+}
+
+/// Where the leaders are that this broker is not (KIP-951).
+fn current_leaders(image: &MetadataImage, call: &Call, topics: &[(Str, Vec<(i32, Outcome)>)]) -> Vec<NodeEndpoint> {
+    let mut nodes: Vec<NodeEndpoint> = Vec::new();
+    if call.version() < 10 {
+        return nodes;
+    }
+    for (name, outcomes) in topics {
+        for (index, _) in outcomes.iter().filter(|(_, o)| is_not_leader(o)) {
+            let Some(leader) = image.partition(name, *index).and_then(|p| image.brokers.get(&p.leader)) else {
+                continue;
+            };
+            let Some(endpoint) = leader.endpoint(call.listener()) else { continue };
+            if nodes.iter().all(|n| n.node_id != leader.id.0) {
+                nodes.push(NodeEndpoint {
+                    node_id: leader.id.0,
+                    host: endpoint.host.as_deref().unwrap_or_default().into(),
+                    port: endpoint.port.into(),
+                    rack: leader.rack.as_deref().map(Into::into),
+                    ..Default::default()
+                });
+            }
+        }
+    }
+    nodes
+}
+
+fn is_not_leader(outcome: &Outcome) -> bool {
+    matches!(outcome, Err(failure) if failure.code == ErrorCode::NotLeaderOrFollower)
+}

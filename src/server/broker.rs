@@ -1,0 +1,331 @@
+//! Owns the broker's life: what starts in which order, and stops in the reverse. Kafka: `KafkaServer`.
+
+use super::context::{Broker, now_ms};
+use super::fetch_session::FetchSessionCache;
+use super::identity::{self, DirMeta, IdentityError};
+use super::jobs;
+use super::producer_ids::ProducerIds;
+use super::runtimes::Runtimes;
+use crate::cluster::image::MetadataImage;
+use crate::common::{BrokerEpoch, BrokerId};
+use crate::config::endpoint::{Endpoint, SecurityProtocol};
+use crate::config::{BrokerConfig, ConfigError, LogConfig};
+use crate::controller::{self, ChannelSettings, ControllerHandle, ControllerSettings};
+use crate::log::checkpoint::{self, CheckpointError, MetaProperties};
+use crate::log::producer_state::ProducerStateConfig;
+use crate::log::{LogManager, LogManagerOptions, StartError};
+use crate::network::{ConnectionLimits, Listener, NetworkConfig, SocketServer};
+use crate::replica::ReplicaManager;
+use crate::util::task::Group;
+use crate::zk::client::{Client, ConnectOptions, Error as ZkError};
+use crate::zk::data::broker::BrokerRegistration;
+use crate::zk::data::config as zk_config;
+use crate::zk::startup::{self, Registrar, StartupError};
+use crate::zk::{configs, paths};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::ToSocketAddrs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tracing::{error, info, warn};
+
+/// How long requests under way may take once the broker stops.
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why the broker did not start. The process ends with the text.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("listener {listener} has security protocol {protocol}, which this version does not serve")]
+    Security { listener: String, protocol: SecurityProtocol },
+    #[error(transparent)]
+    ZooKeeper(#[from] StartupError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("broker.id is not set and broker.id.generation.enable is false")]
+    NoBrokerId,
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Logs(#[from] StartError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<ZkError> for BrokerError {
+    fn from(error: ZkError) -> Self {
+        Self::ZooKeeper(error.into())
+    }
+}
+
+/// A broker that runs.
+pub struct BrokerServer {
+    broker: Arc<Broker>,
+    sockets: SocketServer,
+    control: Group,
+}
+
+impl BrokerServer {
+    /// Starts a broker. When it returns, clients can connect.
+    pub async fn start(config: BrokerConfig, runtimes: &Runtimes) -> Result<Self, BrokerError> {
+        refuse_unserved_security(&config)?;
+        for key in config.unknown_keys() {
+            warn!(key, "the configuration is not known");
+        }
+        for warning in config.warnings() {
+            warn!("{warning}");
+        }
+        let config = Arc::new(config);
+        let control = Group::new(runtimes.control.handle().clone());
+        let zk = connect(&config, &control.child_on(runtimes.session.handle().clone())).await?;
+        let cluster_id = startup::get_or_create_cluster_id(&zk).await?;
+        info!("Cluster ID = {cluster_id}");
+
+        let metas = read_metas(&config)?;
+        let id = match identity::verify(config.broker_id, &cluster_id, &metas)? {
+            Some(id) => id,
+            None if config.broker_id_generation_enable => {
+                startup::generate_broker_id(&zk, config.reserved_broker_max_id).await?
+            }
+            None => return Err(BrokerError::NoBrokerId),
+        };
+        let (logs, dir_failures) = open_logs(&config, &metas, id, &cluster_id)?;
+        let topic_configs = read_topic_configs(&zk, &config).await?;
+        let loading = {
+            let (logs, topic_configs) = (Arc::clone(&logs), topic_configs.clone());
+            control.handle().spawn_blocking(move || logs.load_logs(&topic_configs, now_ms()))
+        };
+        loading.await.map_err(io::Error::other)??;
+
+        let acceptors = control.child_on(runtimes.control.handle().clone());
+        let mut sockets = SocketServer::bind(network_config(&config), acceptors, runtimes.data_groups(&control))?;
+        let registration = BrokerRegistration {
+            id,
+            endpoints: advertised_endpoints(&config, &sockets)?,
+            rack: config.broker_rack.clone(),
+            jmx_port: -1,
+            features: BTreeMap::new(),
+        };
+        startup::check_endpoints(&zk, &registration).await?;
+        let mut registrar = Registrar::new(zk.clone(), registration);
+        let generation = zk.session().borrow().generation;
+        let epoch = registrar.register(now_ms()).await?;
+        let controller = start_controller(&config, id, &control, &zk, registrar, generation, epoch);
+
+        let image = Arc::new(ArcSwap::from_pointee(MetadataImage::default()));
+        let default_config = Arc::new(config.log.clone());
+        let replicas = ReplicaManager::new(id, Arc::clone(&logs), Arc::clone(&image), default_config, topic_configs);
+        let broker = Arc::new(Broker {
+            id,
+            cluster_id,
+            replicas: Arc::new(replicas),
+            fetch_sessions: FetchSessionCache::new(config.max_incremental_fetch_session_cache_slots.max(0) as usize),
+            producer_ids: ProducerIds::new(zk.clone(), id),
+            image,
+            image_changed: Notify::new(),
+            controller,
+            topics_in_creation: Mutex::default(),
+            zk,
+            control: control.clone(),
+            config,
+        });
+        jobs::start(&broker, &control, dir_failures);
+        sockets.start(Arc::clone(&broker))?;
+        info!(target: "kafka.server.KafkaServer", "[KafkaServer id={id}] started");
+        Ok(Self { broker, sockets, control })
+    }
+
+    /// Ends with the reason when the broker cannot go on.
+    pub async fn failed(&self) -> String {
+        self.control.fatal_token().cancelled().await;
+        "a task ended that the broker cannot live without".to_owned()
+    }
+
+    /// Stops in the order of Kafka's `KafkaServer.shutdown`: requests under way are answered, logs are flushed and marked
+    /// as cleanly closed, and the registration goes at once.
+    pub async fn shut_down(self) {
+        let id = self.broker.id;
+        info!(target: "kafka.server.KafkaServer", "[KafkaServer id={id}] shutting down");
+        self.sockets.stop_reading();
+        // Parked requests end with the control group; what they were waiting for is not coming any more.
+        if let Err(still_running) = self.control.shut_down(DRAIN_WITHIN).await {
+            warn!(%still_running, "not stopped in time");
+        }
+        if let Err(still_running) = self.sockets.shut_down(DRAIN_WITHIN).await {
+            warn!(%still_running, "not stopped in time");
+        }
+        let logs = Arc::clone(self.broker.replicas.logs());
+        let closing = tokio::task::spawn_blocking(move || logs.shutdown(now_ms()));
+        if closing.await.is_err() {
+            error!("closing the logs panicked: the next start recovers them");
+        }
+        self.broker.zk.close().await;
+        info!(target: "kafka.server.KafkaServer", "[KafkaServer id={id}] shut down completed");
+    }
+}
+
+/// Locks the log directories, and writes who we are into those that are new.
+fn open_logs(
+    config: &BrokerConfig,
+    metas: &[DirMeta],
+    id: BrokerId,
+    cluster_id: &str,
+) -> Result<(Arc<LogManager>, mpsc::Receiver<PathBuf>), BrokerError> {
+    let options = LogManagerOptions {
+        log_dirs: config.log_dirs.iter().map(PathBuf::from).collect(),
+        recovery_threads_per_dir: config.num_recovery_threads_per_data_dir.max(1) as usize,
+        producer_config: ProducerStateConfig {
+            verify_transactions: config.transaction_partition_verification_enable,
+            expiration_ms: config.producer_id_expiration_ms.into(),
+        },
+        default_config: Arc::new(config.log.clone()),
+    };
+    let (logs, failures) = LogManager::open(options)?;
+    for dir in logs.live_dirs() {
+        if metas.iter().any(|(path, meta)| path == dir.path() && meta.is_some()) {
+            continue;
+        }
+        let meta = MetaProperties {
+            version: 0,
+            broker_id: Some(id),
+            cluster_id: Some(cluster_id.to_owned()),
+            directory_id: None,
+        };
+        // As java.util.Properties dates its files.
+        let written_at = chrono::Utc::now().format("%a %b %d %H:%M:%S UTC %Y").to_string();
+        // A failure is told by the directory.
+        drop(dir.guard(checkpoint::write_meta_properties(dir.path(), &meta, &written_at)));
+    }
+    Ok((Arc::new(logs), failures))
+}
+
+/// The topics with settings of their own. One that cannot be read counts as having none.
+async fn read_topic_configs(
+    zk: &Client,
+    config: &BrokerConfig,
+) -> Result<HashMap<Arc<str>, Arc<LogConfig>>, BrokerError> {
+    let names = configs::names(zk, "topics").await?;
+    let nodes: Vec<String> = names.iter().map(|name| paths::config(&format!("topics/{name}"))).collect();
+    let mut topics = HashMap::new();
+    for (name, node) in names.into_iter().zip(zk.get_all(&nodes, None).await?) {
+        let Ok(node) = node else { continue };
+        let resolved = zk_config::decode(node.data.as_deref())
+            .map_err(|error| error.to_string())
+            .map(|overrides| (overrides.is_empty(), LogConfig::resolve(&config.log_defaults, &overrides)));
+        match resolved {
+            Ok((true, _)) => {}
+            Ok((false, Ok(resolved))) => drop(topics.insert(Arc::from(name), Arc::new(resolved))),
+            Ok((false, Err(error))) => warn!(topic = name, %error, "topic config ignored"),
+            Err(error) => warn!(topic = name, error, "topic config ignored"),
+        }
+    }
+    Ok(topics)
+}
+
+fn start_controller(
+    config: &BrokerConfig,
+    id: BrokerId,
+    group: &Group,
+    zk: &Client,
+    registrar: Registrar,
+    generation: u64,
+    epoch: BrokerEpoch,
+) -> ControllerHandle {
+    let listener = config.inter_broker_listener_name.to_string();
+    let settings = ControllerSettings {
+        us: id,
+        listener: listener.clone(),
+        delete_topic_enable: config.delete_topic_enable,
+        unclean_leader_election_enable: config.unclean_leader_election_enable,
+    };
+    let channels = ChannelSettings {
+        us: id,
+        listener,
+        connect_timeout: Duration::from_millis(config.controller_socket_timeout_ms.max(0) as u64),
+        request_timeout: Duration::from_millis(config.request_timeout_ms.max(0) as u64),
+    };
+    controller::start(group, zk.clone(), registrar, generation, epoch, settings, channels)
+}
+
+/// Kafka: `KafkaServer.initZkClient`.
+async fn connect(config: &BrokerConfig, group: &Group) -> Result<Client, BrokerError> {
+    let options = ConnectOptions {
+        connect: config.zookeeper_connect.clone(),
+        session_timeout: Duration::from_millis(config.zookeeper_session_timeout_ms.max(0) as u64),
+        connection_timeout: Duration::from_millis(config.zookeeper_connection_timeout_ms.max(0) as u64),
+        max_in_flight: config.zookeeper_max_in_flight_requests.max(1) as usize,
+        set_acl: config.zookeeper_set_acl,
+        ..ConnectOptions::new("")
+    };
+    info!("Connecting to zookeeper on {}", options.connect);
+    startup::create_chroot(&options, group).await?;
+    let zk = Client::connect(&options, group).await?;
+    startup::create_paths(&zk).await?;
+    Ok(zk)
+}
+
+fn refuse_unserved_security(config: &BrokerConfig) -> Result<(), BrokerError> {
+    match config.listeners.iter().find(|e| e.protocol != SecurityProtocol::Plaintext) {
+        Some(e) => Err(BrokerError::Security { listener: e.listener.to_string(), protocol: e.protocol }),
+        None => Ok(()),
+    }
+}
+
+fn read_metas(config: &BrokerConfig) -> Result<Vec<DirMeta>, BrokerError> {
+    let read = |dir: &String| {
+        let path = PathBuf::from(dir);
+        let meta = checkpoint::read_meta_properties(&path)?;
+        Ok((path, meta))
+    };
+    config.log_dirs.iter().map(read).collect()
+}
+
+fn network_config(config: &BrokerConfig) -> NetworkConfig {
+    let bound = |value: i32| usize::try_from(value).unwrap_or(0);
+    let overrides = config.max_connections_per_ip_overrides.iter().flat_map(|(host, max)| {
+        let addresses = (host.as_str(), 0).to_socket_addrs().into_iter().flatten();
+        addresses.map(|address| (address.ip().to_canonical(), bound(*max))).collect::<Vec<_>>()
+    });
+    NetworkConfig {
+        listeners: config
+            .listeners
+            .iter()
+            .map(|e| Listener { name: e.listener.to_string(), host: e.host.clone().unwrap_or_default(), port: e.port })
+            .collect(),
+        backlog: config.socket_listen_backlog_size,
+        send_buffer_bytes: config.socket_send_buffer_bytes,
+        receive_buffer_bytes: config.socket_receive_buffer_bytes,
+        request_bytes_max: bound(config.socket_request_max_bytes),
+        queued_max_requests: bound(config.queued_max_requests),
+        queued_max_request_bytes: config.queued_max_request_bytes,
+        connections_max_idle: match u64::try_from(config.connections_max_idle_ms) {
+            Ok(ms) => Duration::from_millis(ms),
+            Err(_) => Duration::MAX,
+        },
+        limits: ConnectionLimits {
+            max: bound(config.max_connections),
+            max_per_ip: bound(config.max_connections_per_ip),
+            max_per_ip_overrides: overrides.collect::<HashMap<_, _>>(),
+        },
+    }
+}
+
+/// What is registered: ports that the system chose, and this machine's name where no host is configured.
+fn advertised_endpoints(config: &BrokerConfig, sockets: &SocketServer) -> Result<Vec<Endpoint>, BrokerError> {
+    let endpoints = config.advertised_listeners.iter().map(|e| {
+        let port = if e.port == 0 { sockets.port(e.listener.as_str()).unwrap_or(0) } else { e.port };
+        let host = e.host.clone().filter(|host| !host.is_empty()).map_or_else(host_name, Ok)?;
+        Ok(Endpoint { host: Some(host), port, ..e.clone() })
+    });
+    endpoints.collect()
+}
+
+fn host_name() -> io::Result<String> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok(name)
+}

@@ -1,0 +1,91 @@
+//! Owns what handlers share: the broker as a request sees it. Kafka: the constructor parameters of `KafkaApis`.
+
+use super::fetch_session::FetchSessionCache;
+use super::producer_ids::ProducerIds;
+use crate::cluster::image::MetadataImage;
+use crate::common::{BrokerEpoch, BrokerId, Millis};
+use crate::config::{BrokerConfig, LogConfig};
+use crate::controller::ControllerHandle;
+use crate::replica::{LeaderAndIsr, ReplicaManager};
+use crate::util::task::Group;
+use crate::zk::client::Client;
+use crate::zk::configs;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+pub struct Broker {
+    pub id: BrokerId,
+    pub cluster_id: String,
+    pub config: Arc<BrokerConfig>,
+    /// What the controller last told. Replaced whole.
+    pub image: Arc<ArcSwap<MetadataImage>>,
+    /// Woken after each change of `image`.
+    pub image_changed: Notify,
+    pub replicas: Arc<ReplicaManager>,
+    pub fetch_sessions: FetchSessionCache,
+    pub producer_ids: ProducerIds,
+    pub zk: Client,
+    pub controller: ControllerHandle,
+    /// Names that this broker is creating because somebody asked for them.
+    pub(super) topics_in_creation: Mutex<HashSet<String>>,
+    /// Runs what changes state and must not end with its connection.
+    pub(super) control: Group,
+}
+
+impl Broker {
+    /// Whether a request of the controller was meant for an earlier registration. A newer epoch than ours is one that we
+    /// have not heard of yet; -1 is a controller too old to say.
+    pub fn is_epoch_stale(&self, epoch: BrokerEpoch) -> bool {
+        epoch.0 >= 0 && epoch < self.controller.broker_epoch()
+    }
+
+    /// Reads the settings of topics that get their first log here: a creation writes no notification.
+    pub(super) async fn learn_topic_configs(&self, partitions: &[LeaderAndIsr]) {
+        let unknown = |p: &&LeaderAndIsr| self.replicas.logs().log(&p.topic_partition).is_none();
+        let topics: BTreeSet<&str> = partitions.iter().filter(unknown).map(|p| &*p.topic_partition.topic).collect();
+        for topic in topics {
+            self.learn_topic_config(topic).await;
+        }
+    }
+
+    /// Takes over what `/config/topics/TOPIC` says.
+    pub(super) async fn learn_topic_config(&self, topic: &str) {
+        let overrides = match configs::read(&self.zk, &format!("topics/{topic}")).await {
+            Ok(overrides) => overrides,
+            Err(error) => {
+                warn!(topic, %error, "topic config not read");
+                return;
+            }
+        };
+        match LogConfig::resolve(&self.config.log_defaults, &overrides) {
+            Ok(config) if !overrides.is_empty() => self.replicas.set_topic_config(topic, Some(Arc::new(config))),
+            Ok(_) => self.replicas.set_topic_config(topic, None),
+            Err(error) => warn!(topic, %error, "topic config ignored"),
+        }
+    }
+
+    /// Ends when the broker stops: parked requests are answered then.
+    pub fn stop_token(&self) -> &CancellationToken {
+        self.control.stop_token()
+    }
+
+    /// Runs disk work off the data workers. It is finished even when the connection that asked for it is gone.
+    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match self.control.handle().spawn_blocking(work).await {
+            Ok(done) => done,
+            // The connection's task takes over the panic, and ends.
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+}
+
+/// Milliseconds since the epoch.
+pub fn now_ms() -> Millis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis)
+}

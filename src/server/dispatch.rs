@@ -1,0 +1,144 @@
+//! Owns the way from a frame to the handler of its API, and back. Kafka: `KafkaApis.handle`, `ApiVersionManager`.
+//!
+//! What can't be answered ends the connection, as in Kafka: an unknown API, one that is not served, a version outside of the
+//! advertised range, a body that does not parse.
+
+use super::apis;
+use super::context::Broker;
+use crate::disk::FileSlice;
+use crate::network::{ApiHandler, Connection, Reply, Request, RequestPermit, Response};
+use crate::protocol::{ApiKey, Frame, Message, Reader, RequestHeader};
+use crate::util::rate_limit::RateLimit;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::{error, info};
+
+/// Declares which module of [`apis`] handles which API.
+macro_rules! serve {
+    ($($api:ident => $module:ident,)*) => {
+        /// The APIs that are served today, ascending by key. ApiVersions tells exactly these.
+        pub const SERVED: &[ApiKey] = &[$(ApiKey::$api,)*];
+
+        impl Broker {
+            async fn route(&self, call: &mut Call) -> Result<Reply, Closed> {
+                match call.header.api_key {
+                    $(ApiKey::$api => {
+                        let request = call.decode()?;
+                        // Boxed, so that an idle connection does not hold room for the largest handler.
+                        Ok(Box::pin(apis::$module::handle(self, call, request)).await)
+                    })*
+                    unserved => unreachable!("{unserved} is not in SERVED"),
+                }
+            }
+        }
+    };
+}
+
+serve! {
+    Produce => produce,
+    Fetch => fetch,
+    ListOffsets => list_offsets,
+    Metadata => metadata,
+    LeaderAndIsr => leader_and_isr,
+    StopReplica => stop_replica,
+    UpdateMetadata => update_metadata,
+    ApiVersions => api_versions,
+    CreateTopics => create_topics,
+    DeleteTopics => delete_topics,
+    DeleteRecords => delete_records,
+    InitProducerId => init_producer_id,
+    OffsetForLeaderEpoch => offset_for_leader_epoch,
+    DescribeLogDirs => describe_log_dirs,
+    CreatePartitions => create_partitions,
+    DescribeCluster => describe_cluster,
+    DescribeProducers => describe_producers,
+}
+
+/// One request on its way through a handler.
+pub struct Call {
+    pub header: RequestHeader,
+    pub connection: Arc<Connection>,
+    /// Given back when the handler parks or is done.
+    pub permit: Option<RequestPermit>,
+    pub received: Instant,
+    body: Reader,
+}
+
+impl Call {
+    pub fn version(&self) -> i16 {
+        self.header.api_version
+    }
+
+    /// The name of the listener that the request came in on.
+    pub fn listener(&self) -> &str {
+        &self.connection.listener.name
+    }
+
+    fn decode<M: Message>(&mut self) -> Result<M, Closed> {
+        M::decode(&mut self.body, self.header.api_version).map_err(|error| {
+            refused(&self.connection, &format!("{}: {error}", self.header.api_key));
+            Closed
+        })
+    }
+
+    /// The answer as it goes on the wire.
+    pub fn reply<M: Message>(&self, message: &M) -> Reply {
+        self.reply_with_slices(message, &[])
+    }
+
+    /// As [`Self::reply`], with records that `slices` hold: the token of external records is an index into them.
+    pub fn reply_with_slices<M: Message>(&self, message: &M, slices: &[FileSlice]) -> Reply {
+        self.reply_in_version(message, self.header.api_version, slices)
+    }
+
+    /// As [`Self::reply`] in another version than the one asked: only ApiVersions does that.
+    pub fn reply_in_version<M: Message>(&self, message: &M, version: i16, slices: &[FileSlice]) -> Reply {
+        match Frame::response(self.header.api_key, version, self.header.correlation_id, message) {
+            Ok(frame) => Reply::Send(Response::with_slices(frame, slices)),
+            Err(error) => {
+                error!(api = %self.header.api_key, version, %error, "answer can't be encoded");
+                Reply::Close
+            }
+        }
+    }
+}
+
+/// The request ends its connection. The reason has been logged.
+struct Closed;
+
+static REFUSED: RateLimit = RateLimit::every(Duration::from_secs(1));
+
+fn refused(connection: &Connection, reason: &str) {
+    if let Some(left_out) = REFUSED.permit() {
+        info!(?connection, reason, left_out, "closing the connection");
+    }
+}
+
+impl ApiHandler for Broker {
+    async fn handle(&self, request: Request) -> Reply {
+        let Request { frame, connection, permit, received } = request;
+        let mut body = Reader::new(frame);
+        let header = match RequestHeader::decode(&mut body) {
+            Ok(header) => header,
+            Err(error) => {
+                refused(&connection, &error.to_string());
+                return Reply::Close;
+            }
+        };
+        let api = header.api_key;
+        let known_version = api.versions().contains(&header.api_version);
+        let mut call = Call { header, connection, permit: Some(permit), received, body };
+        if !SERVED.contains(&api) {
+            refused(&call.connection, &format!("{api} is not served"));
+            return Reply::Close;
+        }
+        if api == ApiKey::ApiVersions && !known_version {
+            return apis::api_versions::unsupported(&call);
+        }
+        if !known_version {
+            refused(&call.connection, &format!("{api} has no version {}", call.version()));
+            return Reply::Close;
+        }
+        self.route(&mut call).await.unwrap_or(Reply::Close)
+    }
+}

@@ -1,0 +1,110 @@
+//! Owns who this broker is: the agreement of `broker.id`, `meta.properties` in every log directory, and `/cluster/id`.
+//! Kafka: `BrokerMetadataCheckpoint`, `MetaPropertiesEnsemble.verify`, `KafkaServer.getOrGenerateBrokerId`. Pure.
+
+use crate::common::BrokerId;
+use crate::log::checkpoint::MetaProperties;
+use std::path::{Path, PathBuf};
+
+/// What stands in one log directory; None where the directory is new.
+pub(super) type DirMeta = (PathBuf, Option<MetaProperties>);
+
+/// Why the broker must not start here.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    #[error(
+        "The Cluster ID {ours} doesn't match stored clusterId {stored} in {}: this broker is trying to join the wrong \
+         cluster. The znode /cluster/id under zookeeper.connect says {ours}.",
+        dir.display()
+    )]
+    OtherCluster { ours: String, stored: String, dir: PathBuf },
+    #[error(
+        "Configured broker.id {configured} doesn't match stored broker.id {stored} in {}. If you moved your data, make \
+         sure your configured broker.id matches. If you intend to create a new broker, you should remove all data in your \
+         data directories (log.dirs).",
+        dir.display()
+    )]
+    OtherBroker { configured: BrokerId, stored: BrokerId, dir: PathBuf },
+    #[error("The broker.id of the log directories differs: {first} in {}, {second} in {}", first_dir.display(), second_dir.display())]
+    DirsDisagree { first: BrokerId, first_dir: PathBuf, second: BrokerId, second_dir: PathBuf },
+    #[error("{} has version {version} of meta.properties, which is not that of a ZooKeeper broker", dir.display())]
+    NotZooKeeper { version: i32, dir: PathBuf },
+}
+
+/// The id that this broker has to take, or None when one has to be generated.
+pub(super) fn verify(
+    configured: Option<BrokerId>,
+    cluster_id: &str,
+    dirs: &[DirMeta],
+) -> Result<Option<BrokerId>, IdentityError> {
+    let mut stored_id: Option<(BrokerId, &Path)> = None;
+    for (dir, meta) in dirs {
+        let Some(meta) = meta else { continue };
+        if meta.version != 0 {
+            return Err(IdentityError::NotZooKeeper { version: meta.version, dir: dir.clone() });
+        }
+        if let Some(stored) = meta.cluster_id.as_ref().filter(|stored| *stored != cluster_id) {
+            let ours = cluster_id.to_owned();
+            return Err(IdentityError::OtherCluster { ours, stored: stored.clone(), dir: dir.clone() });
+        }
+        let Some(stored) = meta.broker_id else { continue };
+        match (configured, stored_id) {
+            (Some(configured), _) if configured != stored => {
+                return Err(IdentityError::OtherBroker { configured, stored, dir: dir.clone() });
+            }
+            (_, Some((first, first_dir))) if first != stored => {
+                return Err(IdentityError::DirsDisagree {
+                    first,
+                    first_dir: first_dir.to_owned(),
+                    second: stored,
+                    second_dir: dir.clone(),
+                });
+            }
+            _ => stored_id = Some((stored, dir)),
+        }
+    }
+    Ok(configured.or_else(|| stored_id.map(|(id, _)| id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(broker_id: i32, cluster_id: &str) -> Option<MetaProperties> {
+        Some(MetaProperties {
+            version: 0,
+            broker_id: Some(BrokerId(broker_id)),
+            cluster_id: Some(cluster_id.to_owned()),
+            directory_id: None,
+        })
+    }
+
+    fn dirs(metas: [Option<MetaProperties>; 2]) -> Vec<DirMeta> {
+        metas.into_iter().enumerate().map(|(i, meta)| (PathBuf::from(format!("/d{i}")), meta)).collect()
+    }
+
+    #[test]
+    fn the_configured_id_wins_and_a_stored_one_replaces_a_missing_one() {
+        let id = |n| Ok(Some(BrokerId(n)));
+        assert_eq!(verify(Some(BrokerId(1)), "c", &dirs([None, None])), id(1));
+        assert_eq!(verify(Some(BrokerId(1)), "c", &dirs([meta(1, "c"), None])), id(1));
+        assert_eq!(verify(None, "c", &dirs([None, meta(1_001, "c")])), id(1_001));
+        assert_eq!(verify(None, "c", &dirs([None, None])), Ok(None));
+    }
+
+    #[test]
+    fn disagreement_is_refused_with_both_sides_named() {
+        let text = |configured: Option<i32>, metas| {
+            verify(configured.map(BrokerId), "c", &dirs(metas)).expect_err("refused").to_string()
+        };
+        let other_cluster = text(Some(1), [meta(1, "x"), None]);
+        assert!(
+            other_cluster.contains(" c ") && other_cluster.contains(" x ") && other_cluster.contains("/cluster/id")
+        );
+        assert!(
+            text(Some(2), [meta(1, "c"), None]).starts_with("Configured broker.id 2 doesn't match stored broker.id 1")
+        );
+        assert!(text(None, [meta(1, "c"), meta(2, "c")]).contains("1 in /d0, 2 in /d1"));
+        let kraft = MetaProperties { version: 1, broker_id: None, cluster_id: None, directory_id: None };
+        assert!(text(None, [Some(kraft), None]).contains("version 1"));
+    }
+}

@@ -1,0 +1,108 @@
+//! Owns what the broker does by the clock: checkpoints, retention, flushes, expiry; and what it does when a log directory
+//! fails. Kafka: the scheduled tasks of `LogManager` and `ReplicaManager`, `LogDirFailureHandler`.
+
+use super::context::{Broker, now_ms};
+use crate::log::LogManager;
+use crate::util::task::Group;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Receiver<PathBuf>) {
+    let config = &broker.config;
+    let logs = broker.replicas.logs();
+    let every = |name, ms: i64, job: fn(&LogManager)| {
+        let period = Duration::from_millis(ms.max(1) as u64);
+        let first = Duration::from_millis(config.log_initial_task_delay_ms.max(0) as u64);
+        group.spawn(name, periodic(Arc::clone(logs), first, period, group.stop_token().clone(), job));
+    };
+    every("log-retention", config.log_retention_check_interval_ms, |logs| {
+        logs.cleanup_logs(now_ms());
+    });
+    every("log-flusher", config.log_flush_scheduler_interval_ms, |logs| logs.flush_dirty_logs(now_ms()));
+    every("recovery-point-checkpoint", config.log_flush_offset_checkpoint_interval_ms.into(), |logs| {
+        logs.checkpoint_recovery_points();
+    });
+    every("log-start-checkpoint", config.log_flush_start_offset_checkpoint_interval_ms.into(), |logs| {
+        logs.checkpoint_log_starts();
+    });
+    every("high-watermark-checkpoint", config.replica_high_watermark_checkpoint_interval_ms, |logs| {
+        logs.checkpoint_high_watermarks();
+    });
+    every("producer-expiration", config.producer_id_expiration_check_interval_ms.into(), |logs| {
+        logs.remove_expired_producers(now_ms());
+    });
+    group.spawn("log-scheduler", run_scheduler(Arc::clone(logs), group.stop_token().clone()));
+    group.spawn("log-dir-failures", handle_dir_failures(Arc::clone(broker), group.clone(), dir_failures));
+}
+
+/// Runs `job` on the blocking pool. One that panics is logged by the panic hook, and runs again at its next time.
+async fn periodic(
+    logs: Arc<LogManager>,
+    first: Duration,
+    period: Duration,
+    stop: CancellationToken,
+    job: fn(&LogManager),
+) {
+    let mut wait = first;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = period;
+        let logs = Arc::clone(&logs);
+        if tokio::task::spawn_blocking(move || job(&logs)).await.is_err() {
+            error!("a periodic job panicked");
+        }
+    }
+}
+
+/// Runs what logs left for later: flushes of closed segments, removals after their delay.
+async fn run_scheduler(logs: Arc<LogManager>, stop: CancellationToken) {
+    loop {
+        let scheduler = Arc::clone(logs.scheduler());
+        let Ok(next) = tokio::task::spawn_blocking(move || scheduler.run_due(now_ms())).await else {
+            error!("a delayed job panicked");
+            continue;
+        };
+        let due = async {
+            match next {
+                Some(at) => tokio::time::sleep(Duration::from_millis((at - now_ms()).max(0) as u64)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = logs.scheduler().changed() => {}
+            () = due => {}
+        }
+    }
+}
+
+/// A failed directory takes its partitions along; the last one takes the broker.
+async fn handle_dir_failures(broker: Arc<Broker>, group: Group, mut failures: mpsc::Receiver<PathBuf>) {
+    loop {
+        let path = tokio::select! {
+            biased;
+            () = group.stop_token().cancelled() => return,
+            path = failures.recv() => match path {
+                Some(path) => path,
+                None => return,
+            },
+        };
+        match broker.replicas.logs().handle_dir_failure(&path) {
+            Ok(partitions) => broker.replicas.take_offline(partitions),
+            Err(_) => {
+                error!("Shutdown broker because all log dirs have failed");
+                group.fatal_token().cancel();
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Owns how topics come into being and go, for the requests that ask for it: what is refused, what the rest waits for.
+//! Kafka: `ZkAdminManager`, `AutoTopicCreationManager`. The znodes are `controller::topics`' business.
+//!
+//! Absent so far: replicas on several brokers. A topic that asks for them is refused, since nothing would copy its records.
+
+use super::context::Broker;
+use crate::common::{BrokerId, ErrorCode};
+use crate::config::{ConfigError, Props, topic};
+use crate::controller::topics::{self, Assignment, Refusal, Start, TopicError};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+/// A topic to create, checked as far as it can be without the cluster.
+pub(super) struct NewTopic<'a> {
+    pub name: &'a str,
+    /// -1: `num.partitions`.
+    pub partitions: i32,
+    /// -1: `default.replication.factor`.
+    pub replication_factor: i32,
+    /// By hand; empty for the algorithm.
+    pub assignment: Assignment,
+    pub config: Props,
+}
+
+/// What became of a creation.
+pub(super) struct Created {
+    pub assignment: Assignment,
+}
+
+impl NewTopic<'_> {
+    pub(super) fn replication_factor(assignment: &Assignment) -> i32 {
+        assignment.values().next().map_or(0, Vec::len) as i32
+    }
+}
+
+fn refuse(code: ErrorCode, message: impl Into<String>) -> TopicError {
+    Refusal { code, message: message.into() }.into()
+}
+
+impl From<ConfigError> for TopicError {
+    fn from(error: ConfigError) -> Self {
+        refuse(ErrorCode::InvalidConfig, error.to_string())
+    }
+}
+
+/// Creates a topic in ZooKeeper; the controller does the rest. With `validate_only` nothing is written.
+pub(super) async fn create(broker: &Broker, new: &NewTopic<'_>, validate_only: bool) -> Result<Created, TopicError> {
+    if broker.image.load().topic(new.name).is_some() {
+        return Err(refuse(ErrorCode::TopicAlreadyExists, format!("Topic '{}' already exists.", new.name)));
+    }
+    let given = !new.assignment.is_empty();
+    if given && (new.partitions != -1 || new.replication_factor != -1) {
+        return Err(refuse(
+            ErrorCode::InvalidRequest,
+            "Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be used at the same time.",
+        ));
+    }
+    let config = &broker.config;
+    let or_default = |asked: i32, default: i32| if asked == -1 { default } else { asked };
+    let assignment = if given {
+        new.assignment.clone()
+    } else {
+        let candidates = topics::candidates(&broker.zk).await?;
+        let factor = or_default(new.replication_factor, config.default_replication_factor);
+        let start = Start::random(candidates.len());
+        topics::assign_replicas(&candidates, or_default(new.partitions, config.num_partitions), factor, start)?
+    };
+    topics::check_creation(&broker.zk, new.name, &assignment).await?;
+    refuse_several_replicas(assignment.values())?;
+    topic::validate(&new.config, &config.log_defaults)?;
+    if !validate_only {
+        topics::create(&broker.zk, new.name, &new.config, &assignment).await?;
+    }
+    Ok(Created { assignment })
+}
+
+/// Nothing copies records between brokers yet: accepting the topic would promise what is not kept.
+pub(super) fn refuse_several_replicas<'a>(
+    mut replicas: impl Iterator<Item = &'a Vec<BrokerId>>,
+) -> Result<(), Refusal> {
+    if replicas.any(|replicas| replicas.len() > 1) {
+        return Err(Refusal {
+            code: ErrorCode::InvalidReplicationFactor,
+            message: "Replication factor larger than 1 is not served by this version of Zurau.".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Creates a topic because somebody asked for its metadata. The answer is what that one is told: it has to ask again.
+pub(super) async fn auto_create(broker: &Broker, name: &str) -> ErrorCode {
+    let Some(_claim) = Claim::take(broker, name) else { return ErrorCode::UnknownTopicOrPartition };
+    let new =
+        NewTopic { name, partitions: -1, replication_factor: -1, assignment: Assignment::new(), config: Props::new() };
+    match create(broker, &new, false).await {
+        Ok(_) => ErrorCode::LeaderNotAvailable,
+        Err(TopicError::Refused(refusal)) => match refusal.code {
+            ErrorCode::TopicAlreadyExists => ErrorCode::LeaderNotAvailable,
+            code => {
+                info!(topic = name, reason = refusal.message, "not created");
+                code
+            }
+        },
+        Err(TopicError::Zk(error)) => {
+            warn!(topic = name, %error, "not created");
+            ErrorCode::UnknownTopicOrPartition
+        }
+    }
+}
+
+/// One creation of a name at a time: a hundred clients that ask for a missing topic are one creation.
+struct Claim<'a> {
+    broker: &'a Broker,
+    name: &'a str,
+}
+
+impl<'a> Claim<'a> {
+    fn take(broker: &'a Broker, name: &'a str) -> Option<Self> {
+        broker.topics_in_creation.lock().insert(name.to_owned()).then_some(Self { broker, name })
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.broker.topics_in_creation.lock().remove(self.name);
+    }
+}
+
+/// Waits until every one of these partitions has a leader in the metadata; those topics that do not make it in time.
+pub(super) async fn wait_led(
+    broker: &Broker,
+    topics: &[(String, BTreeSet<i32>)],
+    timeout: Duration,
+) -> BTreeSet<String> {
+    wait(broker, timeout, || {
+        let image = broker.image.load();
+        let led = |topic: &str, p: i32| image.partition(topic, p).is_some_and(|p| p.leader.0 >= 0);
+        let missing = topics.iter().filter(|(topic, partitions)| !partitions.iter().all(|p| led(topic, *p)));
+        missing.map(|(topic, _)| topic.clone()).collect()
+    })
+    .await
+}
+
+/// Waits until the metadata has forgotten these topics; those that are still there in the end.
+pub(super) async fn wait_gone(broker: &Broker, topics: &[String], timeout: Duration) -> BTreeSet<String> {
+    wait(broker, timeout, || {
+        let image = broker.image.load();
+        topics.iter().filter(|topic| image.topic(topic).is_some()).cloned().collect()
+    })
+    .await
+}
+
+async fn wait(broker: &Broker, timeout: Duration, missing: impl Fn() -> BTreeSet<String>) -> BTreeSet<String> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let changed = broker.image_changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let left = missing();
+        if left.is_empty() || tokio::time::timeout_at(deadline, changed).await.is_err() {
+            return left;
+        }
+    }
+}

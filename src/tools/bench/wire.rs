@@ -1,0 +1,119 @@
+//! Owns the few requests that the load sends, encoded once and sent again and again, over blocking sockets.
+
+use crate::common::ErrorCode;
+use crate::protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use crate::protocol::messages::{
+    FetchRequest, FetchResponse, ProduceRequest, ProduceResponse, fetch_request::FetchPartition,
+    fetch_request::FetchTopic,
+};
+use crate::protocol::{ApiKey, Frame, Message, Reader, Records, RequestHeader, ResponseHeader};
+use crate::record::{BatchBuilder, BatchOptions};
+use bytes::Bytes;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub(super) const PRODUCE_VERSION: i16 = 9;
+pub(super) const FETCH_VERSION: i16 = 11;
+
+fn invalid(what: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_string())
+}
+
+fn request<M: Message>(api: ApiKey, version: i16, message: &M) -> io::Result<Bytes> {
+    let header = RequestHeader::new(api, version, 7, "load".into());
+    Ok(Frame::request(api, &header, message).map_err(invalid)?.bytes)
+}
+
+/// A batch of `records` values of `record_bytes` random bytes each.
+pub(super) fn batch(records: usize, record_bytes: usize) -> io::Result<Bytes> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(invalid)?.as_millis() as i64;
+    let mut builder = BatchBuilder::new(BatchOptions::default()).map_err(invalid)?;
+    for _ in 0..records {
+        let value: Vec<u8> = (0..record_bytes).map(|_| rand::random()).collect();
+        builder.append(now, None, Some(&value), &[]).map_err(invalid)?;
+    }
+    builder.finish().map_err(invalid)
+}
+
+pub(super) fn produce(topic: &str, partition: i32, acks: i16, batch: Bytes) -> io::Result<Bytes> {
+    let data = PartitionProduceData { index: partition, records: Some(Records::Bytes(batch)), ..Default::default() };
+    let topic = TopicProduceData { name: topic.into(), partition_data: vec![data], ..Default::default() };
+    let message = ProduceRequest { acks, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
+    request(ApiKey::Produce, PRODUCE_VERSION, &message)
+}
+
+pub(super) fn fetch(topic: &str, partition: i32, offset: i64, max_bytes: i32, max_wait_ms: i32) -> io::Result<Bytes> {
+    let partition =
+        FetchPartition { partition, fetch_offset: offset, partition_max_bytes: max_bytes, ..Default::default() };
+    let topic = FetchTopic { topic: topic.into(), partitions: vec![partition], ..Default::default() };
+    let message = FetchRequest { max_wait_ms, min_bytes: 1, max_bytes, topics: vec![topic], ..Default::default() };
+    request(ApiKey::Fetch, FETCH_VERSION, &message)
+}
+
+pub(super) struct Connection {
+    socket: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) fn open(bootstrap: &str) -> io::Result<Self> {
+        let socket = TcpStream::connect(bootstrap)?;
+        socket.set_nodelay(true)?;
+        Ok(Self { socket, buffer: Vec::new() })
+    }
+
+    pub(super) fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.socket.write_all(frame)
+    }
+
+    fn receive(&mut self) -> io::Result<&[u8]> {
+        let mut size = [0; 4];
+        self.socket.read_exact(&mut size)?;
+        let size = usize::try_from(i32::from_be_bytes(size)).map_err(invalid)?;
+        if self.buffer.len() < size {
+            self.buffer.resize(size, 0);
+        }
+        self.socket.read_exact(&mut self.buffer[..size])?;
+        Ok(&self.buffer[..size])
+    }
+
+    pub(super) fn receive_produced(&mut self) -> io::Result<()> {
+        let frame = Bytes::copy_from_slice(self.receive()?);
+        let answer: ProduceResponse = decode(ApiKey::Produce, PRODUCE_VERSION, frame)?;
+        let errors = answer.responses.iter().flat_map(|t| &t.partition_responses).map(|p| p.error_code);
+        refuse_errors(errors)
+    }
+
+    /// The bytes of records received, and the offset after them.
+    pub(super) fn receive_fetched(&mut self, offset: i64) -> io::Result<(usize, i64)> {
+        let frame = Bytes::copy_from_slice(self.receive()?);
+        let answer: FetchResponse = decode(ApiKey::Fetch, FETCH_VERSION, frame)?;
+        let partitions = || answer.responses.iter().flat_map(|t| &t.partitions);
+        refuse_errors(partitions().map(|p| p.error_code))?;
+        let (mut received, mut next) = (0, offset);
+        for partition in partitions() {
+            let Some(Records::Bytes(records)) = &partition.records else { continue };
+            received += records.len();
+            for batch in crate::record::batches(records) {
+                // The floor sends whatever its file holds.
+                let Ok(batch) = batch else { break };
+                next = batch.next_offset();
+            }
+        }
+        Ok((received, next))
+    }
+}
+
+fn refuse_errors(mut codes: impl Iterator<Item = i16>) -> io::Result<()> {
+    match codes.find(|code| *code != 0) {
+        Some(code) => Err(io::Error::other(format!("the broker answers {}", ErrorCode::from_wire(code)))),
+        None => Ok(()),
+    }
+}
+
+fn decode<M: Message>(api: ApiKey, version: i16, frame: Bytes) -> io::Result<M> {
+    let mut reader = Reader::new(frame);
+    ResponseHeader::decode(&mut reader, api.response_header_version(version)).map_err(invalid)?;
+    M::decode(&mut reader, version).map_err(invalid)
+}
