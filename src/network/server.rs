@@ -240,8 +240,7 @@ impl<H: ApiHandler> Acceptor<H> {
                 }
             }
             let moved = move_to(processor, socket);
-            let Ok(connection) =
-                moved.and_then(|socket| Connection::new(socket, peer, Arc::clone(&self.info), count))
+            let Ok(connection) = moved.and_then(|socket| Connection::new(socket, peer, Arc::clone(&self.info), count))
             else {
                 continue; // gone before it was served
             };
