@@ -881,6 +881,14 @@ fn acl_filters_events(zoo: &mut dyn Zoo, root: &str) {
     ok(zoo, owner, set(&path, "", -1));
     ok(zoo, other, Request::Sync { path: root.to_owned() });
     assert_eq!(zoo.take_events(other), []);
+    // Of children hears who may read their parent.
+    ok(zoo, other, list(&path, true));
+    ok(zoo, owner, set_acl(&path, vec![Acl::new(perms::ALL, "auth", "")], -1));
+    ok(zoo, owner, create(&format!("{path}/child"), None));
+    ok(zoo, other, Request::Sync { path: root.to_owned() });
+    assert_eq!(zoo.take_events(other), []);
+    ok(zoo, owner, delete(&format!("{path}/child"), -1));
+    ok(zoo, owner, delete(&path, -1));
 }
 
 fn authentication(zoo: &mut dyn Zoo, _root: &str) {
