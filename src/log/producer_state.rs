@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use crate::common::ids::{Millis, Offset};
 use crate::record::batch::increment_sequence;
 use crate::record::{NO_PRODUCER_EPOCH, NO_SEQUENCE, NO_TIMESTAMP};
+use crate::util::checksum;
 
 /// Batches of a producer that are recognised when they come again: as many as a client has in flight.
 pub const BATCHES_TO_RETAIN: usize = 5;
@@ -499,7 +500,7 @@ impl ProducerState {
             out.extend(p.coordinator_epoch.to_be_bytes());
             out.extend(p.current_txn_first_offset.unwrap_or(-1).to_be_bytes());
         }
-        let crc = crc32c::crc32c(&out[6..]);
+        let crc = checksum::crc32c(&out[6..]);
         out[2..6].copy_from_slice(&crc.to_be_bytes());
         out
     }
@@ -513,7 +514,7 @@ impl ProducerState {
             return Err(CorruptSnapshot(format!("snapshot contained an unknown file version {version}")));
         }
         let stored = u32::from_be_bytes([header[2], header[3], header[4], header[5]]);
-        let computed = crc32c::crc32c(&bytes[6..]);
+        let computed = checksum::crc32c(&bytes[6..]);
         if stored != computed {
             return Err(CorruptSnapshot(format!(
                 "snapshot is corrupt (CRC is no longer valid). Stored crc: {stored}. Computed crc: {computed}"

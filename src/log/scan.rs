@@ -9,6 +9,7 @@ use crate::disk::DataFile;
 use crate::record::batch::{PREFIX_LEN, entry_size};
 use crate::record::control::EndTransactionMarker;
 use crate::record::{Batch, BatchHeader, HEADER_LEN, NO_TIMESTAMP, RecordError};
+use crate::util::checksum::Checksum;
 
 use super::producer_state::{BatchKind, ProducerBatch};
 
@@ -171,8 +172,7 @@ impl<'f> CheckScan<'f> {
         let (stored_at, covered_from) = if head.magic >= 2 { (PREFIX_LEN, 21) } else { (12, PREFIX_LEN - 1) };
         let mut stored = [0; 4];
         stored.copy_from_slice(&self.buffered_from(head.position)[stored_at..stored_at + 4]);
-        let mut crc32 = crc32fast::Hasher::new();
-        let mut crc32c = 0;
+        let mut crc = if head.magic >= 2 { Checksum::crc32c() } else { Checksum::crc32() };
         let (mut at, end) = (head.position + covered_from as u32, head.next_position());
         while at < end {
             self.fill(at, 1)?;
@@ -181,15 +181,10 @@ impl<'f> CheckScan<'f> {
             if bytes.is_empty() {
                 return Ok(false);
             }
-            if head.magic >= 2 {
-                crc32c = crc32c::crc32c_append(crc32c, bytes);
-            } else {
-                crc32.update(bytes);
-            }
+            crc.update(bytes);
             at += bytes.len() as u32;
         }
-        let computed = if head.magic >= 2 { crc32c } else { crc32.finalize() };
-        Ok(u32::from_be_bytes(stored) == computed)
+        Ok(u32::from_be_bytes(stored) == crc.value())
     }
 
     /// Makes sure that `wanted` bytes from `at` on are in the buffer, unless the file is shorter.

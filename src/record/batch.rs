@@ -19,6 +19,7 @@ use std::fmt;
 
 use super::{Codec, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, RecordError};
 use crate::common::ids::{LeaderEpoch, Millis, Offset};
+use crate::util::checksum::{self, Checksum};
 
 /// Bytes of a magic 2 batch before its records.
 pub const HEADER_LEN: usize = 61;
@@ -211,14 +212,10 @@ impl BatchHeader {
 
     /// The checksum that belongs into `crc` for this header over `records`, the bytes after the header.
     pub fn compute_crc(&self, records: &[u8]) -> u32 {
-        crc32c::crc32c_append(crc32c::crc32c(&self.encode()[ATTRIBUTES_AT..]), records)
-    }
-
-    /// The checksum after header fields were changed, over the same records: a CRC is linear, so the payload need not be
-    /// read again. `before` has the good checksum of the batch as it was.
-    pub(crate) fn crc_after_change(&self, before: &Self) -> u32 {
-        let head = |header: &Self| crc32c::crc32c(&header.encode()[ATTRIBUTES_AT..]);
-        crc32c::crc32c_combine(head(before) ^ head(self), before.crc, self.size() - HEADER_LEN)
+        let mut sum = Checksum::crc32c();
+        sum.update(&self.encode()[ATTRIBUTES_AT..]);
+        sum.update(records);
+        sum.value()
     }
 }
 
@@ -387,9 +384,9 @@ impl<'a> Batch<'a> {
     /// The checksum of the bytes as they are.
     pub fn compute_crc(&self) -> u32 {
         if self.is_v2() {
-            crc32c::crc32c(&self.bytes[ATTRIBUTES_AT..])
+            checksum::crc32c(&self.bytes[ATTRIBUTES_AT..])
         } else {
-            crc32fast::hash(&self.bytes[MAGIC_AT..])
+            checksum::crc32(&self.bytes[MAGIC_AT..])
         }
     }
 

@@ -16,6 +16,7 @@ use super::compression::{Compression, Compressor, Decompressor, unreadable};
 use super::reader::{RECORD_BYTES_MAX, codec_of};
 use super::{Batch, Codec, Headers, NO_SEQUENCE, NO_TIMESTAMP, RecordError, RecordView};
 use crate::common::ids::{Millis, Offset};
+use crate::util::checksum;
 
 const MAGIC_AT: usize = 4;
 const ATTRIBUTES_AT: usize = 5;
@@ -86,7 +87,7 @@ impl<'a> Message<'a> {
 
     pub(crate) fn check_crc(&self) -> Result<(), RecordError> {
         let stored = self.crc();
-        let computed = crc32fast::hash(&self.bytes[MAGIC_AT..]);
+        let computed = checksum::crc32(&self.bytes[MAGIC_AT..]);
         if stored == computed {
             return Ok(());
         }
@@ -405,7 +406,7 @@ fn write_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) -> Result<(), RecordErro
 fn seal(entry: &mut [u8]) -> Result<(), RecordError> {
     let size = length(entry.len() - LOG_OVERHEAD)?;
     entry[8..LOG_OVERHEAD].copy_from_slice(&size.to_be_bytes());
-    let crc = crc32fast::hash(&entry[LOG_OVERHEAD + MAGIC_AT..]);
+    let crc = checksum::crc32(&entry[LOG_OVERHEAD + MAGIC_AT..]);
     entry[LOG_OVERHEAD..LOG_OVERHEAD + MAGIC_AT].copy_from_slice(&crc.to_be_bytes());
     Ok(())
 }

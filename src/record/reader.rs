@@ -9,7 +9,7 @@ use std::io::BufRead;
 
 use super::batch::increment_sequence;
 use super::compression::{Decompressor, unreadable};
-use super::record::{self, RawRecord, check_header_count, null_header_key, premature_end, records_remain};
+use super::record::{self, RawRecord, Skimmed, check_header_count, null_header_key, premature_end, records_remain};
 use super::{Batch, Codec, NO_SEQUENCE, RecordError, RecordView, TimestampType, legacy, varint};
 
 /// Largest record that is unpacked as a whole. An uncompressed record is bounded by the request that brought it (100
@@ -115,17 +115,6 @@ fn read_packed<'r>(
     record::read_body(record)
 }
 
-/// What a check needs to know of a record.
-pub(crate) struct Skimmed {
-    pub timestamp_delta: i64,
-    pub offset_delta: i32,
-    /// -1 for null, as they are in the record.
-    pub key_size: i32,
-    pub value_size: i32,
-    /// Bytes of the whole record.
-    pub size: usize,
-}
-
 /// Passes over the records of a compressed magic 2 batch. Kafka: `skipKeyValueIterator`, which does not hold the
 /// length of a record against its fields; this does, or no consumer could read what was accepted.
 pub(crate) struct Skim<'a> {
@@ -156,16 +145,8 @@ impl<'a> Skim<'a> {
 
     fn skim(&mut self) -> Result<Skimmed, RecordError> {
         let ready = fill(&mut self.stream)?;
-        if let Some(size) = whole_record(ready) {
-            let raw = record::read(&mut &ready[..size])?;
-            let skimmed = Skimmed {
-                timestamp_delta: raw.timestamp_delta,
-                offset_delta: raw.offset_delta,
-                key_size: raw.key.map_or(-1, |key| key.len() as i32),
-                value_size: raw.value.map_or(-1, |value| value.len() as i32),
-                size,
-            };
-            self.stream.consume(size);
+        if let Some(skimmed) = record::skim(ready) {
+            self.stream.consume(skimmed.size);
             return Ok(skimmed);
         }
         let body = read_size(&mut self.stream)?;

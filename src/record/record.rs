@@ -93,6 +93,128 @@ pub(crate) fn read_body(mut body: &[u8]) -> Result<RawRecord<'_>, RecordError> {
     Ok(RawRecord { timestamp_delta, offset_delta, key, value, headers })
 }
 
+/// What a check needs to know of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Skimmed {
+    pub timestamp_delta: i64,
+    pub offset_delta: i32,
+    /// -1 for null.
+    pub key_size: i32,
+    pub value_size: i32,
+    /// Bytes of the whole record.
+    pub size: usize,
+}
+
+impl RawRecord<'_> {
+    pub(crate) fn skimmed(&self, size: usize) -> Skimmed {
+        Skimmed {
+            timestamp_delta: self.timestamp_delta,
+            offset_delta: self.offset_delta,
+            key_size: self.key.map_or(-1, |key| key.len() as i32),
+            value_size: self.value.map_or(-1, |value| value.len() as i32),
+            size,
+        }
+    }
+}
+
+/// Passes over the record at the front of `bytes` if it is whole and well-formed. [`read`] says what is wrong with any
+/// other; this one only has to be fast, since every produced record goes through it.
+#[inline(always)]
+pub(crate) fn skim(bytes: &[u8]) -> Option<Skimmed> {
+    let mut at = 0;
+    let body = skim_varint(bytes, &mut at)?;
+    let size = at.checked_add(usize::try_from(body).ok()?)?;
+    let bytes = bytes.get(..size)?;
+    at += 1;
+    let timestamp_delta = skim_varlong(bytes, &mut at)?;
+    let offset_delta = skim_varint(bytes, &mut at)?;
+    let key_size = skim_bytes(bytes, &mut at)?;
+    let value_size = skim_bytes(bytes, &mut at)?;
+    let headers = skim_varint(bytes, &mut at)?;
+    if headers != 0 {
+        skim_headers(bytes, at, headers)?;
+    } else if at != size {
+        return None;
+    }
+    Some(Skimmed { timestamp_delta, offset_delta, key_size, value_size, size })
+}
+
+fn skim_headers(bytes: &[u8], mut at: usize, count: i32) -> Option<()> {
+    if usize::try_from(count).ok()? > bytes.len() - at {
+        return None;
+    }
+    for _ in 0..count {
+        if skim_bytes(bytes, &mut at)? < 0 {
+            return None;
+        }
+        skim_bytes(bytes, &mut at)?;
+    }
+    (at == bytes.len()).then_some(())
+}
+
+/// Passes over a length and that many bytes; `at` stays within `bytes`.
+#[inline(always)]
+fn skim_bytes(bytes: &[u8], at: &mut usize) -> Option<i32> {
+    let size = skim_varint(bytes, at)?;
+    if size >= 0 {
+        *at += size as usize;
+        if *at > bytes.len() {
+            return None;
+        }
+        return Some(size);
+    }
+    Some(-1)
+}
+
+/// One and two bytes without a loop: nearly all there are.
+#[inline(always)]
+fn skim_varint(bytes: &[u8], at: &mut usize) -> Option<i32> {
+    let first = *bytes.get(*at)?;
+    if first < 0x80 {
+        *at += 1;
+        return Some(varint::unzigzag_i32(u32::from(first)));
+    }
+    let second = *bytes.get(*at + 1)?;
+    if second < 0x80 {
+        *at += 2;
+        return Some(varint::unzigzag_i32(u32::from(first & 0x7f) | u32::from(second) << 7));
+    }
+    skim_long_varint(bytes, at)
+}
+
+#[cold]
+#[inline(never)]
+fn skim_long_varint(bytes: &[u8], at: &mut usize) -> Option<i32> {
+    let mut rest = &bytes[*at..];
+    let value = varint::read_i32(&mut rest).ok()?;
+    *at = bytes.len() - rest.len();
+    Some(value)
+}
+
+#[cold]
+#[inline(never)]
+fn skim_long_varlong(bytes: &[u8], at: &mut usize) -> Option<i64> {
+    let mut rest = &bytes[*at..];
+    let value = varint::read_i64(&mut rest).ok()?;
+    *at = bytes.len() - rest.len();
+    Some(value)
+}
+
+#[inline(always)]
+fn skim_varlong(bytes: &[u8], at: &mut usize) -> Option<i64> {
+    let first = *bytes.get(*at)?;
+    if first < 0x80 {
+        *at += 1;
+        return Some(varint::unzigzag_i64(u64::from(first)));
+    }
+    let second = *bytes.get(*at + 1)?;
+    if second < 0x80 {
+        *at += 2;
+        return Some(varint::unzigzag_i64(u64::from(first & 0x7f) | u64::from(second) << 7));
+    }
+    skim_long_varlong(bytes, at)
+}
+
 fn check_headers(count: i32, mut rest: &[u8]) -> Result<(), RecordError> {
     check_header_count(count, rest.len())?;
     for _ in 0..count {
@@ -212,4 +334,63 @@ pub(crate) fn not_filled(left: usize) -> RecordError {
 #[cold]
 pub(crate) fn null_header_key() -> RecordError {
     RecordError::Invalid("Invalid negative header key size -1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes() -> impl Strategy<Value = Option<Vec<u8>>> {
+        prop::option::of(prop::collection::vec(any::<u8>(), 0..300))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_and_nothing_more(
+            timestamp_delta: i64,
+            offset_delta: i32,
+            key in bytes(),
+            value in bytes(),
+            headers in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..20), bytes()), 0..5),
+        ) {
+            let headers: Vec<_> = headers.iter().map(|(k, v)| (&k[..], v.as_deref())).collect();
+            let mut out = Vec::new();
+            write(&mut out, timestamp_delta, offset_delta, key.as_deref(), value.as_deref(), headers.iter().copied())
+                .unwrap();
+            let len = out.len();
+            out.push(7);
+            let mut rest = &out[..];
+            let raw = read(&mut rest).unwrap();
+            prop_assert_eq!(rest, &[7][..]);
+            prop_assert_eq!((raw.timestamp_delta, raw.offset_delta), (timestamp_delta, offset_delta));
+            prop_assert_eq!((raw.key, raw.value), (key.as_deref(), value.as_deref()));
+            prop_assert_eq!(raw.headers.len(), headers.len());
+            prop_assert_eq!(raw.headers.iter().collect::<Vec<_>>(), headers);
+            prop_assert_eq!(skim(&out), Some(raw.skimmed(len)));
+        }
+
+        /// Bytes that look like records: small, with plausible lengths.
+        #[test]
+        fn the_fast_walk_and_the_explaining_one_agree_on_any_bytes(
+            head in prop::collection::vec(prop_oneof![0u8..40, any::<u8>()], 0..40),
+        ) {
+            let mut rest = &head[..];
+            let read = read(&mut rest).map(|raw| raw.skimmed(head.len() - rest.len()));
+            prop_assert_eq!(skim(&head), read.ok());
+        }
+    }
+
+    #[test]
+    fn a_record_must_be_filled_exactly() {
+        let mut out = Vec::new();
+        write(&mut out, 5, 1, Some(b"k"), None, [(&b"h"[..], None)].into_iter()).unwrap();
+        for (change, by) in [(0, 2i8), (0, -2), (4, 2), (4, -2)] {
+            let mut bytes = [&out[..], &[0]].concat();
+            bytes[change] = bytes[change].wrapping_add_signed(by);
+            assert!(read(&mut &bytes[..]).is_err(), "byte {change} by {by}");
+            assert_eq!(skim(&bytes), None);
+        }
+    }
 }

@@ -7,10 +7,11 @@
 use bytes::Bytes;
 
 use super::legacy;
-use super::reader::{Skim, Skimmed, codec_of};
+use super::reader::{Skim, codec_of};
+use super::record::{self, Skimmed};
 use super::{
     Batch, BatchBuilder, BatchHeader, BatchOptions, Codec, Compression, HEADER_LEN, NO_TIMESTAMP, RecordError,
-    TimestampType, batches, record, records,
+    TimestampType, batches, records,
 };
 use crate::common::ErrorCode;
 use crate::common::ids::{Millis, Offset, TopicPartition};
@@ -287,6 +288,7 @@ fn check_batch(first: &Batch<'_>, batch: &Batch<'_>, ctx: &ValidationContext<'_>
 /// The walk over the records, and what it finds.
 struct Check<'c> {
     ctx: &'c ValidationContext<'c>,
+    rules: Rules,
     /// Whether the records will stay as they are; Kafka then shows them differently in its texts.
     in_place: bool,
     refused: Refused,
@@ -301,6 +303,7 @@ impl<'c> Check<'c> {
     fn new(ctx: &'c ValidationContext<'c>, in_place: bool) -> Self {
         Self {
             ctx,
+            rules: Rules::of(ctx),
             in_place,
             refused: Refused::default(),
             max_timestamp: NO_TIMESTAMP,
@@ -322,57 +325,65 @@ impl<'c> Check<'c> {
 
     /// The hot path: lengths are walked, payload is not touched, nothing is allocated.
     fn plain(&mut self, mut rest: &[u8], header: &BatchHeader) -> Result<(), RecordError> {
+        let times = Times::of(header);
+        let rules = self.rules;
+        let (mut max_timestamp, mut consecutive) = (self.max_timestamp, true);
         for index in 0..header.records_count {
-            let raw = record::read(&mut rest)?;
-            let seen = Skimmed {
-                timestamp_delta: raw.timestamp_delta,
-                offset_delta: raw.offset_delta,
-                key_size: raw.key.map_or(-1, |key| key.len() as i32),
-                value_size: raw.value.map_or(-1, |value| value.len() as i32),
-                size: 0,
+            let seen = match record::skim(rest) {
+                Some(seen) => seen,
+                None => {
+                    let mut after = rest;
+                    let raw = record::read(&mut after)?;
+                    raw.skimmed(rest.len() - after.len())
+                }
             };
-            self.record(index, &seen, header);
+            rest = &rest[seen.size..];
+            let timestamp = times.timestamp(&seen);
+            if !rules.allow(seen.key_size >= 0, timestamp, times.kind) {
+                self.refuse_v2(index, &seen, header);
+            }
+            max_timestamp = max_timestamp.max(timestamp);
+            consecutive &= seen.offset_delta == index;
         }
+        self.max_timestamp = max_timestamp;
+        self.consecutive &= consecutive;
+        self.records += header.records_count.max(0) as u32;
         if rest.is_empty() { Ok(()) } else { Err(record::records_remain()) }
     }
 
     fn packed(&mut self, batch: &Batch<'_>, header: &BatchHeader) -> Result<(), RecordError> {
+        let times = Times::of(header);
         let mut skim = Skim::new(batch)?;
         let mut index = 0;
         self.uncompressed_bytes += HEADER_LEN as u64;
         while let Some(seen) = skim.next_record()? {
             self.uncompressed_bytes += seen.size as u64;
-            self.record(index, &seen, header);
+            let timestamp = times.timestamp(&seen);
+            if !self.rules.allow(seen.key_size >= 0, timestamp, times.kind) {
+                self.refuse_v2(index, &seen, header);
+            }
+            self.max_timestamp = self.max_timestamp.max(timestamp);
+            self.consecutive &= seen.offset_delta == index;
+            self.records += 1;
             index += 1;
         }
         Ok(())
     }
 
-    #[inline]
-    fn record(&mut self, index: i32, seen: &Skimmed, header: &BatchHeader) {
-        let timestamp = match header.attributes.timestamp_type() {
-            TimestampType::CreateTime => header.base_timestamp.wrapping_add(seen.timestamp_delta),
-            TimestampType::LogAppendTime => header.max_timestamp,
-        };
-        let show = |check: &Self| {
-            let (name, least) = match header.attributes.codec() {
-                Some(Codec::None) => ("DefaultRecord", 0),
-                _ if check.in_place => ("PartialDefaultRecord", i32::MIN),
-                _ => ("DefaultRecord", 0),
-            };
-            format!(
-                "{name}(offset={}, timestamp={timestamp}, key={} bytes, value={} bytes)",
-                header.base_offset.wrapping_add(i64::from(seen.offset_delta)),
-                seen.key_size.max(least),
-                seen.value_size.max(least)
-            )
-        };
+    #[cold]
+    fn refuse_v2(&mut self, index: i32, seen: &Skimmed, header: &BatchHeader) {
         let offset = header.base_offset.wrapping_add(i64::from(seen.offset_delta));
-        let timestamp_type = header.attributes.timestamp_type();
-        self.key_and_timestamp(index, offset, seen.key_size >= 0, timestamp, timestamp_type, show);
-        self.consecutive &= seen.offset_delta == index;
-        self.max_timestamp = self.max_timestamp.max(timestamp);
-        self.records += 1;
+        let times = Times::of(header);
+        let timestamp = times.timestamp(seen);
+        let (name, least) = match header.attributes.codec() {
+            Some(Codec::None) => ("DefaultRecord", 0),
+            _ if self.in_place => ("PartialDefaultRecord", i32::MIN),
+            _ => ("DefaultRecord", 0),
+        };
+        let (key, value) = (seen.key_size.max(least), seen.value_size.max(least));
+        self.refuse(index, offset, seen.key_size >= 0, timestamp, || {
+            format!("{name}(offset={offset}, timestamp={timestamp}, key={key} bytes, value={value} bytes)")
+        });
     }
 
     fn legacy(&mut self, batch: &Batch<'_>, first: u32) -> Result<(), RecordError> {
@@ -397,52 +408,98 @@ impl<'c> Check<'c> {
             if compressed {
                 message.check_crc()?;
             }
-            let timestamp_type = batch.timestamp_type();
-            let (offset, timestamp) = (message.offset, message.timestamp);
-            let show = |_: &Self| message.to_string();
-            self.key_and_timestamp(index, offset, message.key.is_some(), timestamp, timestamp_type, show);
+            let (has_key, timestamp) = (message.key.is_some(), message.timestamp);
+            if !self.rules.allow(has_key, timestamp, batch.timestamp_type()) {
+                self.refuse(index, message.offset, has_key, timestamp, || message.to_string());
+            }
         }
         Ok(())
     }
 
-    /// Kafka: `validateKey` and `validateTimestamp`; one error a record, the key's first.
-    #[inline]
-    fn key_and_timestamp(
-        &mut self,
-        index: i32,
-        offset: Offset,
-        has_key: bool,
-        timestamp: Millis,
-        timestamp_type: TimestampType,
-        show: impl FnOnce(&Self) -> String,
-    ) {
-        let ctx = self.ctx;
-        if ctx.compacted && !has_key {
-            let tp = ctx.topic_partition;
+    /// Says what [`Rules::allow`] has against a record.
+    #[cold]
+    fn refuse(&mut self, index: i32, offset: Offset, has_key: bool, timestamp: Millis, show: impl FnOnce() -> String) {
+        let (rules, tp) = (self.rules, self.ctx.topic_partition);
+        if rules.compacted && !has_key {
             self.refused.push(ErrorCode::InvalidRecord, index, || {
                 format!("Compacted topic cannot accept message without key in topic partition {tp}")
             });
-        } else if ctx.timestamp_type == TimestampType::CreateTime && timestamp != NO_TIMESTAMP {
-            let (before, after) = (ctx.timestamp_before_max_ms, ctx.timestamp_after_max_ms);
-            let age = ctx.now.wrapping_sub(timestamp);
-            if age > before || age.wrapping_neg() > after {
-                let (oldest, newest) = (ctx.now.wrapping_sub(before), ctx.now.wrapping_add(after));
-                self.refused.push(ErrorCode::InvalidTimestamp, index, || {
-                    format!(
-                        "Timestamp {timestamp} of message with offset {offset} is out of range. The timestamp should \
-                         be within [{oldest}, {newest}]"
-                    )
-                });
-            }
-        } else if timestamp_type == TimestampType::LogAppendTime {
-            let shown = show(self);
+        } else if rules.create_time && timestamp != NO_TIMESTAMP {
+            let (oldest, newest) = (rules.now.wrapping_sub(rules.before_max), rules.now.wrapping_add(rules.after_max));
             self.refused.push(ErrorCode::InvalidTimestamp, index, || {
+                format!(
+                    "Timestamp {timestamp} of message with offset {offset} is out of range. The timestamp should be \
+                     within [{oldest}, {newest}]"
+                )
+            });
+        } else {
+            self.refused.push(ErrorCode::InvalidTimestamp, index, || {
+                let shown = show();
                 format!(
                     "Invalid timestamp type in message {shown}. Producer should not set timestamp type to \
                      LogAppendTime."
                 )
             });
         }
+    }
+}
+
+/// Where the timestamps of a magic 2 batch come from.
+#[derive(Clone, Copy)]
+struct Times {
+    kind: TimestampType,
+    base: Millis,
+    max: Millis,
+}
+
+impl Times {
+    fn of(header: &BatchHeader) -> Self {
+        let kind = header.attributes.timestamp_type();
+        Self { kind, base: header.base_timestamp, max: header.max_timestamp }
+    }
+
+    #[inline]
+    fn timestamp(self, seen: &Skimmed) -> Millis {
+        match self.kind {
+            TimestampType::CreateTime => self.base.wrapping_add(seen.timestamp_delta),
+            TimestampType::LogAppendTime => self.max,
+        }
+    }
+}
+
+/// What a topic demands of each record. Kafka: `validateKey` and `validateTimestamp`; one error a record, the key's
+/// first.
+#[derive(Clone, Copy)]
+struct Rules {
+    compacted: bool,
+    /// Whether the topic, not the batch, has create times.
+    create_time: bool,
+    now: Millis,
+    before_max: Millis,
+    after_max: Millis,
+}
+
+impl Rules {
+    fn of(ctx: &ValidationContext<'_>) -> Self {
+        Self {
+            compacted: ctx.compacted,
+            create_time: ctx.timestamp_type == TimestampType::CreateTime,
+            now: ctx.now,
+            before_max: ctx.timestamp_before_max_ms,
+            after_max: ctx.timestamp_after_max_ms,
+        }
+    }
+
+    #[inline]
+    fn allow(self, has_key: bool, timestamp: Millis, batch: TimestampType) -> bool {
+        if self.compacted && !has_key {
+            return false;
+        }
+        if self.create_time && timestamp != NO_TIMESTAMP {
+            let age = self.now.wrapping_sub(timestamp);
+            return age <= self.before_max && age.wrapping_neg() <= self.after_max;
+        }
+        batch != TimestampType::LogAppendTime
     }
 }
 
@@ -507,10 +564,9 @@ fn in_place(
 ) -> ValidatedBatches {
     let max_timestamp = log_append_time(ctx).unwrap_or(check.max_timestamp);
     if header.attributes.timestamp_type() != ctx.timestamp_type || header.max_timestamp != max_timestamp {
-        let before = header;
         header.attributes = header.attributes.known().with_timestamp_type(ctx.timestamp_type);
         header.max_timestamp = max_timestamp;
-        header.crc = header.crc_after_change(&before);
+        header.crc = header.compute_crc(&source.first.bytes()[HEADER_LEN..]);
     }
     let last_offset = i64::from(check.records) - 1;
     header.base_offset = last_offset.wrapping_sub(i64::from(header.last_offset_delta));

@@ -30,6 +30,7 @@ use super::jute::{Malformed, Reader, Writer};
 use super::model::tree::{Change, Misfit, Node, Tree};
 use super::model::{Action, Model, Now, Password, SessionId, Timing, Transaction};
 use super::wire::Acl;
+use crate::util::checksum;
 
 const LOG_MAGIC: &[u8; 8] = b"ZURAULG1";
 const SNAPSHOT_MAGIC: &[u8; 8] = b"ZURAUSN1";
@@ -111,7 +112,7 @@ impl Store {
         self.pending.bytes.extend_from_slice(&[0; 8]);
         write_transaction(&mut self.pending, transaction);
         let body = &self.pending.bytes[start + 8..];
-        let (length, crc) = (body.len() as u32, crc32c::crc32c(body));
+        let (length, crc) = (body.len() as u32, checksum::crc32c(body));
         self.pending.bytes[start..start + 4].copy_from_slice(&length.to_be_bytes());
         self.pending.bytes[start + 4..start + 8].copy_from_slice(&crc.to_be_bytes());
         self.entries += 1;
@@ -170,7 +171,7 @@ pub fn write_snapshot(model: &Model) -> Vec<u8> {
     let mut nodes: Vec<_> = model.tree().nodes().collect();
     nodes.sort_unstable_by_key(|(path, _)| Arc::clone(path));
     w.vector(nodes.into_iter(), |w, (path, node)| write_node(w, path, node));
-    let crc = crc32c::crc32c(&w.bytes[8..]);
+    let crc = checksum::crc32c(&w.bytes[8..]);
     w.bytes.extend_from_slice(&crc.to_be_bytes());
     w.bytes
 }
@@ -219,7 +220,7 @@ fn read_password(r: &mut Reader<'_>) -> Result<Password, Malformed> {
 fn read_snapshot(bytes: &[u8], timing: Timing, now: Now) -> Result<Model, String> {
     let body = bytes.strip_prefix(SNAPSHOT_MAGIC).ok_or("not a snapshot")?;
     let (body, crc) = body.split_last_chunk::<4>().ok_or("ends early")?;
-    if crc32c::crc32c(body).to_be_bytes() != *crc {
+    if checksum::crc32c(body).to_be_bytes() != *crc {
         return Err("checksum does not match".to_owned());
     }
     let mut r = Reader::new(body);
@@ -290,7 +291,7 @@ fn next_entry(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
     let (body, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-    (!body.is_empty() && crc32c::crc32c(body) == u32::from_be_bytes(*crc)).then_some((body, rest))
+    (!body.is_empty() && checksum::crc32c(body) == u32::from_be_bytes(*crc)).then_some((body, rest))
 }
 
 fn cut(path: &Path, length: usize) -> Result<(), StoreError> {
