@@ -7,13 +7,10 @@
 
 pub mod batch;
 pub mod builder;
-pub mod checksum;
 pub mod compression;
 pub mod control;
 pub mod convert;
 pub mod error;
-#[cfg(test)]
-mod golden;
 pub mod legacy;
 pub mod reader;
 #[allow(clippy::module_inception, reason = "Kafka's word for it")]
@@ -34,3 +31,8 @@ pub const NO_TIMESTAMP: i64 = -1;
 pub const NO_PRODUCER_ID: i64 = -1;
 pub const NO_PRODUCER_EPOCH: i16 = -1;
 pub const NO_SEQUENCE: i32 = -1;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod tests;
