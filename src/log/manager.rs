@@ -662,3 +662,6 @@ struct LoadJob<'d> {
     log_starts: BTreeMap<TopicPartition, Offset>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
 }
+
+#[cfg(test)]
+mod tests;

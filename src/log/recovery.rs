@@ -86,6 +86,8 @@ pub(super) struct Loaded {
     pub log_end: Offset,
     pub recovery_point: Offset,
     pub epochs: EpochCache,
+    /// Some entries of the checkpoint are over: it is to be written again, some time.
+    pub epochs_are_stale: bool,
     pub producers: ProducerSnapshots,
 }
 
@@ -120,11 +122,12 @@ impl Loader<'_> {
         self.open_segments(&dir)?;
         let (recovery_point, log_end) = self.recover()?;
 
-        self.epochs.truncate_from_end(log_end);
-        self.epochs.truncate_from_start(self.params.log_start);
+        // Epochs that only the batches knew must be known before the recovery point passes them.
         if self.epochs != epochs_on_disk {
             checkpoint::write_epochs(&dir.join(LEADER_EPOCH_FILE), self.epochs.entries())?;
         }
+        let from_end = self.epochs.truncate_from_end(log_end);
+        let from_start = self.epochs.truncate_from_start(self.params.log_start);
         let segments = Segments::new(self.segments);
         let first_base = segments.first().map_or(0, |s| s.base_offset());
         let log_start = self.params.log_start.max(first_base);
@@ -138,7 +141,15 @@ impl Loader<'_> {
             now: self.params.now,
         };
         rebuild_producer_state(&mut producers, &segments, &rebuild)?;
-        Ok(Loaded { segments, log_start, log_end, recovery_point, epochs: self.epochs, producers })
+        Ok(Loaded {
+            segments,
+            log_start,
+            log_end,
+            recovery_point,
+            epochs: self.epochs,
+            epochs_are_stale: from_end || from_start,
+            producers,
+        })
     }
 
     /// Removes what was to be removed, and completes the swap of compacted segments.
@@ -203,17 +214,20 @@ impl Loader<'_> {
                 continue;
             }
             let had_index = exists(base, OFFSET_INDEX_SUFFIX);
+            // Names are in the order of their offsets.
+            let later = names.iter().filter(|n| n.ends_with(LOG_SUFFIX)).filter_map(|n| offset_of(n));
+            let next_base = later.filter(|offset| *offset > base).min();
             let segment = Arc::new(Segment::open(self.params.dir, base, self.params.config, self.params.now)?);
             if !had_index {
                 if self.params.had_clean_shutdown || base < self.params.recovery_point {
                     warn!(file = %name, "found no offset index file, recovering segment and rebuilding index files");
                 }
-                self.recover_segment(&segment)?;
+                self.recover_segment(&segment, next_base)?;
             } else if let Err(e) = segment.check_txn_index() {
                 match e {
                     SegmentError::CorruptTxnIndex { .. } => {
                         warn!(file = %name, error = %e, "found a corrupt index, recovering segment and rebuilding index files");
-                        self.recover_segment(&segment)?;
+                        self.recover_segment(&segment, next_base)?;
                     }
                     other => return Err(other.into()),
                 }
@@ -234,7 +248,8 @@ impl Loader<'_> {
                 let segment = Arc::clone(&self.segments[at]);
                 let done = at - from;
                 info!("Recovering unflushed segment {}. {done}/{unflushed} recovered for {tp}.", segment.base_offset());
-                if self.recover_segment(&segment)? > 0 {
+                let next_base = self.segments.get(at + 1).map(|next| next.base_offset());
+                if self.recover_segment(&segment, next_base)? > 0 {
                     warn!(
                         %tp, segment = segment.base_offset(), offset = segment.read_next_offset()?,
                         "corruption found in segment, truncating"
@@ -287,7 +302,7 @@ impl Loader<'_> {
 
     /// Reads and checks a whole segment, rebuilds its indexes, cuts what is not valid, and leaves a snapshot of the
     /// producers behind it. Returns the bytes that were cut.
-    fn recover_segment(&mut self, segment: &Arc<Segment>) -> Result<u32, LoadError> {
+    fn recover_segment(&mut self, segment: &Arc<Segment>, next_base: Option<Offset>) -> Result<u32, LoadError> {
         let names = list(&self.params.dir.path())?;
         let mut producers = ProducerSnapshots::new(self.params.dir, self.params.producer_config, &names);
         let known = Segments::new(self.segments.clone());
@@ -299,7 +314,7 @@ impl Loader<'_> {
         };
         rebuild_producer_state(&mut producers, &known, &rebuild)?;
 
-        let valid = valid_bytes(segment)?;
+        let valid = valid_bytes(segment, next_base)?;
         let cut = segment.size() - valid;
         segment.cut(valid)?;
         self.reindex(segment, &mut producers)?;
@@ -348,12 +363,13 @@ pub(super) fn aborted(txn: &CompletedTxn, last_stable_offset: Offset) -> Aborted
     }
 }
 
-/// Bytes of a segment up to its last valid batch: whole, of good checksum, with offsets that go on from those before.
+/// Bytes of a segment up to its last valid batch: whole, of good checksum, with offsets that go on from those before
+/// and stay below the next segment.
 /// Where offsets go backwards the batch before the step may be the wrong one; when it had left a gap, it is.
-fn valid_bytes(segment: &Segment) -> Result<u32, LoadError> {
+fn valid_bytes(segment: &Segment, next_base: Option<Offset>) -> Result<u32, LoadError> {
     let mut scan = segment.check_scan();
     let mut next_offset = segment.base_offset();
-    let mut after_gap: Option<(Offset, u32)> = None;
+    let mut gap: Option<Gap> = None;
     loop {
         let head = match scan.next_entry() {
             Ok(Some(head)) => head,
@@ -369,10 +385,11 @@ fn valid_bytes(segment: &Segment) -> Result<u32, LoadError> {
         };
         // Magic 0 and 1 only tell the last offset.
         let first = if head.magic >= 2 { head.base_offset } else { head.last_offset };
-        let spans_too_far = head.last_offset.saturating_sub(segment.base_offset()) > i64::from(i32::MAX);
+        let limit = next_base.unwrap_or_else(|| segment.base_offset().saturating_add(i64::from(i32::MAX) + 1));
+        let spans_too_far = head.last_offset >= limit;
         if first < next_offset || head.last_offset < first || spans_too_far {
-            let valid = match after_gap {
-                Some((offset, position)) if first < next_offset && first < offset => position,
+            let valid = match gap {
+                Some(gap) if first < next_offset && gap.is_to_blame(first, next_offset) => gap.position,
                 _ => head.position,
             };
             warn!(
@@ -381,10 +398,28 @@ fn valid_bytes(segment: &Segment) -> Result<u32, LoadError> {
             );
             return Ok(valid);
         }
+        let follows = head.last_offset + 1;
         if first > next_offset {
-            after_gap = Some((first, head.position));
+            gap = Some(Gap { expected: next_offset, first, follows, position: head.position });
         }
-        next_offset = head.last_offset + 1;
+        next_offset = follows;
+    }
+}
+
+/// A batch that begins later than expected: compaction leaves gaps, and so does damage.
+#[derive(Clone, Copy)]
+struct Gap {
+    expected: Offset,
+    first: Offset,
+    follows: Offset,
+    position: u32,
+}
+
+impl Gap {
+    /// Whether without this batch, and those after it, a batch that begins at `first` would be in order.
+    fn is_to_blame(&self, first: Offset, next_offset: Offset) -> bool {
+        let is_last = self.follows == next_offset;
+        first >= self.expected && (is_last || first < self.first)
     }
 }
 
@@ -482,3 +517,6 @@ fn next_offset_of_file(path: &Path, base: Offset) -> Result<Offset, LoadError> {
 fn list(dir: &Path) -> Result<Vec<String>, DiskError> {
     disk::file_names(dir).during("list", dir)
 }
+
+#[cfg(test)]
+mod tests;

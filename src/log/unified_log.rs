@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -147,6 +147,8 @@ pub struct UnifiedLog {
     pub(super) segments: ArcSwap<Segments>,
     pub(super) marks: Mutex<Marks>,
     epochs: RwLock<EpochCache>,
+    /// The checkpoint has epochs that are over.
+    epochs_are_stale: AtomicBool,
     tail: Mutex<Tail>,
     topic_id: Mutex<Option<Uuid>>,
     recovery_point: AtomicI64,
@@ -202,6 +204,7 @@ impl UnifiedLog {
             segments: ArcSwap::from_pointee(loaded.segments),
             marks: Mutex::new(marks),
             epochs: RwLock::new(loaded.epochs),
+            epochs_are_stale: AtomicBool::new(false),
             tail: Mutex::new(Tail { producers: loaded.producers, unflushed: 0, is_closed: false }),
             topic_id: Mutex::new(on_disk.or(options.topic_id)),
             recovery_point: AtomicI64::new(loaded.recovery_point.max(loaded.log_start)),
@@ -209,6 +212,9 @@ impl UnifiedLog {
             scheduler,
         });
         log.update_first_unstable(&log.tail.lock());
+        if loaded.epochs_are_stale {
+            log.write_epochs_later(now);
+        }
         Ok(log)
     }
 
@@ -404,17 +410,22 @@ impl UnifiedLog {
     }
 
     fn write_epochs(&self) -> Result<(), DirError> {
+        self.epochs_are_stale.store(false, Ordering::Release);
         let entries = self.epoch_entries();
         self.log_dir.guard(checkpoint::write_epochs(&self.dir().join(LEADER_EPOCH_FILE), &entries))
     }
 
     /// A truncation may reach the disk later: loading does it again.
     fn write_epochs_later(&self, now: Millis) {
+        if self.epochs_are_stale.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let me = Weak::clone(&self.me);
         self.scheduler.schedule(now, move || {
             let Some(log) = me.upgrade() else { return };
             let tail = log.tail.lock();
-            if !tail.is_closed && !log.log_dir.is_offline() {
+            let is_due = log.epochs_are_stale.load(Ordering::Acquire);
+            if is_due && !tail.is_closed && !log.log_dir.is_offline() {
                 // A failure is told by the directory.
                 drop(log.write_epochs());
             }
@@ -789,6 +800,9 @@ impl UnifiedLog {
     pub fn close(&self) -> Result<(), DirError> {
         let mut tail = self.lock_tail()?;
         tail.is_closed = true;
+        if self.epochs_are_stale.load(Ordering::Acquire) {
+            self.write_epochs()?;
+        }
         self.log_dir.guard(tail.producers.take())?;
         for segment in self.segments.load().as_slice() {
             self.guard(segment.seal())?;
@@ -812,3 +826,6 @@ impl UnifiedLog {
 fn end_of(segments: &Segments, log_end: Offset) -> OffsetMetadata {
     OffsetMetadata { offset: log_end, place: segments.active().map(|s| (s.base_offset(), s.size())) }
 }
+
+#[cfg(test)]
+mod tests;
