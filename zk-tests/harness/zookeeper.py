@@ -13,16 +13,6 @@ from .processes import Process, free_port, wait_until
 _TICK_MS = 500
 
 
-def _asks(port, word):
-    with socket.create_connection(("127.0.0.1", port), 2) as s:
-        s.sendall(word)
-        s.shutdown(socket.SHUT_WR)
-        answer = b""
-        while part := s.recv(4096):
-            answer += part
-        return answer.decode()
-
-
 class Server:
     """One server, of an ensemble or alone. `kind` is "apache" or "zurau"."""
 
@@ -40,8 +30,9 @@ class Server:
             f"tickTime={_TICK_MS}",
             "maxClientCnxns=0",
         ]
+        lines += ["4lw.commands.whitelist=*", "admin.enableServer=false"]
         if kind == "apache":
-            lines += ["4lw.commands.whitelist=*", "admin.enableServer=false", "forceSync=no"]
+            lines += ["forceSync=no"]
         if ensemble:
             lines += ["initLimit=20", "syncLimit=10"]
             lines += [f"server.{n}=127.0.0.1:{peer}:{election}" for n, (peer, election) in enumerate(ensemble, 1)]
@@ -66,9 +57,19 @@ class Server:
         def ready():
             if not self.process.alive():
                 raise AssertionError(f"{self.name} ended:\n{self.process.output()[-3000:]}")
-            return "Mode: " in _asks(self.port, b"srvr")
+            return "Mode: " in self.ask("srvr")
 
         wait_until(ready, f"{self.name} serves")
+
+    def ask(self, word):
+        """The answer to a four-letter word."""
+        with socket.create_connection(("127.0.0.1", self.port), 2) as s:
+            s.sendall(word.encode())
+            s.shutdown(socket.SHUT_WR)
+            answer = b""
+            while part := s.recv(4096):
+                answer += part
+        return answer.decode()
 
     def kill(self):
         self.process.kill()
@@ -100,7 +101,7 @@ class Ensemble:
                 server.kill()
 
     def leader(self):
-        return next(s for s in self.servers if s.process.alive() and "Mode: leader" in _asks(s.port, b"srvr"))
+        return next(s for s in self.servers if s.process.alive() and "Mode: leader" in s.ask("srvr"))
 
     @property
     def hosts(self):
