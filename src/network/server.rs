@@ -51,6 +51,7 @@ pub struct NetworkConfig {
 pub struct SocketServer {
     config: NetworkConfig,
     bound: Vec<(Arc<ListenerInfo>, std::net::TcpListener)>,
+    ports: HashMap<String, u16>,
     /// Runs acceptors and the watch over idle connections.
     group: Group,
     /// One for each runtime of connections. A connection stays on the one that it is given.
@@ -90,22 +91,23 @@ impl SocketServer {
     /// spread over `processors` in turn; there is at least one.
     pub fn bind(config: NetworkConfig, group: Group, processors: Arc<[Group]>) -> io::Result<Self> {
         let mut bound = Vec::new();
+        let mut ports = HashMap::new();
         for listener in &config.listeners {
             let socket = listen(listener, &config).map_err(|e| {
                 let at = format!("Socket server failed to bind to {}:{}: {e}.", listener.host, listener.port);
                 io::Error::new(e.kind(), at)
             })?;
+            ports.insert(listener.name.clone(), socket.local_addr()?.port());
             info!(listener = listener.name, address = ?socket.local_addr(), "awaiting socket connections");
             bound.push((Arc::new(ListenerInfo { name: listener.name.clone() }), socket));
         }
         let stop_reading = group.stop_token().child_token();
-        Ok(Self { config, bound, group, processors, stop_reading, connections: Arc::default() })
+        Ok(Self { config, bound, ports, group, processors, stop_reading, connections: Arc::default() })
     }
 
     /// The port that a listener is bound to, for listeners configured with port 0.
     pub fn port(&self, listener: &str) -> Option<u16> {
-        let (_, socket) = self.bound.iter().find(|(info, _)| info.name == listener)?;
-        Some(socket.local_addr().ok()?.port())
+        self.ports.get(listener).copied()
     }
 
     /// Starts to accept on all listeners.

@@ -43,8 +43,6 @@ pub enum DecodeError {
     Null,
     #[error("string of {0} bytes is too long")]
     StringTooLong(usize),
-    #[error("string is not UTF-8")]
-    NotUtf8,
     #[error("varint does not end after five bytes")]
     VarintTooLong,
     #[error("tagged field {tag} leaves {left} of its bytes unread")]
@@ -221,8 +219,16 @@ impl Reader {
         if len > MAX_STRING_BYTES {
             return Err(DecodeError::StringTooLong(len));
         }
-        let text = Str::try_from(self.slice(len)?).map_err(|_| DecodeError::NotUtf8)?;
-        Ok(Some(text))
+        let bytes = self.slice(len)?;
+        match Str::try_from(bytes.clone()) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => {
+                // Java reads what is no UTF-8 as replacement characters: a name that nobody has, not a broken frame.
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                self.charge(text.len())?;
+                Ok(Some(text.into()))
+            }
+        }
     }
 
     fn nullable_array<T: Wire>(&mut self, v: Version) -> Result<Option<Vec<T>>, DecodeError> {
@@ -654,8 +660,8 @@ mod tests {
 
     #[test]
     fn text_that_is_not_utf8_or_too_long_is_refused() {
-        assert_eq!(read::<Str>(&[0, 2, 0xc3, 0x28], CLASSIC), Err(DecodeError::NotUtf8));
-        assert_eq!(read::<Option<Str>>(&[2, 0xff], COMPACT), Err(DecodeError::NotUtf8));
+        assert_eq!(read::<Str>(&[0, 2, 0xc3, 0x28], CLASSIC), Ok("\u{fffd}(".into()));
+        assert_eq!(read::<Option<Str>>(&[2, 0xff], COMPACT), Ok(Some("\u{fffd}".into())));
         let mut long = vec![0x81, 0x80, 0x02];
         long.resize(40_000, b'a');
         assert_eq!(read::<Str>(&long, COMPACT), Err(DecodeError::StringTooLong(32_768)));

@@ -140,6 +140,11 @@ impl BrokerServer {
         Ok(Self { broker, sockets, control })
     }
 
+    /// The port that a listener is bound to, for listeners configured with port 0.
+    pub fn port(&self, listener: &str) -> Option<u16> {
+        self.sockets.port(listener)
+    }
+
     /// Ends with the reason when the broker cannot go on.
     pub async fn failed(&self) -> String {
         self.control.fatal_token().cancelled().await;
@@ -197,7 +202,7 @@ fn open_logs(
             directory_id: None,
         };
         // As java.util.Properties dates its files.
-        let written_at = chrono::Utc::now().format("%a %b %d %H:%M:%S UTC %Y").to_string();
+        let written_at = jiff::Zoned::now().strftime("%a %b %d %H:%M:%S %Z %Y").to_string();
         // A failure is told by the directory.
         drop(dir.guard(checkpoint::write_meta_properties(dir.path(), &meta, &written_at)));
     }

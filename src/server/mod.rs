@@ -9,6 +9,8 @@ mod identity;
 mod jobs;
 pub mod producer_ids;
 pub mod runtimes;
+#[cfg(test)]
+mod tests;
 mod topic_admin;
 
 use context::now_ms;

@@ -1,11 +1,11 @@
 //! Owns how log lines look: as log4j writes them under Kafka's own pattern, `[time] LEVEL message (target)`, or as JSON.
 
+use jiff::Zoned;
 use std::fmt;
 use std::io::IsTerminal;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
-use tracing_subscriber::fmt::time::{ChronoLocal, FormatTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -35,8 +35,7 @@ where
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let metadata = event.metadata();
         writer.write_char('[')?;
-        ChronoLocal::new("%Y-%m-%d %H:%M:%S,%3f".to_owned()).format_time(&mut writer)?;
-        write!(writer, "] {} ", metadata.level())?;
+        write!(writer, "{}] {} ", Zoned::now().strftime("%Y-%m-%d %H:%M:%S,%3f"), metadata.level())?;
         ctx.field_format().format_fields(writer.by_ref(), event)?;
         writeln!(writer, " ({})", metadata.target())
     }

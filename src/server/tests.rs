@@ -1,0 +1,235 @@
+//! A whole broker in this process, on a ZooKeeper in this process, over loopback. What stock clients make of it is tested in
+//! zk-tests; here is what no client does.
+
+use super::broker::BrokerServer;
+use super::runtimes::Runtimes;
+use crate::common::ErrorCode;
+use crate::config::{BrokerConfig, Props};
+use crate::protocol::messages::create_topics_request::CreatableTopic;
+use crate::protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use crate::protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use crate::protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use crate::protocol::messages::*;
+use crate::protocol::{ApiKey, Frame, Message, Reader, Records, RequestHeader, ResponseHeader};
+use crate::record::{BatchBuilder, BatchOptions};
+use crate::util::task::Group;
+use crate::zk;
+use bytes::Bytes;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
+
+struct Fixture {
+    runtimes: Runtimes,
+    server: Option<BrokerServer>,
+    port: u16,
+    _zookeeper: zk::server::Server,
+    _dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut props: Props = [
+            ("broker.id", "7"),
+            ("listeners", "PLAINTEXT://127.0.0.1:0"),
+            ("num.io.threads", "1"),
+            ("zookeeper.connect", "localhost"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        props.insert("log.dirs".into(), dir.path().join("logs").display().to_string());
+        let runtimes = Runtimes::for_config(&BrokerConfig::new(&props).expect("config")).expect("threads");
+        let tasks = Group::new(runtimes.session.handle().clone());
+        let zookeeper = zk::server::Config::new((Ipv4Addr::LOCALHOST, 0).into());
+        let zookeeper = zk::server::Server::start(zookeeper, &tasks).expect("ZooKeeper");
+        props.insert("zookeeper.connect".into(), format!("{}/a/chroot", zookeeper.local_addr()));
+        let config = BrokerConfig::new(&props).expect("config");
+        let server = runtimes.control.block_on(BrokerServer::start(config, &runtimes)).expect("broker");
+        let port = server.port("PLAINTEXT").expect("bound");
+        Self { runtimes, server: Some(server), port, _zookeeper: zookeeper, _dir: dir }
+    }
+
+    fn connect(&self) -> Client {
+        let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("connect");
+        socket.set_read_timeout(Some(Duration::from_secs(60))).expect("timeout");
+        Client { socket }
+    }
+
+    /// Creates a topic of one partition and waits until it can be written.
+    fn create_topic(&self, name: &str) {
+        let topic =
+            CreatableTopic { name: name.into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..Default::default() };
+        loop {
+            let answer: CreateTopicsResponse = self.connect().ask(ApiKey::CreateTopics, 7, &request);
+            match ErrorCode::from_wire(answer.topics[0].error_code) {
+                ErrorCode::None => return,
+                // The election may still be under way.
+                ErrorCode::NotController => std::thread::yield_now(),
+                other => panic!("{other}"),
+            }
+        }
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.runtimes.control.block_on(server.shut_down());
+        }
+    }
+}
+
+struct Client {
+    socket: TcpStream,
+}
+
+impl Client {
+    fn send(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).expect("write");
+    }
+
+    fn send_request<M: Message>(&mut self, api: ApiKey, version: i16, message: &M) {
+        let header = RequestHeader::new(api, version, 5, "test".into());
+        self.send(&Frame::request(api, &header, message).expect("encode").bytes);
+    }
+
+    fn receive<M: Message>(&mut self, api: ApiKey, version: i16) -> M {
+        let mut size = [0; 4];
+        self.socket.read_exact(&mut size).expect("size");
+        let mut body = vec![0; i32::from_be_bytes(size) as usize];
+        self.socket.read_exact(&mut body).expect("body");
+        let mut reader = Reader::new(Bytes::from(body));
+        let header = ResponseHeader::decode(&mut reader, api.response_header_version(version)).expect("header");
+        assert_eq!(header.correlation_id, 5);
+        M::decode(&mut reader, version).expect("decode")
+    }
+
+    fn ask<Q: Message, A: Message>(&mut self, api: ApiKey, version: i16, request: &Q) -> A {
+        self.send_request(api, version, request);
+        self.receive(api, version)
+    }
+
+    fn is_closed(&mut self) -> bool {
+        matches!(self.socket.read(&mut [0]), Ok(0)) || self.socket.read(&mut [0]).is_err()
+    }
+}
+
+fn batch(values: &[&str]) -> Bytes {
+    let mut builder = BatchBuilder::new(BatchOptions::default()).expect("builder");
+    for value in values {
+        builder.append(1_000, None, Some(value.as_bytes()), &[]).expect("append");
+    }
+    builder.finish().expect("finish")
+}
+
+fn produce(topic: &str, acks: i16, records: Bytes) -> ProduceRequest {
+    let data = PartitionProduceData { records: Some(Records::Bytes(records)), ..Default::default() };
+    let topic = TopicProduceData { name: topic.into(), partition_data: vec![data], ..Default::default() };
+    ProduceRequest { acks, timeout_ms: 1_000, topic_data: vec![topic], ..Default::default() }
+}
+
+fn fetch(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
+    let partition = FetchPartition { fetch_offset: offset, partition_max_bytes: 1 << 20, ..Default::default() };
+    let topic = FetchTopic { topic: topic.into(), partitions: vec![partition], ..Default::default() };
+    FetchRequest { max_wait_ms, min_bytes: 1, topics: vec![topic], ..Default::default() }
+}
+
+fn produced(answer: &ProduceResponse) -> (ErrorCode, i64) {
+    let partition = &answer.responses[0].partition_responses[0];
+    (ErrorCode::from_wire(partition.error_code), partition.base_offset)
+}
+
+#[test]
+fn what_is_produced_is_fetched_and_found_by_offset_and_time() {
+    let fixture = Fixture::start();
+    fixture.create_topic("t");
+    let mut client = fixture.connect();
+    for (acks, first) in [(-1, 0), (1, 3)] {
+        let answer: ProduceResponse = client.ask(ApiKey::Produce, 9, &produce("t", acks, batch(&["a", "b", "c"])));
+        assert_eq!(produced(&answer), (ErrorCode::None, first));
+    }
+    let answer: FetchResponse = client.ask(ApiKey::Fetch, 12, &fetch("t", 4, 0));
+    let partition = &answer.responses[0].partitions[0];
+    assert_eq!((partition.error_code, partition.high_watermark, partition.log_start_offset), (0, 6, 0));
+    let Some(Records::Bytes(records)) = &partition.records else { panic!("no records") };
+    let found: Vec<_> = crate::record::batches(records).map(|b| b.expect("batch").base_offset()).collect();
+    assert_eq!(found, [3], "the batch that holds the offset");
+
+    for (timestamp, offset) in [(-1, 6), (-2, 0), (-3, 0), (1_000, 0), (1_001, -1)] {
+        let partition = ListOffsetsPartition { timestamp, ..Default::default() };
+        let topic = ListOffsetsTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let answer: ListOffsetsResponse = client.ask(ApiKey::ListOffsets, 7, &request);
+        assert_eq!(answer.topics[0].partitions[0].offset, offset, "timestamp {timestamp}");
+    }
+}
+
+#[test]
+fn a_parked_fetch_is_answered_by_the_next_append() {
+    let fixture = Fixture::start();
+    fixture.create_topic("t");
+    let mut reader = fixture.connect();
+    reader.send_request(ApiKey::Fetch, 12, &fetch("t", 0, 50_000));
+    let mut writer = fixture.connect();
+    let answer: ProduceResponse = writer.ask(ApiKey::Produce, 9, &produce("t", 1, batch(&["late"])));
+    assert_eq!(produced(&answer), (ErrorCode::None, 0));
+    let answer: FetchResponse = reader.receive(ApiKey::Fetch, 12);
+    assert!(answer.responses[0].partitions[0].records.as_ref().is_some_and(|records| !records.is_empty()));
+}
+
+#[test]
+fn refusals_have_kafkas_codes_or_kafkas_closed_connection() {
+    let fixture = Fixture::start();
+    fixture.create_topic("t");
+    let mut client = fixture.connect();
+    let mut flipped = batch(&["x"]).to_vec();
+    flipped[66] ^= 1;
+    for (request, code) in [
+        (produce("t", 1, flipped.clone().into()), ErrorCode::CorruptMessage),
+        (produce("t", 2, batch(&["x"])), ErrorCode::InvalidRequiredAcks),
+        (produce("nobody", 1, batch(&["x"])), ErrorCode::UnknownTopicOrPartition),
+        (produce("__consumer_offsets", 1, batch(&["x"])), ErrorCode::InvalidTopicException),
+        (produce("t", 1, Bytes::new()), ErrorCode::InvalidRecord),
+    ] {
+        let answer: ProduceResponse = client.ask(ApiKey::Produce, 9, &request);
+        assert_eq!(produced(&answer), (code, -1));
+    }
+    let answer: FetchResponse = client.ask(ApiKey::Fetch, 12, &fetch("t", 99, 50_000));
+    assert_eq!(answer.responses[0].partitions[0].error_code, ErrorCode::OffsetOutOfRange.wire());
+
+    // With acks=0 a closed connection is how the producer hears of an error.
+    let mut quiet = fixture.connect();
+    quiet.send_request(ApiKey::Produce, 9, &produce("t", 0, batch(&["fine"])));
+    quiet.send_request(ApiKey::Produce, 9, &produce("t", 0, flipped.into()));
+    assert!(quiet.is_closed());
+
+    let unknown_api = [0, 0, 0, 8, 0, 99, 0, 0, 0, 0, 0, 1];
+    let unserved_api = [0, 0, 0, 10, 0, 10, 0, 0, 0, 0, 0, 1, 0, 0];
+    let bad_version = [0, 0, 0, 10, 0, 3, 0, 99, 0, 0, 0, 1, 0, 0];
+    for bytes in [&unknown_api[..], &unserved_api, &bad_version, &[0, 0, 0, 1, 7], &[255; 4]] {
+        let mut stranger = fixture.connect();
+        stranger.send(bytes);
+        assert!(stranger.is_closed(), "{bytes:?}");
+    }
+}
+
+#[test]
+fn api_versions_lists_what_is_served_and_answers_a_newer_client_in_version_0() {
+    let fixture = Fixture::start();
+    let mut client = fixture.connect();
+    let request = ApiVersionsRequest {
+        client_software_name: "test".into(),
+        client_software_version: "1".into(),
+        ..Default::default()
+    };
+    let answer: ApiVersionsResponse = client.ask(ApiKey::ApiVersions, 4, &request);
+    let keys: Vec<i16> = answer.api_keys.iter().map(|api| api.api_key).collect();
+    assert_eq!(keys, super::dispatch::SERVED.iter().map(|api| api.wire()).collect::<Vec<_>>());
+
+    client.send(&[0, 0, 0, 11, 0, 18, 0, 99, 0, 0, 0, 5, 255, 255, 0]);
+    let answer: ApiVersionsResponse = client.receive(ApiKey::ApiVersions, 0);
+    assert_eq!(answer.error_code, ErrorCode::UnsupportedVersion.wire());
+    assert_eq!(answer.api_keys.len(), 1);
+}
