@@ -3,14 +3,14 @@
 //! Java client ignores a key that it does not know.
 
 use super::terminal::{self, Failure};
+use crate::config::parse;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
-use std::collections::BTreeMap;
+use std::io;
 
-/// Client properties by key.
-pub(super) type Properties = BTreeMap<String, String>;
+pub(super) use crate::config::Props as Properties;
 
 /// Keys that mean the same under the same name.
 const SAME: &[&str] = &[
@@ -60,10 +60,11 @@ const RENAMED: &[(&str, &str)] = &[
 
 /// Reads a properties file that an option names.
 pub(super) fn load(path: &str) -> Result<Properties, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::message(format_args!("{path}: {e}")))?;
-    let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with(['#', '!']));
-    let pair = |l: &str| l.split_once('=').map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned()));
-    Ok(lines.filter_map(pair).collect())
+    let bytes = std::fs::read(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Failure::message(format_args!("java.nio.file.NoSuchFileException: {path}")),
+        _ => Failure::message(format_args!("{path}: {e}")),
+    })?;
+    parse::properties(&bytes).map_err(|e| Failure::message(format_args!("{path}: {e}")))
 }
 
 /// A producer's configuration, with the Java producer's defaults where librdkafka's differ.

@@ -20,7 +20,7 @@ const METADATA_WAIT: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Topics of Kafka's own, which a pattern leaves out.
-const INTERNAL_TOPICS: &[&str] = &["__consumer_offsets", "__transaction_state"];
+pub(super) const INTERNAL_TOPICS: &[&str] = &["__consumer_offsets", "__transaction_state"];
 
 /// What to read.
 pub(super) enum Source {

@@ -6,20 +6,28 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod bench;
+mod admin;
 mod broker;
+mod broker_api_versions;
 mod client_properties;
+mod configs;
 mod console_consumer;
 mod console_producer;
 mod consumer_perf;
 mod dev;
+mod delete_records;
 mod errors;
 mod feed;
 mod formatter;
+mod get_offsets;
+mod leaders;
+mod log_dirs;
 mod options;
 mod producer_perf;
 mod sender;
 mod signals;
 mod terminal;
+mod topics;
 mod zookeeper;
 
 #[derive(Parser)]
@@ -35,10 +43,22 @@ enum Command {
     Broker(broker::Args),
     /// Run a broker with a ZooKeeper of its own, ready to try.
     Dev(dev::Args),
+    /// Create, list, describe, change and delete topics.
+    Topics(ToolArgs),
     /// Send lines of standard input to a topic.
     ConsoleProducer(ToolArgs),
     /// Print the records of a topic.
     ConsoleConsumer(ToolArgs),
+    /// Show and change settings of topics and brokers.
+    Configs(ToolArgs),
+    /// Show offsets of partitions by time.
+    GetOffsets(ToolArgs),
+    /// Delete records up to an offset.
+    DeleteRecords(ToolArgs),
+    /// Show what lies in the log directories.
+    LogDirs(ToolArgs),
+    /// Show which APIs and versions each broker has.
+    BrokerApiVersions(ToolArgs),
     /// Measure how fast a client writes or reads.
     #[command(subcommand)]
     Perf(Perf),
@@ -73,8 +93,14 @@ pub fn main() -> ExitCode {
         Command::Broker(args) => broker::run(args),
         Command::Zookeeper(args) => zookeeper::run(&args),
         Command::Dev(args) => dev::run(&args),
+        Command::Topics(tool) => topics::run(&tool.args),
         Command::ConsoleProducer(tool) => console_producer::run(&tool.args),
         Command::ConsoleConsumer(tool) => console_consumer::run(&tool.args),
+        Command::Configs(tool) => configs::run(&tool.args),
+        Command::GetOffsets(tool) => get_offsets::run(&tool.args),
+        Command::DeleteRecords(tool) => delete_records::run(&tool.args),
+        Command::LogDirs(tool) => log_dirs::run(&tool.args),
+        Command::BrokerApiVersions(tool) => broker_api_versions::run(&tool.args),
         Command::Perf(Perf::Producer(tool)) => producer_perf::run(&tool.args),
         Command::Perf(Perf::Consumer(tool)) => consumer_perf::run(&tool.args),
         Command::Perf(Perf::Load(args)) => bench::run_load(args),

@@ -48,6 +48,10 @@ impl Opt {
         self
     }
 
+    pub(super) fn same(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+
     fn shown(&self) -> String {
         match self.argument {
             Argument::None => format!("--{}", self.name),
@@ -107,6 +111,17 @@ impl Tool {
     pub(super) fn require(&self, options: &Options, required: &[&Opt]) -> Result<(), Failure> {
         match required.iter().find(|opt| !options.has(opt)) {
             Some(opt) => Err(self.usage(format!("Missing required argument \"[{}]\"", opt.name))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses each of `others` beside `used`.
+    pub(super) fn refuse_beside(&self, options: &Options, used: &Opt, others: &[&Opt]) -> Result<(), Failure> {
+        match others.iter().find(|other| options.has(used) && options.has(other)) {
+            Some(other) => {
+                let (used, other) = (used.name, other.name);
+                Err(self.usage(format!("Option \"[{used}]\" can't be used with option \"[{other}]\"")))
+            }
             None => Ok(()),
         }
     }

@@ -1,0 +1,543 @@
+//! Owns the conversation of an admin tool with a cluster: finds brokers, sends one request at a time and waits for its answer.
+//! Kafka: `KafkaAdminClient`, `NetworkClient`. Blocking on purpose: a tool has nothing else to do, and starts sooner without a
+//! runtime. What is not there yet: TLS and SASL.
+
+use super::client_properties::{Properties, number};
+use super::errors;
+use super::terminal::{self, Failure};
+use crate::common::ErrorCode;
+use crate::protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
+use crate::protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse, metadata_request::MetadataRequestTopic,
+};
+use crate::protocol::{
+    ApiKey, DecodeError, EncodeError, Frame, FrameError, Message, Reader, RequestHeader, ResponseHeader, frame,
+};
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+const NETWORK_CLIENT: &str = "org.apache.kafka.clients.NetworkClient";
+const API_TIMEOUT_MS: u64 = 60_000;
+const REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// Pauses between attempts to reach a broker.
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// The largest answer that a tool takes, in bytes.
+const RESPONSE_MAX_BYTES: usize = 100 * 1024 * 1024;
+
+/// Why a call has no answer, or an answer that is an error. The text is the message of Kafka's exception.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum AdminError {
+    /// No broker could be asked, or none answered in time.
+    #[error("{0}")]
+    Timeout(String),
+    /// The broker does not have the API, or not in a version that we speak.
+    #[error("{0}")]
+    Unsupported(String),
+    #[error("{}", message.as_deref().unwrap_or_else(|| code.message()))]
+    Api { code: ErrorCode, message: Option<String> },
+}
+
+impl AdminError {
+    /// The error that an answer carries. None when it carries none.
+    pub(super) fn of(code: i16, message: Option<&str>) -> Option<Self> {
+        let code = ErrorCode::from_wire(code);
+        code.is_error().then(|| Self::Api { code, message: message.map(str::to_owned) })
+    }
+
+    pub(super) fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Timeout(_) => None,
+            Self::Unsupported(_) => Some(ErrorCode::UnsupportedVersion),
+            Self::Api { code, .. } => Some(*code),
+        }
+    }
+
+    /// The Java exception with its package and message.
+    pub(super) fn exception(&self) -> String {
+        let name = match self {
+            Self::Timeout(_) => "TimeoutException".to_owned(),
+            Self::Unsupported(_) => "UnsupportedVersionException".to_owned(),
+            Self::Api { code, .. } => errors::exception_name(*code),
+        };
+        format!("org.apache.kafka.common.errors.{name}: {self}")
+    }
+}
+
+/// Which broker answers a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
+    Any,
+    Controller,
+    Broker(i32),
+}
+
+/// A broker as Metadata names it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Node {
+    pub(super) id: i32,
+    pub(super) host: String,
+    pub(super) port: i32,
+    pub(super) rack: Option<String>,
+}
+
+pub(super) struct Admin {
+    client_id: String,
+    bootstrap: Vec<String>,
+    nodes: BTreeMap<i32, Node>,
+    controller: Option<i32>,
+    /// By broker id; bootstrap addresses have the ids -1, -2 and so on, as in Kafka.
+    connections: HashMap<i32, Connection>,
+    api_timeout: Duration,
+    request_timeout: Duration,
+}
+
+/// Why an exchange with a broker failed.
+enum ExchangeError {
+    /// The connection is of no use any more.
+    Io,
+    Refused(AdminError),
+}
+
+impl From<io::Error> for ExchangeError {
+    fn from(_: io::Error) -> Self {
+        Self::Io
+    }
+}
+
+/// A broker that sends what cannot be read is as good as gone.
+impl From<DecodeError> for ExchangeError {
+    fn from(_: DecodeError) -> Self {
+        Self::Io
+    }
+}
+
+impl From<FrameError> for ExchangeError {
+    fn from(_: FrameError) -> Self {
+        Self::Io
+    }
+}
+
+impl From<EncodeError> for ExchangeError {
+    fn from(e: EncodeError) -> Self {
+        Self::Refused(AdminError::Unsupported(e.to_string()))
+    }
+}
+
+impl Admin {
+    /// Reads the client's properties; connects with the first call.
+    pub(super) fn new(servers: &str, properties: &Properties) -> Result<Self, Failure> {
+        if let Some(protocol) = properties.get("security.protocol").filter(|p| !p.eq_ignore_ascii_case("PLAINTEXT")) {
+            return Err(Failure::message(format_args!("security.protocol={protocol} is not supported yet")));
+        }
+        let bootstrap: Vec<String> =
+            servers.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect();
+        for server in &bootstrap {
+            if server.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+                return Err(Failure::message(format_args!(
+                    "org.apache.kafka.common.KafkaException: Failed to create new KafkaAdminClient\n\
+                     Caused by: org.apache.kafka.common.config.ConfigException: Invalid url in bootstrap.servers: {server}"
+                )));
+            }
+        }
+        Ok(Self {
+            client_id: properties.get("client.id").cloned().unwrap_or_else(|| "adminclient-1".to_owned()),
+            bootstrap,
+            nodes: BTreeMap::new(),
+            controller: None,
+            connections: HashMap::new(),
+            api_timeout: Duration::from_millis(number(properties, "default.api.timeout.ms", API_TIMEOUT_MS)?),
+            request_timeout: Duration::from_millis(number(properties, "request.timeout.ms", REQUEST_TIMEOUT_MS)?),
+        })
+    }
+
+    pub(super) fn api_timeout(&self) -> Duration {
+        self.api_timeout
+    }
+
+    /// Milliseconds that a request which the broker works on may take, as the request says it.
+    pub(super) fn api_timeout_ms(&self) -> i32 {
+        i32::try_from(self.api_timeout.as_millis()).unwrap_or(i32::MAX)
+    }
+
+    /// For one call that its tool waits for no longer than this, whatever the API timeout is.
+    pub(super) fn within(&mut self, limit: Duration) -> Limited<'_> {
+        Limited { timeout: self.api_timeout.min(limit), admin: self }
+    }
+
+    /// Asks until there is an answer or the API timeout is over. `name` is what Kafka calls the call in its messages.
+    pub(super) fn call<Q: Message, A: Message>(
+        &mut self,
+        name: &str,
+        target: Target,
+        key: ApiKey,
+        request: &Q,
+    ) -> Result<A, AdminError> {
+        self.call_until(Instant::now() + self.api_timeout, name, target, key, request)
+    }
+
+    fn call_until<Q: Message, A: Message>(
+        &mut self,
+        deadline: Instant,
+        name: &str,
+        target: Target,
+        key: ApiKey,
+        request: &Q,
+    ) -> Result<A, AdminError> {
+        let mut backoff = BACKOFF_FIRST;
+        let mut attempts = 0;
+        loop {
+            if let Some(node) = self.reach(target, deadline) {
+                attempts += 1;
+                let timeout = self.request_timeout.min(deadline.saturating_duration_since(Instant::now()));
+                match self.exchange(node, key, request, timeout) {
+                    Ok(answer) => return Ok(answer),
+                    Err(ExchangeError::Refused(e)) => return Err(e),
+                    Err(ExchangeError::Io) => {
+                        self.connections.remove(&node);
+                    }
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(AdminError::Timeout(if attempts == 0 {
+                    format!("Timed out waiting for a node assignment. Call: {name}")
+                } else {
+                    format!("Call(callName={name}) timed out after {attempts} attempt(s)")
+                }));
+            }
+            std::thread::park_timeout(backoff.min(left));
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// What a topic's name, or every topic, looks like in Metadata. No topic is created by asking.
+    pub(super) fn metadata(
+        &mut self,
+        name: &str,
+        topics: Option<Vec<MetadataRequestTopic>>,
+    ) -> Result<MetadataResponse, AdminError> {
+        let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
+        let answer: MetadataResponse = self.call(name, Target::Any, ApiKey::Metadata, &request)?;
+        self.learn(&answer.brokers, answer.controller_id);
+        Ok(answer)
+    }
+
+    /// The topics by name, with the errors of each.
+    pub(super) fn topics(&mut self, name: &str, topics: &[&str]) -> Result<Vec<MetadataResponseTopic>, AdminError> {
+        let named = |t: &&str| MetadataRequestTopic { name: Some((*t).into()), ..Default::default() };
+        Ok(self.metadata(name, Some(topics.iter().map(named).collect()))?.topics)
+    }
+
+    /// The brokers, ascending.
+    pub(super) fn nodes(&mut self, name: &str) -> Result<Vec<Node>, AdminError> {
+        self.metadata(name, Some(Vec::new()))?;
+        Ok(self.nodes.values().cloned().collect())
+    }
+
+    /// The APIs and versions that a broker says it has.
+    pub(super) fn api_versions(&mut self, node: i32) -> Result<BTreeMap<i16, RangeInclusive<i16>>, AdminError> {
+        let deadline = Instant::now() + self.api_timeout;
+        match self.reach(Target::Broker(node), deadline) {
+            Some(node) => Ok(self.connections[&node].versions.clone()),
+            None => Err(AdminError::Api {
+                code: ErrorCode::NetworkException,
+                message: Some("Timed out waiting for a node assignment. Call: apiVersions".to_owned()),
+            }),
+        }
+    }
+
+    fn learn(&mut self, brokers: &[MetadataResponseBroker], controller: i32) {
+        self.nodes = brokers
+            .iter()
+            .map(|b| {
+                let rack = b.rack.as_ref().map(ToString::to_string);
+                (b.node_id, Node { id: b.node_id, host: b.host.to_string(), port: b.port, rack })
+            })
+            .collect();
+        self.controller = Some(controller).filter(|id| *id >= 0);
+    }
+
+    /// A node with an open connection, as the target asks. None when there is none right now.
+    fn reach(&mut self, target: Target, deadline: Instant) -> Option<i32> {
+        let wanted = match target {
+            Target::Any => {
+                if let Some(open) = self.connections.keys().max() {
+                    return Some(*open);
+                }
+                let known: Vec<i32> =
+                    self.nodes.keys().copied().chain((1..=self.bootstrap.len() as i32).map(|n| -n)).collect();
+                return known.into_iter().find(|node| self.open(*node, deadline));
+            }
+            Target::Broker(id) => id,
+            Target::Controller => match self.controller {
+                Some(id) => id,
+                None => {
+                    self.refresh(deadline)?;
+                    self.controller?
+                }
+            },
+        };
+        if !self.nodes.contains_key(&wanted) {
+            self.refresh(deadline)?;
+        }
+        (self.nodes.contains_key(&wanted) && self.open(wanted, deadline)).then_some(wanted)
+    }
+
+    /// One question for brokers and controller.
+    fn refresh(&mut self, deadline: Instant) -> Option<()> {
+        let node = self.reach(Target::Any, deadline)?;
+        let request =
+            MetadataRequest { topics: Some(Vec::new()), allow_auto_topic_creation: false, ..Default::default() };
+        let answer: Result<MetadataResponse, _> = self.exchange(node, ApiKey::Metadata, &request, self.request_timeout);
+        match answer {
+            Ok(answer) => {
+                self.learn(&answer.brokers, answer.controller_id);
+                Some(())
+            }
+            Err(_) => {
+                self.connections.remove(&node);
+                None
+            }
+        }
+    }
+
+    fn open(&mut self, node: i32, deadline: Instant) -> bool {
+        if self.connections.contains_key(&node) {
+            return true;
+        }
+        let (host, port) = match usize::try_from(-node).ok().and_then(|n| self.bootstrap.get(n.checked_sub(1)?)) {
+            Some(server) => {
+                let (host, port) = server.rsplit_once(':').unwrap_or((server, ""));
+                (host.rsplit_once("//").map_or(host, |(_, host)| host).to_owned(), port.to_owned())
+            }
+            None => match self.nodes.get(&node) {
+                Some(known) => (known.host.clone(), known.port.to_string()),
+                None => return false,
+            },
+        };
+        let timeout = self.request_timeout.min(deadline.saturating_duration_since(Instant::now()));
+        match Connection::open(host.trim_matches(['[', ']']), &port, timeout, &self.client_id) {
+            Ok(connection) => {
+                self.connections.insert(node, connection);
+                true
+            }
+            Err(address) => {
+                terminal::warn(
+                    NETWORK_CLIENT,
+                    format_args!(
+                        "[AdminClient clientId={}] Connection to node {node} ({host}/{address}:{port}) could not be established. \
+                         Node may not be available.",
+                        self.client_id
+                    ),
+                );
+                false
+            }
+        }
+    }
+
+    fn exchange<Q: Message, A: Message>(
+        &mut self,
+        node: i32,
+        key: ApiKey,
+        request: &Q,
+        timeout: Duration,
+    ) -> Result<A, ExchangeError> {
+        let Some(connection) = self.connections.get_mut(&node) else { return Err(ExchangeError::Io) };
+        let version = connection.version::<Q>(key).map_err(ExchangeError::Refused)?;
+        let answer = connection.exchange(key, version, request, timeout, &self.client_id)?;
+        Ok(A::decode(&mut Reader::new(answer), version)?)
+    }
+}
+
+/// An [`Admin`] whose next call ends sooner than the API timeout.
+pub(super) struct Limited<'a> {
+    admin: &'a mut Admin,
+    timeout: Duration,
+}
+
+impl Limited<'_> {
+    /// As [`Admin::call`].
+    pub(super) fn call<Q: Message, A: Message>(
+        self,
+        name: &str,
+        target: Target,
+        key: ApiKey,
+        request: &Q,
+    ) -> Result<A, AdminError> {
+        self.admin.call_until(Instant::now() + self.timeout, name, target, key, request)
+    }
+}
+
+/// One connection, which has one request under way at most.
+struct Connection {
+    stream: TcpStream,
+    versions: BTreeMap<i16, RangeInclusive<i16>>,
+    correlation_id: i32,
+}
+
+impl Connection {
+    /// Connects and asks for the API versions. The error is the address that was tried last.
+    fn open(host: &str, port: &str, timeout: Duration, client_id: &str) -> Result<Self, String> {
+        let Ok(addresses) = format!("{host}:{port}").to_socket_addrs() else { return Err("<unresolved>".to_owned()) };
+        let mut tried = "<unresolved>".to_owned();
+        for address in addresses {
+            tried = address.ip().to_string();
+            let Ok(stream) = TcpStream::connect_timeout(&address, timeout.max(Duration::from_millis(1))) else {
+                continue;
+            };
+            let mut connection = Self { stream, versions: BTreeMap::new(), correlation_id: 0 };
+            if connection.stream.set_nodelay(true).is_ok() && connection.negotiate(timeout, client_id).is_ok() {
+                return Ok(connection);
+            }
+        }
+        Err(tried)
+    }
+
+    fn negotiate(&mut self, timeout: Duration, client_id: &str) -> Result<(), ExchangeError> {
+        let request = ApiVersionsRequest {
+            client_software_name: env!("CARGO_PKG_NAME").into(),
+            client_software_version: env!("CARGO_PKG_VERSION").into(),
+            ..Default::default()
+        };
+        const NEWEST: i16 = 3;
+        let body = self.exchange(ApiKey::ApiVersions, NEWEST, &request, timeout, client_id)?;
+        // A broker that does not know this version answers in version 0, whose first field is the error too.
+        let older = body.first_chunk() == Some(&ErrorCode::UnsupportedVersion.wire().to_be_bytes());
+        let answer = if older {
+            let body = self.exchange(ApiKey::ApiVersions, 0, &ApiVersionsRequest::default(), timeout, client_id)?;
+            ApiVersionsResponse::decode(&mut Reader::new(body), 0)?
+        } else {
+            ApiVersionsResponse::decode(&mut Reader::new(body), NEWEST)?
+        };
+        self.versions = answer.api_keys.iter().map(|k| (k.api_key, k.min_version..=k.max_version)).collect();
+        Ok(())
+    }
+
+    /// The newest version that both sides speak.
+    fn version<Q: Message>(&self, key: ApiKey) -> Result<i16, AdminError> {
+        let name = upper_snake(key.name());
+        let Some(theirs) = self.versions.get(&key.wire()) else {
+            return Err(AdminError::Unsupported(format!("The node does not support {name}")));
+        };
+        let version = *theirs.end().min(Q::VERSIONS.end());
+        if version < *theirs.start().max(Q::VERSIONS.start()) {
+            return Err(AdminError::Unsupported(format!(
+                "The node does not support {name} with version in range [{},{}]. The supported range is [{},{}].",
+                Q::VERSIONS.start(),
+                Q::VERSIONS.end(),
+                theirs.start(),
+                theirs.end()
+            )));
+        }
+        Ok(version)
+    }
+
+    /// Sends a request and reads its answer, up to where the body begins.
+    fn exchange<Q: Message>(
+        &mut self,
+        key: ApiKey,
+        version: i16,
+        request: &Q,
+        timeout: Duration,
+        client_id: &str,
+    ) -> Result<Bytes, ExchangeError> {
+        self.correlation_id += 1;
+        let header = RequestHeader::new(key, version, self.correlation_id, client_id.into());
+        let request = Frame::request(key, &header, request)?;
+        let deadline = Instant::now() + timeout;
+        self.stream.set_write_timeout(Some(timeout.max(Duration::from_millis(1))))?;
+        self.stream.write_all(&request.bytes)?;
+        let mut size = [0; frame::SIZE_LEN];
+        self.read(&mut size, deadline)?;
+        let mut body = vec![0; frame::frame_len(size, RESPONSE_MAX_BYTES)?];
+        self.read(&mut body, deadline)?;
+        let mut body = Reader::new(Bytes::from(body));
+        let header = ResponseHeader::decode(&mut body, key.response_header_version(version))?;
+        if header.correlation_id != self.correlation_id {
+            return Err(ExchangeError::Io);
+        }
+        Ok(body.slice(body.remaining())?)
+    }
+
+    fn read(&mut self, mut into: &mut [u8], deadline: Instant) -> io::Result<()> {
+        while !into.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            match self.stream.read(into) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => into = &mut into[n..],
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `ListOffsets` as Kafka's `ApiKeys` spells it: `LIST_OFFSETS`.
+pub(super) fn upper_snake(name: &str) -> String {
+    let mut upper = String::new();
+    for (n, c) in name.chars().enumerate() {
+        if n > 0 && c.is_ascii_uppercase() {
+            upper.push('_');
+        }
+        upper.push(c.to_ascii_uppercase());
+    }
+    upper
+}
+
+/// Puts entries in the order in which a `java.util.HashMap` with their names as keys is walked, which is how Kafka's tools
+/// print some lists. `entries` is in the order of insertion, `initial_capacity` what the map was made with (0: the default).
+pub(super) fn java_hash_order<T>(entries: &mut [T], initial_capacity: usize, name: impl Fn(&T) -> &str) {
+    bucket_order(entries, initial_capacity, |entry| java_hash(name(entry)));
+}
+
+/// As [`java_hash_order`], with topic partitions as keys.
+pub(super) fn java_partition_order<T>(
+    entries: &mut [T],
+    initial_capacity: usize,
+    partition: impl Fn(&T) -> (&str, i32),
+) {
+    bucket_order(entries, initial_capacity, |entry| {
+        let (topic, id) = partition(entry);
+        (31 + id.cast_unsigned()).wrapping_mul(31).wrapping_add(java_hash(topic))
+    });
+}
+
+fn java_hash(text: &str) -> u32 {
+    text.encode_utf16().fold(0, |hash, c| hash.wrapping_mul(31).wrapping_add(u32::from(c)))
+}
+
+fn bucket_order<T>(entries: &mut [T], initial_capacity: usize, hash: impl Fn(&T) -> u32) {
+    let mut buckets = if initial_capacity == 0 { 16 } else { initial_capacity.next_power_of_two() };
+    while entries.len() * 4 > buckets * 3 {
+        buckets *= 2;
+    }
+    entries.sort_by_key(|entry| {
+        let hash = hash(entry);
+        (hash ^ (hash >> 16)) as usize & (buckets - 1)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{java_hash_order, upper_snake};
+
+    #[test]
+    fn api_names_read_as_in_kafka() {
+        assert_eq!(upper_snake("OffsetForLeaderEpoch"), "OFFSET_FOR_LEADER_EPOCH");
+    }
+
+    #[test]
+    fn names_come_in_the_order_of_a_java_hash_map() {
+        // As an Apache tool printed them: the settings of __consumer_offsets, and the topics of a cluster.
+        let mut topics = ["__consumer_offsets", "p1", "p2", "t1"];
+        java_hash_order(&mut topics, 4, |t| t);
+        assert_eq!(topics, ["p1", "p2", "t1", "__consumer_offsets"]);
+    }
+}
