@@ -5,8 +5,8 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-mod bench;
 mod admin;
+mod bench;
 mod broker;
 mod broker_api_versions;
 mod client_properties;
@@ -14,8 +14,8 @@ mod configs;
 mod console_consumer;
 mod console_producer;
 mod consumer_perf;
-mod dev;
 mod delete_records;
+mod dev;
 mod errors;
 mod feed;
 mod formatter;
