@@ -81,7 +81,7 @@ impl<'a> Message<'a> {
         LOG_OVERHEAD + self.bytes.len()
     }
 
-    fn crc(&self) -> u32 {
+    pub(crate) fn crc(&self) -> u32 {
         self.bytes.first_chunk().map_or(0, |crc| u32::from_be_bytes(*crc))
     }
 

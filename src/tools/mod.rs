@@ -16,6 +16,7 @@ mod console_producer;
 mod consumer_perf;
 mod delete_records;
 mod dev;
+mod dump_log;
 mod errors;
 mod feed;
 mod formatter;
@@ -29,6 +30,7 @@ mod signals;
 mod terminal;
 mod topics;
 mod zookeeper;
+mod zookeeper_shell;
 
 #[derive(Parser)]
 #[command(name = "zurau", version, about = "A broker that speaks Kafka and is coordinated by ZooKeeper")]
@@ -55,6 +57,8 @@ enum Command {
     GetOffsets(ToolArgs),
     /// Delete records up to an offset.
     DeleteRecords(ToolArgs),
+    /// Print what the files of a partition hold.
+    DumpLog(ToolArgs),
     /// Show what lies in the log directories.
     LogDirs(ToolArgs),
     /// Show which APIs and versions each broker has.
@@ -64,6 +68,8 @@ enum Command {
     Perf(Perf),
     /// Run a standalone ZooKeeper for development on a properties file.
     Zookeeper(zookeeper::Args),
+    /// Look into a ZooKeeper ensemble.
+    ZookeeperShell(ToolArgs),
 }
 
 #[derive(Subcommand)]
@@ -99,6 +105,8 @@ pub fn main() -> ExitCode {
         Command::Configs(tool) => configs::run(&tool.args),
         Command::GetOffsets(tool) => get_offsets::run(&tool.args),
         Command::DeleteRecords(tool) => delete_records::run(&tool.args),
+        Command::DumpLog(tool) => dump_log::run(&tool.args),
+        Command::ZookeeperShell(tool) => zookeeper_shell::run(&tool.args),
         Command::LogDirs(tool) => log_dirs::run(&tool.args),
         Command::BrokerApiVersions(tool) => broker_api_versions::run(&tool.args),
         Command::Perf(Perf::Producer(tool)) => producer_perf::run(&tool.args),

@@ -325,7 +325,9 @@ impl Command<'_> {
         }
         config::topic::validate(&configs, &Props::new()).map_err(|e| {
             let exception = match e {
-                ConfigError::Rule(_) => "org.apache.kafka.common.errors.InvalidConfigurationException",
+                ConfigError::Rule(_) | ConfigError::Unfit(_) => {
+                    "org.apache.kafka.common.errors.InvalidConfigurationException"
+                }
                 ConfigError::Value { .. } => "org.apache.kafka.common.config.ConfigException",
             };
             CommandError::Said { exception, message: e.to_string() }

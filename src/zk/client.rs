@@ -92,6 +92,7 @@ pub enum CreateMode {
     Persistent = 0,
     Ephemeral = 1,
     PersistentSequential = 2,
+    EphemeralSequential = 3,
 }
 
 /// A node's data (null and empty differ) and what ZooKeeper keeps beside it.
