@@ -112,6 +112,13 @@ impl Dir {
     }
 }
 
+#[derive(Debug)]
+struct Damaged {
+    log_dir: Arc<LogDir>,
+    dir: PathBuf,
+    why: String,
+}
+
 /// See the module's page.
 #[derive(Debug)]
 pub struct LogManager {
@@ -119,8 +126,8 @@ pub struct LogManager {
     dirs: Vec<Dir>,
     scheduler: Arc<Scheduler>,
     logs: RwLock<HashMap<TopicPartition, Arc<UnifiedLog>>>,
-    /// Partitions whose directory is there but did not become a log, with the reason.
-    damaged: Mutex<HashMap<TopicPartition, String>>,
+    /// Partitions whose directory is there but did not become a log.
+    damaged: Mutex<HashMap<TopicPartition, Damaged>>,
     /// One creation or deletion at a time.
     creation: Mutex<()>,
     /// One writer of each checkpoint at a time.
@@ -337,7 +344,8 @@ impl LogManager {
                 Err(LoadError::Disk(e)) => drop(job.dir.log_dir.fail(e)),
                 Err(LoadError::Damaged(why)) => {
                     error!(%tp, dir = %dir.display(), %why, "log is damaged, the partition is offline");
-                    self.damaged.lock().insert(tp.clone(), why);
+                    let log_dir = Arc::clone(&job.dir.log_dir);
+                    self.damaged.lock().insert(tp.clone(), Damaged { log_dir, dir, why });
                 }
             }
         }
@@ -370,8 +378,8 @@ impl LogManager {
             }
             return Ok(log);
         }
-        if let Some(why) = self.damaged.lock().get(tp) {
-            return Err(CreateLogError::Damaged { tp: tp.clone(), why: why.clone() });
+        if let Some(damaged) = self.damaged.lock().get(tp) {
+            return Err(CreateLogError::Damaged { tp: tp.clone(), why: damaged.why.clone() });
         }
         if !is_new && self.offline_dirs().next().is_some() {
             return Err(CreateLogError::DirsOffline(tp.clone()));
@@ -430,21 +438,31 @@ impl LogManager {
         {
             let _creation = self.creation.lock();
             for tp in partitions {
-                let removed = self.logs.write().remove(tp);
-                let Some(log) = removed else {
-                    if let Some(dir) = self.offline_dirs().next() {
-                        failed.push((tp.clone(), DirError::Offline(dir.path().to_owned())));
+                let log = self.logs.write().remove(tp);
+                let damaged = self.damaged.lock().remove(tp);
+                let name = delete_dir_name(tp);
+                let renamed = match (&log, damaged) {
+                    (Some(log), _) => log.rename_for_deletion(&name).map(|()| Arc::clone(log.log_dir())),
+                    (None, Some(damaged)) => {
+                        let target = damaged.log_dir.path().join(&name);
+                        let renamed = disk::rename(&damaged.dir, &target).during("rename", &damaged.dir);
+                        damaged.log_dir.guard(renamed).map(|()| damaged.log_dir)
                     }
-                    continue;
+                    (None, None) => match self.offline_dirs().next() {
+                        Some(dir) => Err(DirError::Offline(dir.path().to_owned())),
+                        None => continue,
+                    },
                 };
-                if let Err(e) = log.rename_for_deletion(&delete_dir_name(tp)) {
-                    failed.push((tp.clone(), e));
-                    continue;
-                }
-                info!("Log for partition {tp} is renamed to {} and is scheduled for deletion", log.dir().display());
-                self.remove_later(log.log_dir(), &log.dir(), now);
-                if !touched.iter().any(|dir| Arc::ptr_eq(dir, log.log_dir())) {
-                    touched.push(Arc::clone(log.log_dir()));
+                match renamed {
+                    Ok(log_dir) => {
+                        let dir = log_dir.path().join(&name);
+                        info!("Log for partition {tp} is renamed to {} and is scheduled for deletion", dir.display());
+                        self.remove_later(&log_dir, &dir, now);
+                        if !touched.iter().any(|known| Arc::ptr_eq(known, &log_dir)) {
+                            touched.push(log_dir);
+                        }
+                    }
+                    Err(e) => failed.push((tp.clone(), e)),
                 }
             }
         }

@@ -260,8 +260,15 @@ impl Loader<'_> {
                 }
             }
         }
-        let log_end = match self.segments.last() {
-            Some(last) => Some(last.read_next_offset()?),
+        let log_end = match self.segments.last().cloned() {
+            Some(last) => Some(match last.read_next_offset() {
+                // A clean stop promises nothing about what happened to the file since.
+                Err(SegmentError::Corrupt { .. }) => {
+                    self.recover_segment(&last, None)?;
+                    last.read_next_offset()?
+                }
+                known => known?,
+            }),
             None => None,
         };
         if let Some(end) = log_end

@@ -305,4 +305,6 @@ fn a_damaged_partition_is_offline_and_the_others_are_not() {
     let config = Arc::new(small_config());
     let refused = manager.get_or_create(&partition("idem"), false, None, &config, 0);
     assert!(matches!(refused, Err(CreateLogError::Damaged { .. })));
+    assert!(manager.delete(&[partition("idem")], 0).is_empty());
+    assert_eq!(create(&manager, "idem").log_end_offset(), 0);
 }

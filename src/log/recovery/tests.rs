@@ -297,6 +297,20 @@ fn only_segments_from_the_recovery_point_on_are_read() {
 }
 
 #[test]
+fn damage_at_the_end_of_a_log_that_was_stopped_cleanly_is_cut_off() {
+    let files = crashed_log();
+    let (_, mut clean, _dir) = recover(&files).unwrap();
+    let last = clean.keys().rfind(|n| n.ends_with(".log")).unwrap().clone();
+    let at = clean[&last].len() - batches(&clean[&last]).last().unwrap().unwrap().size();
+    // The magic of the last batch.
+    clean.get_mut(&last).unwrap()[at + 16] = 9;
+    let dir = tempfile::tempdir().unwrap();
+    write_files(&dir.path().join("t-0"), &clean);
+    let log = open_in(dir.path(), LogOptions { had_clean_shutdown: true, ..after_crash() }, NOW);
+    assert_eq!(batches_of(&log).len(), 39);
+}
+
+#[test]
 fn interrupted_deletions_and_swaps_are_finished() {
     let mut files = crashed_log();
     let all = batches_of(&recover(&files).unwrap().0);
