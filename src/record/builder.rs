@@ -159,8 +159,10 @@ impl BatchBuilder {
         self.uncompressed_bytes
     }
 
-    /// The batch, checksum and all; no bytes at all if nothing was appended.
+    /// The batch, checksum and all; no bytes at all if nothing was appended. A producer's batch without an epoch or a
+    /// sequence is [`RecordError::Unclassified`], for which Kafka has no code either.
     pub fn finish(self) -> Result<Bytes, RecordError> {
+        self.check_producer()?;
         let mut out = self.out.finish().map_err(|error| unreadable(&error))?;
         let Some(last_offset) = self.last_offset.filter(|_| self.records_count > 0) else {
             return Ok(Bytes::new());
@@ -186,6 +188,19 @@ impl BatchBuilder {
         header.crc = header.compute_crc(&out[HEADER_LEN..]);
         out[..HEADER_LEN].copy_from_slice(&header.encode());
         Ok(out.into())
+    }
+
+    /// Kafka: `validateProducerState`.
+    fn check_producer(&self) -> Result<(), RecordError> {
+        let options = &self.options;
+        let what = if options.producer_id == NO_PRODUCER_ID {
+            options.transactional.then_some("Cannot write transactional messages without a valid producer ID")
+        } else if options.producer_epoch == NO_PRODUCER_EPOCH {
+            Some("Invalid negative producer epoch")
+        } else {
+            (options.base_sequence < 0 && !options.control).then_some("Invalid negative sequence number used")
+        };
+        what.map_or(Ok(()), |what| Err(RecordError::Unclassified(what.to_owned())))
     }
 }
 

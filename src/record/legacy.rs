@@ -45,20 +45,29 @@ pub(crate) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// Fields that do not fit into a message whose checksum is good are [`RecordError::Unclassified`]: Kafka runs out of
+    /// its buffer then and has no code for it.
     fn parse(offset: Offset, bytes: &'a [u8]) -> Result<Self, RecordError> {
-        let magic = *bytes.get(MAGIC_AT).ok_or_else(malformed)? as i8;
-        let mut rest = bytes.get(TIMESTAMP_AT..).ok_or_else(malformed)?;
+        Self::read(offset, bytes).ok_or_else(|| match check_crc(bytes) {
+            Ok(()) => RecordError::Unclassified("Found invalid record structure".to_owned()),
+            Err(corrupt) => corrupt,
+        })
+    }
+
+    fn read(offset: Offset, bytes: &'a [u8]) -> Option<Self> {
+        let magic = *bytes.get(MAGIC_AT)? as i8;
+        let mut rest = bytes.get(TIMESTAMP_AT..)?;
         let timestamp = if magic == 0 {
             NO_TIMESTAMP
         } else {
-            let (timestamp, after) = rest.split_first_chunk().ok_or_else(malformed)?;
+            let (timestamp, after) = rest.split_first_chunk()?;
             rest = after;
             i64::from_be_bytes(*timestamp)
         };
         let key = read_bytes(&mut rest)?;
         let value = read_bytes(&mut rest)?;
         let log_append_time = magic > 0 && bytes[ATTRIBUTES_AT] & LOG_APPEND_TIME != 0;
-        Ok(Self { offset, timestamp, magic, key, value, log_append_time, bytes })
+        Some(Self { offset, timestamp, magic, key, value, log_append_time, bytes })
     }
 
     fn is_compressed(&self) -> bool {
@@ -82,17 +91,25 @@ impl<'a> Message<'a> {
     }
 
     pub(crate) fn crc(&self) -> u32 {
-        self.bytes.first_chunk().map_or(0, |crc| u32::from_be_bytes(*crc))
+        stored_crc(self.bytes)
     }
 
     pub(crate) fn check_crc(&self) -> Result<(), RecordError> {
-        let stored = self.crc();
-        let computed = checksum::crc32(&self.bytes[MAGIC_AT..]);
-        if stored == computed {
-            return Ok(());
-        }
-        Err(RecordError::Corrupt(format!("Record is corrupt (stored crc = {stored}, computed crc = {computed})")))
+        check_crc(self.bytes)
     }
+}
+
+fn stored_crc(message: &[u8]) -> u32 {
+    message.first_chunk().map_or(0, |crc| u32::from_be_bytes(*crc))
+}
+
+fn check_crc(message: &[u8]) -> Result<(), RecordError> {
+    let stored = stored_crc(message);
+    let computed = checksum::crc32(message.get(MAGIC_AT..).unwrap_or_default());
+    if stored == computed {
+        return Ok(());
+    }
+    Err(RecordError::Corrupt(format!("Record is corrupt (stored crc = {stored}, computed crc = {computed})")))
 }
 
 /// As Kafka shows it in its texts.
@@ -106,7 +123,7 @@ impl fmt::Display for Message<'_> {
             self.offset,
             self.magic,
             attributes as i8,
-            self.crc()
+            stored_crc(self.bytes)
         )?;
         if self.magic > 0 {
             let kind = if self.log_append_time { "LogAppendTime" } else { "CreateTime" };
@@ -117,21 +134,16 @@ impl fmt::Display for Message<'_> {
     }
 }
 
-#[cold]
-fn malformed() -> RecordError {
-    RecordError::Corrupt("Found invalid record structure".to_owned())
-}
-
-fn read_bytes<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, RecordError> {
-    let (size, after) = rest.split_first_chunk().ok_or_else(malformed)?;
+fn read_bytes<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    let (size, after) = rest.split_first_chunk()?;
     *rest = after;
     let size = i32::from_be_bytes(*size);
     if size < 0 {
-        return Ok(None);
+        return Some(None);
     }
-    let (bytes, after) = rest.split_at_checked(size as usize).ok_or_else(malformed)?;
+    let (bytes, after) = rest.split_at_checked(size as usize)?;
     *rest = after;
-    Ok(Some(bytes))
+    Some(Some(bytes))
 }
 
 /// The messages of an entry: itself, or what its value holds.

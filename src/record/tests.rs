@@ -328,7 +328,7 @@ fn batch_of(records: &[Drawn], options: BatchOptions) -> Bytes {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_built_is_read_and_accepted_in_every_codec(drawn in drawn(), base_offset in 0..i64::MAX / 2) {
@@ -460,7 +460,7 @@ mod bombs {
     use super::*;
 
     /// What the record of a bomb holds: more than is ever held at once.
-    const VALUE_BYTES: usize = 384 << 20;
+    const VALUE_BYTES: usize = 256 << 20;
 
     fn pack(compression: Compression, bytes: &[u8]) -> Vec<u8> {
         let mut packer = compression::Compressor::new(compression, 2, Vec::new()).unwrap();
@@ -484,16 +484,18 @@ mod bombs {
         const PIECE: usize = 1 << 20;
         let (head, tail) = record_around(VALUE_BYTES);
         let [head, zeros, tail] = [&head, &vec![0; PIECE], &tail].map(|bytes| pack(compression, bytes));
-        let zeros = std::iter::repeat_n(zeros, VALUE_BYTES / PIECE);
-        let pieces = std::iter::once(head).chain(zeros).chain([tail]);
-        let stream: Vec<u8> = if compression.codec() == Codec::Lz4 {
-            let empty = pack(compression, &[]);
-            let (open, end) = empty.split_at(7);
-            let blocks = pieces.flat_map(|frame| frame[7..frame.len() - 4].to_vec());
-            open.iter().copied().chain(blocks).chain(end.iter().copied()).collect()
-        } else {
-            pieces.flatten().collect()
+        // In lz4, what lies between the frame's header and its end mark.
+        let blocks = |packed: &[u8]| match compression.codec() {
+            Codec::Lz4 => packed[7..packed.len() - 4].to_vec(),
+            _ => packed.to_vec(),
         };
+        let mut stream = if compression.codec() == Codec::Lz4 { head[..7].to_vec() } else { Vec::new() };
+        stream.extend(blocks(&head));
+        stream.extend(blocks(&zeros).repeat(VALUE_BYTES / PIECE));
+        stream.extend(blocks(&tail));
+        if compression.codec() == Codec::Lz4 {
+            stream.extend([0; 4]);
+        }
         around(compression.codec(), &stream, 1)
     }
 

@@ -570,8 +570,7 @@ fn in_place(
     }
     let last_offset = i64::from(check.records) - 1;
     header.base_offset = last_offset.wrapping_sub(i64::from(header.last_offset_delta));
-    let compressed = source.codec != Codec::None;
-    let offset_of_max_timestamp = if compressed || max_timestamp != NO_TIMESTAMP { last_offset } else { NO_OFFSET };
+    let offset_of_max_timestamp = if max_timestamp == NO_TIMESTAMP { NO_OFFSET } else { last_offset };
     ValidatedBatches {
         batches: vec![ValidatedBatch { header, bytes: records.slice(..source.bytes), offset_of_max_timestamp }],
         max_timestamp,
