@@ -7,15 +7,17 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::jute::{Malformed, Reader, Writer};
 use super::paths;
-use super::session::wire::{self, Reader, code, op};
-pub use super::session::wire::{Acl, Stat};
+use super::session::wire::code;
 use super::session::{Arming, Driver, Phase, Request, Session, Settings};
 use super::watch::{WatchKind, Watcher};
+pub use super::wire::{Acl, Stat};
+use super::wire::{op, perms};
 use crate::util::task::Group;
 
 /// The server refuses packets from 1 MiB on (`jute.maxbuffer`) by dropping the connection.
@@ -79,8 +81,8 @@ impl Error {
     }
 }
 
-impl From<wire::Broken> for Error {
-    fn from(_: wire::Broken) -> Self {
+impl From<Malformed> for Error {
+    fn from(_: Malformed) -> Self {
         Self::Unreadable
     }
 }
@@ -329,15 +331,12 @@ impl Client {
 
     /// What a node at `path` is created with. Kafka: `ZkData.defaultAcls`.
     fn acls(&self, path: &str) -> Vec<Acl> {
-        let acl = |permissions, scheme: &str, id: &str| Acl { permissions, scheme: scheme.into(), id: id.into() };
-        const READ: i32 = 1;
-        const ALL: i32 = 31;
         if !self.set_acl || path == paths::CONSUMERS {
-            return vec![acl(ALL, "world", "anyone")];
+            return vec![Acl::open()];
         }
-        let mut acls = vec![acl(ALL, "auth", "")];
+        let mut acls = vec![Acl::new(perms::ALL, "auth", "")];
         if !paths::is_sensitive(path) {
-            acls.push(acl(READ, "world", "anyone"));
+            acls.push(Acl::new(perms::READ, "world", "anyone"));
         }
         acls
     }
@@ -346,44 +345,48 @@ impl Client {
     async fn submit(
         &self,
         op: i32,
-        body: BytesMut,
+        body: Vec<u8>,
         arming: Option<Arming>,
     ) -> Result<oneshot::Receiver<Result<Bytes, Error>>, Error> {
         if body.len() > MAX_REQUEST_BYTES {
             return Err(Error::TooLarge { bytes: body.len(), limit: MAX_REQUEST_BYTES });
         }
         let (reply, answer) = oneshot::channel();
-        let request = Request { op, body: body.freeze(), arming, generation: self.generation, reply };
+        let request = Request { op, body: body.into(), arming, generation: self.generation, reply };
         self.queue.send(request).await.map_err(|_| Error::Closed)?;
         Ok(answer)
     }
 
-    async fn call(&self, op: i32, body: BytesMut, arming: Option<Arming>) -> Result<Bytes, Error> {
+    async fn call(&self, op: i32, body: Vec<u8>, arming: Option<Arming>) -> Result<Bytes, Error> {
         self.submit(op, body, arming).await?.await.unwrap_or(Err(Error::Closed))
     }
 
-    fn read_request(&self, path: &str, watch: Option<&Watcher>, kind: WatchKind) -> (BytesMut, Option<Arming>) {
+    fn read_request(&self, path: &str, watch: Option<&Watcher>, kind: WatchKind) -> (Vec<u8>, Option<Arming>) {
         let full = self.full(path);
-        let mut body = BytesMut::with_capacity(full.len() + 5);
-        wire::put_text(&mut body, &full);
-        body.put_u8(watch.is_some().into());
+        let mut body = Writer::default();
+        body.string(&full);
+        body.bool(watch.is_some());
         let arming = watch.map(|watcher| Arming { kind, path: full, address: watcher.address() });
-        (body, arming)
+        (body.bytes, arming)
     }
 
     /// The path of the new node, which differs from `path` for sequential ones.
     pub async fn create(&self, path: &str, data: Option<&[u8]>, mode: CreateMode) -> Result<String, Error> {
         let answer = self.call(op::CREATE, self.create_body(path, data, mode), None).await?;
-        self.relative(Reader(&answer).text()?)
+        self.relative(&Reader::new(&answer).string()?)
     }
 
-    fn create_body(&self, path: &str, data: Option<&[u8]>, mode: CreateMode) -> BytesMut {
-        let mut body = BytesMut::new();
-        wire::put_text(&mut body, &self.full(path));
-        wire::put_buffer(&mut body, data);
-        wire::put_acls(&mut body, &self.acls(path));
-        body.put_i32(mode as i32);
-        body
+    fn create_body(&self, path: &str, data: Option<&[u8]>, mode: CreateMode) -> Vec<u8> {
+        let mut body = Writer::default();
+        self.put_create(&mut body, path, data, mode);
+        body.bytes
+    }
+
+    fn put_create(&self, body: &mut Writer, path: &str, data: Option<&[u8]>, mode: CreateMode) {
+        body.string(&self.full(path));
+        body.buffer(data);
+        body.vector(self.acls(path).iter(), |w, acl| acl.write(w));
+        body.int(mode as i32);
     }
 
     fn relative(&self, full: &str) -> Result<String, Error> {
@@ -450,7 +453,7 @@ impl Client {
     pub async fn exists_watched(&self, path: &str, watch: Option<&Watcher>) -> Result<Option<Stat>, Error> {
         let (body, arming) = self.read_request(path, watch, WatchKind::Exists);
         match self.call(op::EXISTS, body, arming).await {
-            Ok(answer) => Ok(Some(Reader(&answer).stat()?)),
+            Ok(answer) => Ok(Some(Stat::read(&mut Reader::new(&answer))?)),
             Err(Error::NoNode) => Ok(None),
             Err(other) => Err(other),
         }
@@ -464,37 +467,33 @@ impl Client {
     /// Arms `watch`, if given, for children that come or go. A missing node arms nothing.
     pub async fn children_watched(&self, path: &str, watch: Option<&Watcher>) -> Result<Vec<String>, Error> {
         let (body, arming) = self.read_request(path, watch, WatchKind::Children);
-        Ok(Reader(&self.call(op::GET_CHILDREN, body, arming).await?).texts()?)
+        let answer = self.call(op::GET_CHILDREN, body, arming).await?;
+        Ok(Reader::new(&answer).vector(Reader::string)?)
     }
 
     /// Version -1 is any.
     pub async fn set(&self, path: &str, data: &[u8], version: i32) -> Result<Stat, Error> {
-        let mut body = BytesMut::new();
-        wire::put_text(&mut body, &self.full(path));
-        wire::put_buffer(&mut body, Some(data));
-        body.put_i32(version);
-        Ok(Reader(&self.call(op::SET_DATA, body, None).await?).stat()?)
+        let mut body = Writer::default();
+        body.string(&self.full(path));
+        body.buffer(Some(data));
+        body.int(version);
+        let answer = self.call(op::SET_DATA, body.bytes, None).await?;
+        Ok(Stat::read(&mut Reader::new(&answer))?)
     }
 
     /// Version -1 is any.
     pub async fn delete(&self, path: &str, version: i32) -> Result<(), Error> {
-        let mut body = BytesMut::new();
-        wire::put_text(&mut body, &self.full(path));
-        body.put_i32(version);
-        self.call(op::DELETE, body, None).await.map(drop)
+        let mut body = Writer::default();
+        body.string(&self.full(path));
+        body.int(version);
+        self.call(op::DELETE, body.bytes, None).await.map(drop)
     }
 
     pub async fn get_acl(&self, path: &str) -> Result<Vec<Acl>, Error> {
-        let mut body = BytesMut::new();
-        wire::put_text(&mut body, &self.full(path));
-        let answer = self.call(op::GET_ACL, body, None).await?;
-        let mut reader = Reader(&answer);
-        let mut acls = Vec::new();
-        for _ in 0..reader.i32()?.max(0) {
-            let permissions = reader.i32()?;
-            acls.push(Acl { permissions, scheme: reader.text()?.to_owned(), id: reader.text()?.to_owned() });
-        }
-        Ok(acls)
+        let mut body = Writer::default();
+        body.string(&self.full(path));
+        let answer = self.call(op::GET_ACL, body.bytes, None).await?;
+        Ok(Reader::new(&answer).vector(Acl::read)?)
     }
 
     /// All of `writes` or none.
@@ -528,59 +527,54 @@ impl Client {
     }
 
     /// multi: | op i32 | done bool | -1 i32 | operation | … | -1 i32 | true | -1 i32 |
-    fn multi_body(&self, writes: &[Write]) -> BytesMut {
-        let mut body = BytesMut::new();
-        let header = |body: &mut BytesMut, op: i32, done: bool| {
-            body.put_i32(op);
-            body.put_u8(done.into());
-            body.put_i32(-1);
+    fn multi_body(&self, writes: &[Write]) -> Vec<u8> {
+        let mut body = Writer::default();
+        let header = |body: &mut Writer, op: i32, done: bool| {
+            body.int(op);
+            body.bool(done);
+            body.int(-1);
         };
         for write in writes {
             match write {
                 Write::Create { path, data, mode } => {
                     header(&mut body, op::CREATE, false);
-                    body.unsplit(self.create_body(path, data.as_deref(), *mode));
+                    self.put_create(&mut body, path, data.as_deref(), *mode);
                 }
                 Write::Set { data, version, .. } => {
                     header(&mut body, op::SET_DATA, false);
-                    wire::put_text(&mut body, &self.full(write.path()));
-                    wire::put_buffer(&mut body, Some(data));
-                    body.put_i32(*version);
+                    body.string(&self.full(write.path()));
+                    body.buffer(Some(data));
+                    body.int(*version);
                 }
                 Write::Delete { version, .. } | Write::Check { version, .. } => {
                     let is_check = matches!(write, Write::Check { .. });
                     header(&mut body, if is_check { op::CHECK } else { op::DELETE }, false);
-                    wire::put_text(&mut body, &self.full(write.path()));
-                    body.put_i32(*version);
+                    body.string(&self.full(write.path()));
+                    body.int(*version);
                 }
             }
         }
-        header(&mut body, -1, true);
-        body
+        header(&mut body, op::ERROR, true);
+        body.bytes
     }
 
     fn read_multi(&self, count: usize, answer: &[u8]) -> Result<Vec<Written>, MultiError> {
-        const OP_ERROR: i32 = -1;
-        let mut reader = Reader(answer);
         let mut written = Vec::with_capacity(count);
         let mut failed: Option<MultiError> = None;
-        let mut index = 0;
+        let (mut reader, mut index) = (Reader::new(answer), 0);
         loop {
-            let (op, done, _) =
-                (reader_i32(&mut reader)?, reader.bool().map_err(Error::from)?, reader_i32(&mut reader)?);
+            let (op, done, _) = read_multi_header(&mut reader)?;
             if done {
                 break;
             }
             match op {
-                op::CREATE => {
-                    written.push(Written::Created(self.relative(reader.text().map_err(Error::from)?)?));
-                }
-                op::SET_DATA => written.push(Written::Set(reader.stat().map_err(Error::from)?)),
+                op::CREATE => written.push(Written::Created(self.relative(&reader.string().map_err(Error::from)?)?)),
+                op::SET_DATA => written.push(Written::Set(Stat::read(&mut reader).map_err(Error::from)?)),
                 op::DELETE => written.push(Written::Deleted),
                 op::CHECK => written.push(Written::Checked),
-                OP_ERROR => {
+                op::ERROR => {
                     // The operations around the one that failed answer "fine so far" or "not tried".
-                    match reader_i32(&mut reader)? {
+                    match reader.int().map_err(Error::from)? {
                         0 | code::RUNTIME_INCONSISTENCY => {}
                         error if failed.is_none() => {
                             failed = Some(MultiError::Operation { index, error: Error::from_code(error) });
@@ -600,13 +594,13 @@ impl Client {
     }
 }
 
-fn reader_i32(reader: &mut Reader<'_>) -> Result<i32, Error> {
-    Ok(reader.i32()?)
+fn read_multi_header(reader: &mut Reader<'_>) -> Result<(i32, bool, i32), Error> {
+    Ok((reader.int()?, reader.bool()?, reader.int()?))
 }
 
 fn read_node(answer: &[u8]) -> Result<Node, Error> {
-    let mut reader = Reader(answer);
-    Ok(Node { data: reader.buffer()?.map(<[u8]>::to_vec), stat: reader.stat()? })
+    let mut reader = Reader::new(answer);
+    Ok(Node { data: reader.slice()?.map(<[u8]>::to_vec), stat: Stat::read(&mut reader)? })
 }
 
 #[cfg(test)]

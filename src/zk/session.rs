@@ -27,9 +27,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::wire::{Reader, ReplyHeader, Welcome, code, op, xid};
+use self::wire::{ReplyHeader, Welcome, code, xid};
 use super::client::Error;
+use super::jute::{Malformed, Reader, Writer};
 use super::watch::{Address, Armed, Change, WatchKind};
+use super::wire::op;
 
 /// What Kafka sets as its client's `jute.maxbuffer`. A larger answer fails its request.
 const MAX_REPLY_BYTES: usize = 4 << 20;
@@ -128,8 +130,8 @@ impl From<io::Error> for End {
     }
 }
 
-impl From<wire::Broken> for End {
-    fn from(error: wire::Broken) -> Self {
+impl From<Malformed> for End {
+    fn from(error: Malformed) -> Self {
         Self::Lost(error.to_string())
     }
 }
@@ -277,7 +279,7 @@ impl Driver {
             Err(End::Stopped) => {
                 let goodbye = async {
                     let mut out = BytesMut::new();
-                    wire::put_request(&mut out, self.next_xid, op::CLOSE, &[]);
+                    wire::put_request(&mut out, self.next_xid, op::CLOSE_SESSION, &[]);
                     stream.write_all(&out).await?;
                     // The server answers and closes; reading to the end makes sure that it has seen the request.
                     tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
@@ -343,11 +345,11 @@ impl Driver {
     /// What goes first on a new connection: credentials, the watches of the session, requests without an answer.
     fn start_over(&mut self, out: &mut BytesMut) {
         for (scheme, credentials) in &self.settings.auth {
-            let mut body = BytesMut::new();
-            bytes::BufMut::put_i32(&mut body, 0);
-            wire::put_text(&mut body, scheme);
-            wire::put_buffer(&mut body, Some(credentials));
-            wire::put_request(out, xid::AUTH, op::AUTH, &body);
+            let mut w = Writer::default();
+            w.int(0);
+            w.string(scheme);
+            w.buffer(Some(credentials));
+            wire::put_request(out, xid::AUTH, op::AUTH, &w.bytes);
         }
         for body in set_watches(self.last_zxid, self.armed.paths()) {
             wire::put_request(out, xid::SET_WATCHES, op::SET_WATCHES, &body);
@@ -375,14 +377,14 @@ impl Driver {
             input.advance(skipped);
             *skip -= skipped;
             let Some(length) = input.first_chunk::<4>() else { return Ok(()) };
-            let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| wire::Broken)?;
+            let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| Malformed("negative length"))?;
             let needed = length.min(MAX_REPLY_BYTES);
             if length > MAX_REPLY_BYTES {
                 if input.len() < 4 + ReplyHeader::LEN {
                     return Ok(());
                 }
                 input.advance(4);
-                let header = ReplyHeader::read(&mut Reader(input))?;
+                let header = ReplyHeader::read(&mut Reader::new(input))?;
                 input.advance(ReplyHeader::LEN);
                 *skip = length - ReplyHeader::LEN;
                 if let Some((xid, request)) = self.in_flight.pop_front() {
@@ -404,7 +406,7 @@ impl Driver {
     }
 
     fn take_packet(&mut self, packet: &Bytes) -> Result<(), End> {
-        let mut reader = Reader(packet);
+        let mut reader = Reader::new(packet);
         let header = ReplyHeader::read(&mut reader)?;
         match header.xid {
             xid::PING => return Ok(()),
@@ -412,11 +414,11 @@ impl Driver {
             xid::AUTH if header.error == 0 => return Ok(()),
             xid::AUTH => return Err(End::AuthFailed),
             xid::EVENT => {
-                let kind = reader.i32()?;
-                let _state = reader.i32()?;
-                let path = reader.text()?;
+                let kind = reader.int()?;
+                let _state = reader.int()?;
+                let path = reader.string()?;
                 if let Some(change) = Change::from_wire(kind) {
-                    self.armed.fire(change, path);
+                    self.armed.fire(change, &path);
                 }
                 return Ok(());
             }
@@ -463,18 +465,17 @@ fn answer(request: Request, result: Result<Bytes, Error>) {
 }
 
 /// SetWatches bodies: | last zxid i64 | data paths | exists paths | child paths |, split below the packet limit.
-fn set_watches(last_zxid: i64, paths: [Vec<String>; 3]) -> Vec<BytesMut> {
+fn set_watches(last_zxid: i64, paths: [Vec<String>; 3]) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     let mut page: [Vec<&str>; 3] = Default::default();
     let mut size = 0;
     let flush = |page: &mut [Vec<&str>; 3]| {
-        let mut body = BytesMut::new();
-        bytes::BufMut::put_i64(&mut body, last_zxid);
+        let mut w = Writer::default();
+        w.long(last_zxid);
         for list in page.iter_mut() {
-            bytes::BufMut::put_i32(&mut body, list.len() as i32);
-            list.drain(..).for_each(|path| wire::put_text(&mut body, path));
+            w.vector(list.drain(..), Writer::string);
         }
-        body
+        w.bytes
     };
     for (kind, list) in paths.iter().enumerate() {
         for path in list {
@@ -504,9 +505,9 @@ mod tests {
         assert!(bodies.iter().all(|body| body.len() < SET_WATCHES_BYTES + 1_024));
         let mut seen = 0;
         for body in bodies {
-            let mut reader = Reader(&body);
-            assert_eq!(reader.i64(), Ok(7));
-            seen += (0..3).map(|_| reader.texts().unwrap().len()).sum::<usize>();
+            let mut reader = Reader::new(&body);
+            assert_eq!(reader.long(), Ok(7));
+            seen += (0..3).map(|_| reader.vector(Reader::string).unwrap().len()).sum::<usize>();
         }
         assert_eq!(seen, 10_001);
     }

@@ -435,7 +435,7 @@ async fn secure_nodes_belong_to_the_identity_and_secrets_are_not_readable() {
     startup::create_paths(&zk).await.unwrap();
     let shown = async |path: &str| {
         let acls = zk.get_acl(path).await.unwrap();
-        acls.into_iter().map(|a| format!("{}:{}", a.scheme, a.permissions)).collect::<Vec<_>>()
+        acls.into_iter().map(|a| format!("{}:{}", a.id.scheme, a.perms)).collect::<Vec<_>>()
     };
     assert_eq!(shown("/brokers/topics").await, ["digest:31", "world:1"]);
     assert_eq!(shown("/config/users").await, ["digest:31"]);

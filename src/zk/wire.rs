@@ -105,6 +105,22 @@ pub struct Stat {
 }
 
 impl Stat {
+    pub fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            czxid: r.long()?,
+            mzxid: r.long()?,
+            ctime: r.long()?,
+            mtime: r.long()?,
+            version: r.int()?,
+            cversion: r.int()?,
+            aversion: r.int()?,
+            ephemeral_owner: r.long()?,
+            data_length: r.int()?,
+            num_children: r.int()?,
+            pzxid: r.long()?,
+        })
+    }
+
     pub fn write(&self, w: &mut Writer) {
         w.long(self.czxid);
         w.long(self.mzxid);
