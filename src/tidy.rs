@@ -70,6 +70,7 @@ const PURE: &[&str] = &[
     "src/zk/wire.rs",
     "src/zk/paths.rs",
     "src/zk/data/",
+    "src/controller/backlog.rs",
     "src/controller/batch.rs",
     "src/controller/context.rs",
     "src/controller/election.rs",

@@ -4,7 +4,7 @@
 //! A request that failed is sent again on a new connection until the broker answers or its znode goes, so brokers may see
 //! it twice. The controller reaches its own broker in the same way.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use super::backlog::Backlog;
 use super::batch::ControlRequest;
 use super::context::LiveBroker;
 use super::events::{Answer, Event};
@@ -56,13 +57,13 @@ pub struct TcpChannels {
     settings: ChannelSettings,
     group: Group,
     events: mpsc::Sender<Event>,
-    channels: BTreeMap<BrokerId, (Arc<Backlog>, CancellationToken)>,
+    channels: BTreeMap<BrokerId, (Arc<Queue>, CancellationToken)>,
 }
 
-/// What waits for one broker.
+/// What waits for one broker's task.
 #[derive(Default)]
-struct Backlog {
-    requests: Mutex<VecDeque<ControlRequest>>,
+struct Queue {
+    backlog: Mutex<Backlog>,
     arrived: Notify,
 }
 
@@ -85,13 +86,13 @@ impl BrokerChannels for TcpChannels {
             error!(broker = id.0, %endpoint, "only PLAINTEXT is supported between brokers: it gets no orders");
             return;
         }
-        let backlog = Arc::new(Backlog::default());
+        let queue = Arc::new(Queue::default());
         let stop = self.group.stop_token().child_token();
         let channel = Channel {
             broker: id,
             endpoint: endpoint.clone(),
             settings: self.settings.clone(),
-            backlog: Arc::clone(&backlog),
+            queue: Arc::clone(&queue),
             events: self.events.clone(),
         };
         let stopped = stop.clone();
@@ -102,7 +103,7 @@ impl BrokerChannels for TcpChannels {
                 () = channel.run() => {}
             }
         });
-        if let Some((_, previous)) = self.channels.insert(id, (backlog, stop)) {
+        if let Some((_, previous)) = self.channels.insert(id, (queue, stop)) {
             previous.cancel();
         }
     }
@@ -114,9 +115,9 @@ impl BrokerChannels for TcpChannels {
     }
 
     fn send(&mut self, broker: BrokerId, request: ControlRequest) {
-        if let Some((backlog, _)) = self.channels.get(&broker) {
-            backlog.requests.lock().push_back(request);
-            backlog.arrived.notify_one();
+        if let Some((queue, _)) = self.channels.get(&broker) {
+            queue.backlog.lock().push(request);
+            queue.arrived.notify_one();
         }
     }
 }
@@ -131,7 +132,7 @@ struct Channel {
     broker: BrokerId,
     endpoint: Endpoint,
     settings: ChannelSettings,
-    backlog: Arc<Backlog>,
+    queue: Arc<Queue>,
     events: mpsc::Sender<Event>,
 }
 
@@ -139,9 +140,9 @@ impl Channel {
     async fn run(self) {
         let mut connection = None;
         loop {
-            let next = self.backlog.requests.lock().pop_front();
+            let next = self.queue.backlog.lock().pop();
             let Some(request) = next else {
-                self.backlog.arrived.notified().await;
+                self.queue.arrived.notified().await;
                 continue;
             };
             let (epoch, answer) = self.deliver(&mut connection, &request).await;

@@ -6,7 +6,7 @@
 //! | [`mod@self`] | the actor: election, resignation, sessions |
 //! | `failover`, `changes`, `deletion` | what an active controller does, at its start and at each event |
 //! | `term` | moving partitions and replicas between states: read, decide, write, tell |
-//! | `context`, `election`, `batch`, `partition_state`, `replica_state` | the decisions, pure |
+//! | `context`, `election`, `batch`, `backlog`, `partition_state`, `replica_state` | the decisions, pure |
 //! | [`channels`] | one ordered way to each broker |
 //! | [`topics`] | creating topics and partitions, on any broker |
 //!
@@ -14,6 +14,7 @@
 //! noticing changes nothing; brokers in turn refuse its requests by the epoch in them.
 //! Absent so far: reassignment, preferred elections, ISR changes by AlterPartition, controlled shutdown, producer ids.
 
+mod backlog;
 mod batch;
 mod changes;
 pub mod channels;

@@ -156,7 +156,10 @@ impl<C: BrokerChannels> Term<C> {
         let mut topics_begun: BTreeSet<&Arc<str>> = BTreeSet::new();
         let create = |path, data| Write::Create { path, data, mode: CreateMode::Persistent };
         for (tp, leadership) in &decided {
-            if topics_begun.insert(&tp.topic) {
+            // A topic that grows has the directory, and a write that must fail would send all of its multi one by one.
+            let has_directory =
+                || self.context.partitions_of(&tp.topic).iter().any(|p| self.context.leadership(p).is_some());
+            if topics_begun.insert(&tp.topic) && !has_directory() {
                 writes.push(create(paths::partitions(&tp.topic), None));
             }
             writes.push(create(paths::partition(tp), None));

@@ -174,10 +174,7 @@ impl Registrar {
         let data = self.registration.encode(now);
         let deadline = Instant::now() + self.client.session_timeout() + EXPIRY_MARGIN;
         loop {
-            let session = self.client.session().borrow().id;
-            if !self.our_sessions.contains(&session) {
-                self.our_sessions.push(session);
-            }
+            self.note_session();
             // Two operations as in Kafka: the second one's stat tells the creating transaction on every server version.
             let writes = [
                 Write::Create { path: path.clone(), data: None, mode: CreateMode::Ephemeral },
@@ -197,7 +194,7 @@ impl Registrar {
                 Err(error) => return Err(error.into()),
             };
             let owner = node.stat.ephemeral_owner;
-            if owner == session {
+            if owner == self.note_session() {
                 return Ok(self.registered(node.stat.czxid));
             }
             if self.our_sessions.contains(&owner) {
@@ -209,6 +206,16 @@ impl Registrar {
             }
             self.wait_for_departure(&path, node.data.as_deref(), owner, deadline).await?;
         }
+    }
+
+    /// The session of now, from here on known as one that may have registered.
+    fn note_session(&mut self) -> i64 {
+        let session = self.client.session().borrow().id;
+        // 0 is no session, and the owner of persistent nodes.
+        if session != 0 && !self.our_sessions.contains(&session) {
+            self.our_sessions.push(session);
+        }
+        session
     }
 
     fn registered(&mut self, czxid: i64) -> BrokerEpoch {
