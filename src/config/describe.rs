@@ -4,7 +4,6 @@
 use super::def::{ConfigError, ConfigKey, Props, Type, UpdateMode};
 use super::dynamic::{DynamicConfig, Layer, key_of, synonyms};
 use super::keys::{BROKER, TOPIC};
-use super::topic;
 
 /// Where a value was set. The discriminant is the wire value. Kafka: `DescribeConfigsResponse.ConfigSource`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,12 +105,6 @@ pub fn topic(config: &DynamicConfig, overrides: &Props, asked: Asked<'_>) -> Res
             entry(name, value, is_sensitive, false, places, key)
         })
         .collect())
-}
-
-/// The configs of a topic that is being created, for the answer of CreateTopics.
-pub fn new_topic(config: &DynamicConfig, overrides: &Props) -> Result<Vec<ConfigEntry>, ConfigError> {
-    topic::validate(overrides, &config.current().log_defaults)?;
-    topic(config, overrides, Asked(&[]))
 }
 
 fn sorted<'a>(names: impl Iterator<Item = &'a str>, asked: Asked<'_>) -> impl Iterator<Item = &'a str> {

@@ -74,13 +74,8 @@ pub struct DynamicConfig {
 
 impl DynamicConfig {
     /// Starts with the properties file alone.
-    pub fn new(config: BrokerConfig) -> Self {
-        Self {
-            fixed: config.props.clone(),
-            cluster_default: Props::new(),
-            broker: Props::new(),
-            current: Arc::new(config),
-        }
+    pub fn new(config: Arc<BrokerConfig>) -> Self {
+        Self { fixed: config.props.clone(), cluster_default: Props::new(), broker: Props::new(), current: config }
     }
 
     /// Takes both znodes as they are at start, where any step from the file's values is allowed. Gives back what was
@@ -357,7 +352,7 @@ mod tests {
     fn started(file: &[(&str, &str)]) -> DynamicConfig {
         let mut file = props(file);
         file.insert("zookeeper.connect".to_owned(), "zk:2181".to_owned());
-        DynamicConfig::new(BrokerConfig::new(&file).unwrap())
+        DynamicConfig::new(Arc::new(BrokerConfig::new(&file).unwrap()))
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What several test modules of this room start from.
 
+use std::sync::Arc;
+
 use super::{BrokerConfig, DynamicConfig, Props, parse};
 
 pub(super) fn props(entries: &[(&str, &str)]) -> Props {
@@ -9,7 +11,7 @@ pub(super) fn props(entries: &[(&str, &str)]) -> Props {
 /// The configuration, and the settings of a topic, that Apache had when it wrote `testdata/describe-apache-3.9.1.tsv`.
 pub(super) fn state() -> (DynamicConfig, Props) {
     let file = parse::properties(include_bytes!("testdata/describe.properties")).unwrap();
-    let mut config = DynamicConfig::new(BrokerConfig::new(&file).unwrap());
+    let mut config = DynamicConfig::new(Arc::new(BrokerConfig::new(&file).unwrap()));
     let cluster_default = props(&[
         ("log.retention.ms", "777777"),
         ("some.custom", "1"),

@@ -430,6 +430,13 @@ impl LogManager {
         }
     }
 
+    /// New settings of every log, by its topic.
+    pub fn update_configs<'a>(&self, config_of: impl Fn(&str) -> &'a Arc<LogConfig>) {
+        for (tp, log) in self.logs.read().iter() {
+            log.set_config(Arc::clone(config_of(&tp.topic)));
+        }
+    }
+
     /// Takes partitions away: their directories get another name at once, their files go after `file.delete.delay.ms`,
     /// also after a restart. A partition that is not here is fine unless a directory is offline, which may have it.
     pub fn delete(&self, partitions: &[TopicPartition], now: Millis) -> Vec<(TopicPartition, DirError)> {

@@ -5,6 +5,7 @@ use super::partitions::{Hosted, Partitions};
 use crate::cluster::image::MetadataImage;
 use crate::cluster::partition::{Partition, PartitionAppendError};
 use crate::common::{BrokerId, ControllerEpoch, ErrorCode, Millis, Offset, TopicPartition};
+use crate::config::Props;
 use crate::config::topic::{self, BrokerCompression, LogConfig};
 use crate::log::producer_state::ProducerError;
 use crate::log::{AppendError, AppendInfo, LogManager, UnifiedLog};
@@ -16,13 +17,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tracing::warn;
 
 pub struct ReplicaManager {
     pub(super) local: BrokerId,
     pub(super) logs: Arc<LogManager>,
     pub(super) partitions: Partitions,
     image: Arc<ArcSwap<MetadataImage>>,
-    default_config: Arc<LogConfig>,
+    default_config: ArcSwap<LogConfig>,
     /// Topics with settings of their own.
     topic_configs: Mutex<HashMap<Arc<str>, Arc<LogConfig>>>,
     /// Woken when a partition has more to read, or its role changes.
@@ -70,7 +72,7 @@ impl ReplicaManager {
             logs,
             partitions: Partitions::default(),
             image,
-            default_config,
+            default_config: ArcSwap::new(default_config),
             topic_configs: Mutex::new(topic_configs),
             fetches: Arc::default(),
             produces: Arc::default(),
@@ -80,12 +82,13 @@ impl ReplicaManager {
 
     /// The settings of a topic, its own over the broker's.
     pub fn topic_config(&self, topic: &str) -> Arc<LogConfig> {
-        Arc::clone(self.topic_configs.lock().get(topic).unwrap_or(&self.default_config))
+        let own = self.topic_configs.lock().get(topic).cloned();
+        own.unwrap_or_else(|| self.default_config.load_full())
     }
 
     /// Takes over new settings of a topic, also for its logs that are open. None: it has none of its own any more.
     pub fn set_topic_config(&self, topic: &str, config: Option<Arc<LogConfig>>) {
-        let effective = Arc::clone(config.as_ref().unwrap_or(&self.default_config));
+        let effective = config.clone().unwrap_or_else(|| self.default_config.load_full());
         {
             let mut configs = self.topic_configs.lock();
             match config {
@@ -94,6 +97,23 @@ impl ReplicaManager {
             };
         }
         self.logs.update_topic_config(topic, &effective);
+    }
+
+    /// Takes over new defaults of the broker, as `config` and as the `defaults` that it came from. Topics with settings of
+    /// their own keep those.
+    pub fn set_default_config(&self, config: Arc<LogConfig>, defaults: &Props) {
+        let topics = {
+            let mut topics = self.topic_configs.lock();
+            for (topic, own) in topics.iter_mut() {
+                match LogConfig::resolve(defaults, &own.overridden) {
+                    Ok(resolved) => *own = Arc::new(resolved),
+                    Err(error) => warn!(%topic, %error, "topic config ignored"),
+                }
+            }
+            self.default_config.store(Arc::clone(&config));
+            topics.clone()
+        };
+        self.logs.update_configs(|topic| topics.get(topic).unwrap_or(&config));
     }
 
     pub fn logs(&self) -> &Arc<LogManager> {

@@ -1,6 +1,7 @@
 //! Owns the broker's life: what starts in which order, and stops in the reverse. Kafka: `KafkaServer`.
 
 use super::context::{Broker, now_ms};
+use super::dynamic_config::{self, LiveConfig};
 use super::fetch_session::FetchSessionCache;
 use super::identity::{self, DirMeta, IdentityError};
 use super::jobs;
@@ -94,6 +95,8 @@ impl BrokerServer {
             }
             None => return Err(BrokerError::NoBrokerId),
         };
+        let layers = dynamic_config::load(&zk, config, id).await?;
+        let config = Arc::clone(layers.current());
         let (logs, dir_failures) = open_logs(&config, &metas, id, &cluster_id)?;
         let topic_configs = read_topic_configs(&zk, &config).await?;
         let loading = {
@@ -132,7 +135,7 @@ impl BrokerServer {
             topics_in_creation: Mutex::default(),
             zk,
             control: control.clone(),
-            config,
+            config: LiveConfig::new(layers),
         });
         jobs::start(&broker, &control, dir_failures);
         sockets.start(Arc::clone(&broker))?;

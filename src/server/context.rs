@@ -1,10 +1,11 @@
 //! Owns what handlers share: the broker as a request sees it. Kafka: the constructor parameters of `KafkaApis`.
 
+use super::dynamic_config::LiveConfig;
 use super::fetch_session::FetchSessionCache;
 use super::producer_ids::ProducerIds;
 use crate::cluster::image::MetadataImage;
 use crate::common::{BrokerEpoch, BrokerId, Millis};
-use crate::config::{BrokerConfig, LogConfig};
+use crate::config::LogConfig;
 use crate::controller::ControllerHandle;
 use crate::replica::{LeaderAndIsr, ReplicaManager};
 use crate::util::task::Group;
@@ -22,7 +23,7 @@ use tracing::warn;
 pub struct Broker {
     pub id: BrokerId,
     pub cluster_id: String,
-    pub config: Arc<BrokerConfig>,
+    pub config: LiveConfig,
     /// What the controller last told. Replaced whole.
     pub image: Arc<ArcSwap<MetadataImage>>,
     /// Woken after each change of `image`.
@@ -63,7 +64,7 @@ impl Broker {
                 return;
             }
         };
-        match LogConfig::resolve(&self.config.log_defaults, &overrides) {
+        match LogConfig::resolve(&self.config.load().log_defaults, &overrides) {
             Ok(config) if !overrides.is_empty() => self.replicas.set_topic_config(topic, Some(Arc::new(config))),
             Ok(_) => self.replicas.set_topic_config(topic, None),
             Err(error) => warn!(topic, %error, "topic config ignored"),

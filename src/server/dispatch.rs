@@ -48,8 +48,11 @@ serve! {
     DeleteRecords => delete_records,
     InitProducerId => init_producer_id,
     OffsetForLeaderEpoch => offset_for_leader_epoch,
+    DescribeConfigs => describe_configs,
+    AlterConfigs => alter_configs,
     DescribeLogDirs => describe_log_dirs,
     CreatePartitions => create_partitions,
+    IncrementalAlterConfigs => incremental_alter_configs,
     DescribeCluster => describe_cluster,
     DescribeProducers => describe_producers,
 }

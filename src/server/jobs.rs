@@ -2,6 +2,7 @@
 //! fails. Kafka: the scheduled tasks of `LogManager` and `ReplicaManager`, `LogDirFailureHandler`.
 
 use super::context::{Broker, now_ms};
+use super::dynamic_config;
 use crate::log::LogManager;
 use crate::util::task::Group;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Receiver<PathBuf>) {
-    let config = &broker.config;
+    let config = broker.config.load();
     let logs = broker.replicas.logs();
     let every = |name, ms: i64, job: fn(&LogManager)| {
         let period = Duration::from_millis(ms.max(1) as u64);
@@ -36,6 +37,7 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
         logs.remove_expired_producers(now_ms());
     });
     group.spawn("log-scheduler", run_scheduler(Arc::clone(logs), group.stop_token().clone()));
+    group.spawn("config-changes", dynamic_config::follow(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("log-dir-failures", handle_dir_failures(Arc::clone(broker), group.clone(), dir_failures));
 }
 

@@ -4,6 +4,7 @@ mod apis;
 pub mod broker;
 pub mod context;
 pub mod dispatch;
+pub mod dynamic_config;
 pub mod fetch_session;
 mod identity;
 mod jobs;

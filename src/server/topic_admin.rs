@@ -8,6 +8,7 @@ use crate::common::{BrokerId, ErrorCode};
 use crate::config::{ConfigError, Props, topic};
 use crate::controller::topics::{self, Assignment, Refusal, Start, TopicError};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -57,7 +58,7 @@ pub(super) async fn create(broker: &Broker, new: &NewTopic<'_>, validate_only: b
             "Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be used at the same time.",
         ));
     }
-    let config = &broker.config;
+    let config = Arc::clone(&broker.config.load());
     let or_default = |asked: i32, default: i32| if asked == -1 { default } else { asked };
     let assignment = if given {
         new.assignment.clone()

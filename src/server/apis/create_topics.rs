@@ -1,10 +1,12 @@
 //! CreateTopics, on the controller. Kafka: `KafkaApis.handleCreateTopicsRequest`, `ZkAdminManager.createTopics`.
 
 use crate::common::{BrokerId, ErrorCode};
+use crate::config::Props;
+use crate::config::describe::{self, Asked};
 use crate::controller::topics::TopicError;
 use crate::network::Reply;
 use crate::protocol::messages::create_topics_request::CreatableTopic;
-use crate::protocol::messages::create_topics_response::CreatableTopicResult;
+use crate::protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use crate::protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
@@ -31,6 +33,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
                     num_partitions: created.assignment.len() as i32,
                     replication_factor: NewTopic::replication_factor(&created.assignment) as i16,
                     topic_id: broker.image.load().topic_id(&topic.name).unwrap_or_default(),
+                    configs: Some(configs_of(broker, topic)),
                     ..named(topic)
                 }
             }
@@ -64,6 +67,24 @@ fn named(topic: &CreatableTopic) -> CreatableTopicResult {
     CreatableTopicResult { name: topic.name.clone(), num_partitions: -1, replication_factor: -1, ..Default::default() }
 }
 
+fn overrides(topic: &CreatableTopic) -> Props {
+    topic.configs.iter().filter_map(|c| Some((c.name.to_string(), c.value.as_ref()?.to_string()))).collect()
+}
+
+/// Every setting that the new topic has, its own and the broker's.
+fn configs_of(broker: &Broker, topic: &CreatableTopic) -> Vec<CreatableTopicConfigs> {
+    let entries = describe::topic(&broker.config.layers(), &overrides(topic), Asked(&[])).unwrap_or_default();
+    let told = entries.into_iter().map(|entry| CreatableTopicConfigs {
+        name: entry.name.into(),
+        value: entry.value.map(Into::into),
+        read_only: entry.read_only,
+        config_source: entry.source.wire(),
+        is_sensitive: entry.is_sensitive,
+        ..Default::default()
+    });
+    told.collect()
+}
+
 async fn create(
     broker: &Broker,
     request: &CreateTopicsRequest,
@@ -87,14 +108,12 @@ async fn create(
         .iter()
         .map(|a| (a.partition_index, a.broker_ids.iter().copied().map(BrokerId).collect()))
         .collect();
-    let config =
-        topic.configs.iter().filter_map(|c| Some((c.name.to_string(), c.value.as_ref()?.to_string()))).collect();
     let new = NewTopic {
         name: &topic.name,
         partitions: topic.num_partitions,
         replication_factor: i32::from(topic.replication_factor),
         assignment,
-        config,
+        config: overrides(topic),
     };
     topic_admin::create(broker, &new, request.validate_only).await.map_err(|error| match error {
         TopicError::Refused(refusal) => (refusal.code, Some(refusal.message)),

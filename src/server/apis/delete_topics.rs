@@ -63,7 +63,7 @@ async fn delete(
     if !broker.controller.is_active() {
         return Err((ErrorCode::NotController, None));
     }
-    if !broker.config.delete_topic_enable {
+    if !broker.config.load().delete_topic_enable {
         return Err((if version < 3 { ErrorCode::InvalidRequest } else { ErrorCode::TopicDeletionDisabled }, None));
     }
     if asked.name.is_some() && !asked.topic_id.is_zero() {

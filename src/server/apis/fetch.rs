@@ -45,7 +45,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
             });
         }
     };
-    let max_bytes = request.max_bytes.min(broker.config.fetch_max_bytes).max(0) as u32;
+    let max_bytes = request.max_bytes.min(broker.config.load().fetch_max_bytes).max(0) as u32;
     let limits = FetchLimits {
         max_bytes,
         min_bytes: (request.min_bytes.max(0) as u32).min(max_bytes),

@@ -66,7 +66,7 @@ async fn missing(broker: &Broker, request: &MetadataRequest, topic: &MetadataReq
     let name = topic.name.as_deref().unwrap_or_default();
     let error = if topics::check_name(name).is_err() {
         ErrorCode::InvalidTopicException
-    } else if broker.config.auto_create_topics_enable && request.allow_auto_topic_creation {
+    } else if broker.config.load().auto_create_topics_enable && request.allow_auto_topic_creation {
         topic_admin::auto_create(broker, name).await
     } else {
         ErrorCode::UnknownTopicOrPartition

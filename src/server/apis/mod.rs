@@ -1,15 +1,19 @@
 //! Owns the handlers: one file an API, each with a `handle` that gives the reply. Kafka: the `handle…Request` methods of
 //! `KafkaApis`.
 
+pub(super) mod alter_configs;
 pub(super) mod api_versions;
+mod config_resource;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
 pub(super) mod delete_records;
 pub(super) mod delete_topics;
 pub(super) mod describe_cluster;
+pub(super) mod describe_configs;
 pub(super) mod describe_log_dirs;
 pub(super) mod describe_producers;
 pub(super) mod fetch;
+pub(super) mod incremental_alter_configs;
 pub(super) mod init_producer_id;
 pub(super) mod leader_and_isr;
 pub(super) mod list_offsets;

@@ -1,0 +1,107 @@
+//! Owns what the three config APIs share: kinds of resources, and how an altered one gets into ZooKeeper. Kafka:
+//! `ConfigResource`, `ConfigAdminManager.preprocess`, `ZkAdminManager.alterTopicConfigs` and `alterBrokerConfigs`.
+
+use crate::common::ErrorCode;
+use crate::config::Props;
+use crate::config::alter::{self, Alteration, Refusal};
+use crate::server::context::Broker;
+use crate::server::dynamic_config::entity_path;
+use crate::zk::client::Error;
+use crate::zk::configs::{self, WriteError};
+use tracing::{error, info};
+
+/// Kafka: `ConfigResource.Type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResourceType {
+    Topic,
+    Broker,
+    BrokerLogger,
+    ClientMetrics,
+}
+
+impl ResourceType {
+    pub(super) fn of(code: i8) -> Option<Self> {
+        match code {
+            2 => Some(Self::Topic),
+            4 => Some(Self::Broker),
+            8 => Some(Self::BrokerLogger),
+            16 => Some(Self::ClientMetrics),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn refuse<T>(code: ErrorCode, message: &str) -> Result<T, Refusal> {
+    Err(Refusal { code, message: message.to_owned() })
+}
+
+/// How a request wants a resource altered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// AlterConfigs: the entries are all that is set afterwards.
+    Replace,
+    /// IncrementalAlterConfigs.
+    Increment,
+}
+
+/// Alters one resource, or says why not. Other brokers learn of it by a notification, and so does this one.
+pub(super) async fn alter(
+    broker: &Broker,
+    (code, name): (i8, &str),
+    mode: Mode,
+    entries: &[Alteration<'_>],
+    validate_only: bool,
+) -> Result<(), Refusal> {
+    alter::check_entries(entries)?;
+    let (path, wanted) = match ResourceType::of(code) {
+        Some(ResourceType::Topic) => {
+            if !name.is_empty() && broker.image.load().topic(name).is_none() {
+                return refuse(ErrorCode::UnknownTopicOrPartition, &format!("The topic '{name}' does not exist."));
+            }
+            let path = format!("topics/{name}");
+            let existing = existing(broker, &path, mode).await?;
+            (path, alter::topic(name, &existing, entries, &broker.config.load().log_defaults)?)
+        }
+        Some(ResourceType::Broker) => {
+            let layer = alter::broker_layer(name, broker.id.0)?;
+            let path = entity_path(layer, broker.id);
+            let existing = existing(broker, &path, mode).await?;
+            let layers = broker.config.layers();
+            (path, alter::broker(&layers, layer, broker.id.0, &existing, entries)?)
+        }
+        Some(ResourceType::ClientMetrics) => {
+            return refuse(
+                ErrorCode::InvalidRequest,
+                "AlterConfigs is only supported for topics and brokers, but resource type is CLIENT_METRICS",
+            );
+        }
+        Some(ResourceType::BrokerLogger) if mode == Mode::Increment => {
+            return refuse(ErrorCode::InvalidRequest, "Levels of loggers are not served by this version");
+        }
+        _ => return refuse(ErrorCode::InvalidRequest, &format!("Unknown resource type {code}")),
+    };
+    if validate_only {
+        return Ok(());
+    }
+    let written = async {
+        configs::write(&broker.zk, &path, &wanted).await?;
+        Ok::<_, WriteError>(configs::notify(&broker.zk, &path).await?)
+    };
+    written.await.map_err(|error| unexpected(&path, &error))?;
+    // Values may be secrets, names are not.
+    info!(path, keys = ?wanted.keys().collect::<Vec<_>>(), "configs altered");
+    Ok(())
+}
+
+async fn existing(broker: &Broker, path: &str, mode: Mode) -> Result<Props, Refusal> {
+    match mode {
+        Mode::Replace => Ok(Props::new()),
+        Mode::Increment => configs::read(&broker.zk, path).await.map_err(|error: Error| unexpected(path, &error)),
+    }
+}
+
+fn unexpected(path: &str, error: &dyn std::error::Error) -> Refusal {
+    error!(path, %error, "alter configs");
+    let code = ErrorCode::UnknownServerError;
+    Refusal { code, message: code.message().to_owned() }
+}

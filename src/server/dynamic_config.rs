@@ -1,0 +1,129 @@
+//! Owns the broker's configuration as it is now, and the way of a change in ZooKeeper into what runs. Kafka:
+//! `ZkConfigManager`, `TopicConfigHandler`, `BrokerConfigHandler`, `DynamicLogConfig`.
+//!
+//! What follows a change at once: everything of topics and their logs. Other dynamic keys are taken over into the
+//! configuration that DescribeConfigs tells, and act from the next start on.
+//! Absent so far: quotas of users, clients and addresses.
+
+use super::context::{Broker, now_ms};
+use crate::common::BrokerId;
+use crate::config::dynamic::{Applied, Layer};
+use crate::config::{BrokerConfig, ConfigError, DynamicConfig, Props};
+use crate::zk::client::{Client, Error};
+use crate::zk::configs::{self, ConfigChanges};
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// The name that stands for every broker below `/config/brokers`.
+const CLUSTER_DEFAULT: &str = "<default>";
+
+/// How long to wait before ZooKeeper is asked again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The path of a layer's settings below `/config`.
+pub(super) fn entity_path(layer: Layer, id: BrokerId) -> String {
+    match layer {
+        Layer::ClusterDefault => format!("brokers/{CLUSTER_DEFAULT}"),
+        Layer::Broker => format!("brokers/{id}"),
+    }
+}
+
+/// Lays what ZooKeeper says for this broker over its properties file.
+pub(super) async fn load(zk: &Client, config: Arc<BrokerConfig>, id: BrokerId) -> Result<DynamicConfig, Error> {
+    let cluster_default = configs::read(zk, &entity_path(Layer::ClusterDefault, id)).await?;
+    let own = configs::read(zk, &entity_path(Layer::Broker, id)).await?;
+    let mut layers = DynamicConfig::new(config);
+    for reason in layers.load(&cluster_default, &own) {
+        error!(reason, "dynamic config passed over");
+    }
+    Ok(layers)
+}
+
+/// The configuration that handlers read: always the one of now.
+pub struct LiveConfig {
+    layers: Mutex<DynamicConfig>,
+    current: ArcSwap<BrokerConfig>,
+}
+
+impl LiveConfig {
+    pub fn new(layers: DynamicConfig) -> Self {
+        let current = ArcSwap::new(Arc::clone(layers.current()));
+        Self { layers: Mutex::new(layers), current }
+    }
+
+    pub fn load(&self) -> Guard<Arc<BrokerConfig>> {
+        self.current.load()
+    }
+
+    /// The layers of this moment, for the APIs that tell and alter them.
+    pub fn layers(&self) -> DynamicConfig {
+        self.layers.lock().clone()
+    }
+
+    fn apply(&self, layer: Layer, stored: &Props) -> (Applied, Result<(), ConfigError>) {
+        let mut layers = self.layers.lock();
+        let outcome = layers.apply(layer, stored);
+        self.current.store(Arc::clone(layers.current()));
+        outcome
+    }
+}
+
+/// Follows `/config/changes` until the broker stops. The first scan replays the notifications that are still there.
+pub(super) async fn follow(broker: Arc<Broker>, stop: CancellationToken) {
+    let mut changes = ConfigChanges::new(broker.zk.clone());
+    let mut session = broker.zk.session();
+    loop {
+        let retry = match take_over(&broker, &mut changes).await {
+            Ok(()) => Duration::MAX,
+            Err(error) => {
+                warn!(%error, "config changes not read");
+                RETRY_AFTER
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = changes.changed() => {}
+            // Watches end with their session.
+            ended = session.changed() => if ended.is_err() { return },
+            () = tokio::time::sleep(retry) => {}
+        }
+    }
+}
+
+async fn take_over(broker: &Broker, changes: &mut ConfigChanges) -> Result<(), Error> {
+    for path in changes.scan(now_ms()).await? {
+        match path.split_once('/') {
+            Some(("topics", topic)) => broker.learn_topic_config(topic).await,
+            Some(("brokers", CLUSTER_DEFAULT)) => broker.learn_broker_config(Layer::ClusterDefault).await?,
+            Some(("brokers", id)) if *id == broker.id.to_string() => broker.learn_broker_config(Layer::Broker).await?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl Broker {
+    /// Takes over what a layer's znode says now.
+    async fn learn_broker_config(&self, layer: Layer) -> Result<(), Error> {
+        let path = entity_path(layer, self.id);
+        let stored = configs::read(&self.zk, &path).await?;
+        let (applied, result) = self.config.apply(layer, &stored);
+        for reason in applied.ignored {
+            error!(path, reason, "dynamic config passed over");
+        }
+        if let Err(error) = result {
+            error!(path, %error, "dynamic config could not be applied");
+        }
+        if !applied.changed.is_empty() {
+            info!(path, changed = ?applied.changed, "configuration changed");
+            let config = self.config.load();
+            self.replicas.set_default_config(Arc::new(config.log.clone()), &config.log_defaults);
+        }
+        Ok(())
+    }
+}
