@@ -217,9 +217,9 @@ impl Shell<'_> {
             }
             _ => {
                 for acl in client.get_acl(path).await? {
-                    let letters = PERMISSIONS.iter().filter(|(bit, _)| acl.permissions & bit != 0);
+                    let letters = PERMISSIONS.iter().filter(|(bit, _)| acl.perms & bit != 0);
                     let letters: String = letters.map(|(_, letter)| *letter).collect();
-                    writeln!(self.out, "'{},'{}\n: {letters}", acl.scheme, acl.id)?;
+                    writeln!(self.out, "'{},'{}\n: {letters}", acl.id.scheme, acl.id.id)?;
                 }
                 self.print_stat_if(command.stat_or_sequential, path).await?;
             }

@@ -1,10 +1,10 @@
-//! Owns the development ZooKeeper: a listener, connections, and the one task that owns the [`Model`](super::model::Model)
+//! Owns the development ZooKeeper: a listener, connections, and the one task that owns the [`Model`]
 //! and its [`Store`]. Counterpart: `ZooKeeperServerMain`, `NIOServerCnxnFactory`, `NIOServerCnxn`, `SyncRequestProcessor`,
 //! the four-letter commands.
 //!
 //! Each connection is a task that reads frames, decodes requests and writes what it is handed. The owner takes all
 //! requests that wait, applies them in order, syncs the log once for all of them, and then hands out replies and events.
-//! A connection that does not read is paused at [`OUTGOING_PAUSE`] bytes and closed at [`OUTGOING_MAX`].
+//! A connection that does not read is paused at `OUTGOING_PAUSE` bytes and closed at `OUTGOING_MAX`.
 //! Absent on purpose: an ensemble, TLS, SASL, the admin server.
 
 use std::collections::HashMap;
