@@ -13,6 +13,7 @@ from harness.broker import Cluster
 _RECORDS = "".join(f"k{i}\tvalue {i}\n" for i in range(50))
 _TOPIC = ("configs", "--entity-type", "topics", "--entity-name")
 _BROKER = ("configs", "--entity-type", "brokers", "--entity-name")
+_BROKERS = ("configs", "--entity-type", "brokers", "--entity-default")
 
 # name: (tool, argument...). {file} is a JSON file of the offsets to delete up to.
 STEPS = {
@@ -59,6 +60,22 @@ STEPS = {
     "topic configs afterwards": (*_TOPIC, "a", "--describe", "--all"),
     "all broker configs": (*_BROKER, "1", "--describe", "--all"),
     "broker configs": (*_BROKER, "1", "--describe"),
+    "set broker configs": (*_BROKER, "1", "--alter", "--add-config", "log.retention.ms=777777,log.cleaner.threads=2"),
+    "set for all brokers": (*_BROKERS, "--alter", "--add-config", "log.retention.ms=888888,message.max.bytes=2000000,custom=1"),
+    "set a throttle": (*_BROKER, "1", "--alter", "--add-config", "leader.replication.throttled.rate=1000"),
+    "set a read-only broker config": (*_BROKER, "1", "--alter", "--add-config", "num.partitions=5"),
+    "set a broker config to a wrong value": (*_BROKER, "1", "--alter", "--add-config", "log.retention.ms=0"),
+    "set three times the threads": (*_BROKER, "1", "--alter", "--add-config", "num.io.threads=24"),
+    "set the threads to a third": (*_BROKER, "1", "--alter", "--add-config", "num.io.threads=2"),
+    "set listeners of all brokers": (*_BROKERS, "--alter", "--add-config", "advertised.listeners=PLAINTEXT://h:1"),
+    "set a store without a listener": (*_BROKER, "1", "--alter", "--add-config", "ssl.keystore.location=/k"),
+    "set a password": (*_BROKER, "1", "--alter", "--add-config", "listener.name.plaintext.ssl.key.password=k"),
+    "all broker configs afterwards": (*_BROKER, "1", "--describe", "--all"),
+    "configs of all brokers": (*_BROKERS, "--describe"),
+    "topic configs over the broker's": (*_TOPIC, "defaults", "--describe", "--all"),
+    "unset a broker config": (*_BROKER, "1", "--alter", "--delete-config", "log.retention.ms"),
+    "unset for all brokers": (*_BROKERS, "--alter", "--delete-config", "log.retention.ms,custom"),
+    "broker configs in the end": (*_BROKER, "1", "--describe"),
     "produce": ("console-producer", "--topic", "placed", "--property", "parse.key=true"),
     "latest offsets": ("get-offsets", "--topic", "placed", "--time", "-1"),
     "earliest offsets": ("get-offsets", "--topic", "placed", "--time", "-2"),

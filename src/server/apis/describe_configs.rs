@@ -28,12 +28,13 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
             describe(broker, resource).await
         };
         let (error_code, error_message, entries) = match told {
-            Ok(entries) => (ErrorCode::None, None, entries),
-            Err(refusal) => (refusal.code, Some(refusal.message).filter(|m| !m.is_empty()), Vec::new()),
+            // Kafka leaves the text empty here where its other APIs have none.
+            Ok(entries) => (ErrorCode::None, String::new(), entries),
+            Err(refusal) => (refusal.code, refusal.message, Vec::new()),
         };
         results.push(DescribeConfigsResult {
             error_code: error_code.wire(),
-            error_message: error_message.map(Into::into),
+            error_message: Some(error_message.into()),
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
             configs: entries.into_iter().map(|entry| to_result(entry, &request, call.version())).collect(),
