@@ -597,6 +597,8 @@ fn refuse_what_is_not_here(props: &Props) -> Result<(), ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const HOUR_MS: Millis = 60 * 60 * 1000;
@@ -813,5 +815,42 @@ mod tests {
         let other = ListenerName::new("OTHER").unwrap();
         assert_eq!(c.for_listener(&edge, "ssl.client.auth").unwrap(), Value::String("requested".to_owned()));
         assert_eq!(c.for_listener(&other, "ssl.client.auth").unwrap(), Value::String("required".to_owned()));
+    }
+
+    /// Texts near the edges of what some key takes.
+    fn odd_text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<i64>().prop_map(|n| n.to_string()),
+            prop::sample::select(vec![
+                "",
+                "0",
+                "-1",
+                "-2",
+                "1",
+                "true",
+                "FALSE",
+                "2147483647",
+                "9223372036854775807",
+                "NaN"
+            ])
+            .prop_map(str::to_owned),
+            prop::sample::select(vec!["PLAINTEXT://:1", "a:1,b:2", ",", ":", "://", "[::1]:1", "1@h:2", "3.9", "gzip"])
+                .prop_map(str::to_owned),
+            "\\PC{0,12}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_of_any_key_is_taken_or_refused(
+            picks in prop::collection::vec((any::<prop::sample::Index>(), odd_text()), 1..4),
+        ) {
+            let keys: Vec<&str> = BROKER.iter().map(|key| key.name).collect();
+            let mut given = props("");
+            given.extend(picks.into_iter().map(|(at, text)| (at.get(&keys).to_string(), text)));
+            if let Ok(config) = BrokerConfig::new(&given) {
+                drop((config.unknown_keys().len(), config.warnings()));
+            }
+        }
     }
 }
