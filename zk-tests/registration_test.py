@@ -73,7 +73,8 @@ def test_second_broker_of_the_same_id_is_refused(cluster, directory):
     _, before = registration(cluster)
     code, output = cluster.broker(1).refuses_to_start()
     assert code == 1
-    assert "/brokers/ids/1" in output
+    # Apache names the node and calls that an internal error; Zurau says who has the id.
+    assert ("/brokers/ids/1" if PEER == "apache" else "broker id 1") in output
     assert registration(cluster)[1].czxid == before.czxid
     load.wait_acknowledged(1000)
     check_stored(load.finish(), read(first, "t"))
@@ -104,21 +105,17 @@ def test_meta_properties(cluster):
         assert found == {"version": "0", "broker.id": "1", "cluster.id": cluster_id}
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "complaint"),
-    [
-        ("cluster.id", "aaaaaaaaaaaaaaaaaaaaaa", "Invalid cluster.id in:"),
-        ("broker.id", "7", "Stored node id 7 doesn't match previous node id 1"),
-    ],
-)
-def test_directory_of_another_broker_is_refused(key, value, complaint, cluster):
+@pytest.mark.parametrize(("key", "value"), [("cluster.id", "a" * 22), ("broker.id", "7")])
+def test_directory_of_another_broker_is_refused(key, value, cluster):
+    """The directory and what it says are named."""
     one = cluster.broker(1).start()
     one.stop()
     file = one.log_dirs[0] / "meta.properties"
     file.write_text("".join(f"{k}={value if k == key else v}\n" for k, v in meta(one).items()))
     code, output = one.refuses_to_start()
     assert code == 1
-    assert complaint in output
+    assert value in output
+    assert str(file.parent) in output
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ wrote plain records would pass otherwise.
 
 import pytest
 
-from harness import CODECS, admin, broker, clients, disk
+from harness import CODECS, admin, broker, clients, disk, wire
 
 
 @pytest.fixture(scope="module")
@@ -32,23 +32,27 @@ def share_in_codec(served, topic, codec):
 def test_stock_client(client, served, records, module_directory):
     topics = {codec: f"{client}-{codec}" for codec in clients.codecs(client)}
     writes = [f"produce:{codec}:{topic}" for codec, topic in topics.items()]
+    creates, reads = [], [f"consume:{prefix}-{codec}" for prefix in (client, "peer") for codec in topics]
+    # A broker that serves no groups yet has no FindCoordinator, and two kinds of client take offence at that.
+    has_groups = wire.FIND_COORDINATOR in wire.served(served.port)
     if client == "kafkajs":
         # It reads only in groups: it creates the topics by its own admin client and leaves reading to franz-go.
-        creates = [f"create:{topic}" for topic in topics.values()]
+        creates, reads = [f"create:{topic}" for topic in topics.values()], []
+    elif client == "java-0.10.0.1" and not has_groups:
+        # Its consumer looks for a coordinator before anything else, also where it has no group.
         reads = []
-    else:
+    if not creates:
         for topic in topics.values():
             admin.create_topic(served, topic, clients.PARTITIONS)
-        creates = []
-        # An old consumer reads zstd batches only as an error, as on a broker of its time.
-        reads = [f"consume:{prefix}-{codec}" for prefix in (client, "peer") for codec in topics]
 
     answers = clients.run_client(client, served.bootstrap, records, creates + writes + reads, module_directory)
 
     for action in reads:
         assert answers[action]["partitions"] == records.expected, action
     for codec, topic in topics.items():
-        assert share_in_codec(served, topic, codec) > 0.99, topic
+        # librdkafka takes a broker without FindCoordinator for one from before lz4, and writes plain records to it.
+        wanted = "none" if codec == "lz4" and client in clients.LIBRDKAFKA and not has_groups else codec
+        assert share_in_codec(served, topic, wanted) > 0.99, topic
     rereads = [f"consume:{topic}" for topic in topics.values()]
     answers = clients.run_client("franz-go", served.bootstrap, records, rereads, module_directory)
     for action in rereads:

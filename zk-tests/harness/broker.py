@@ -92,15 +92,16 @@ class Broker:
 
 
 class Cluster:
-    """Brokers under one chroot, with directories of their own."""
+    """Brokers under one chroot, with directories of their own; of this kind, where a broker's own is not named."""
 
-    def __init__(self, directory, ensemble, chroot=None):
+    def __init__(self, directory, ensemble, chroot=None, kind=PEER):
         self.directory = pathlib.Path(directory)
         self.ensemble = ensemble
         self.chroot = ensemble.fresh_chroot() if chroot is None else chroot
+        self.kind = kind
         self.brokers = []
 
-    def broker(self, number=1, kind=PEER, log_dirs=1, **properties):
+    def broker(self, number=1, kind=None, log_dirs=1, **properties):
         """A broker of this cluster, not started. Keys take `_` for `.`; None removes a key."""
         home = self.directory / f"broker-{len(self.brokers) + 1}"
         home.mkdir(parents=True)
@@ -125,7 +126,7 @@ class Cluster:
                 merged.pop(key, None)
             else:
                 merged[key] = str(value)
-        broker = Broker(kind, number, home, merged, port)
+        broker = Broker(kind or self.kind, number, home, merged, port)
         self.brokers.append(broker)
         return broker
 

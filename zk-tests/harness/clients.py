@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from . import CACHE, ROOT
+from . import CACHE, CODECS, ROOT
 from .java import java
 from .processes import run
 
@@ -22,14 +22,23 @@ COMMANDS = {
     "kafkajs": ["node", ROOT / "clients/kafkajs/client.js"],
     "franz-go": [_GO / "franz"],
     "sarama": [_GO / "sarama"],
+    # The same as it speaks to old brokers: message sets of magic 1 and of magic 0.
+    "sarama-0.10": ["env", "SARAMA_VERSION=0.10.0.0", _GO / "sarama"],
+    "sarama-0.8": ["env", "SARAMA_VERSION=0.8.2.0", _GO / "sarama"],
 }
-_NO_ZSTD = ("java-0.10.0.1", "java-0.11.0.3")
+_CODECS = {
+    "java-0.10.0.1": ["none", "gzip", "snappy", "lz4"],
+    "java-0.11.0.3": ["none", "gzip", "snappy", "lz4"],
+    "sarama-0.10": ["none", "gzip", "snappy", "lz4"],
+    "sarama-0.8": ["none", "gzip", "snappy"],
+}
+LIBRDKAFKA = ("kcat", "confluent-kafka")
 NAMES = list(COMMANDS)
 
 
 def codecs(client):
-    """What the client can write: zstd came with Kafka 2.1."""
-    return [c for c in ("none", "gzip", "snappy", "lz4", "zstd") if c != "zstd" or client not in _NO_ZSTD]
+    """What the client can write: zstd came with Kafka 2.1, lz4 with 0.8.2 but without a frame that all agree on."""
+    return _CODECS.get(client, CODECS)
 
 
 class Records:

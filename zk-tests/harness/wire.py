@@ -3,7 +3,7 @@
 import socket
 import struct
 
-API_VERSIONS, METADATA = 18, 3
+METADATA, FIND_COORDINATOR, API_VERSIONS = 3, 10, 18
 
 
 def connect(port, seconds=10):
@@ -93,3 +93,14 @@ def metadata(port, topics=()):
     brokers = dict(f.array(broker))
     controller = f.take("i")
     return brokers, controller, dict(f.array(topic))
+
+
+def served(port):
+    """ApiVersions v0: {api key: (lowest version, highest version)}."""
+    with connect(port) as s:
+        s.sendall(request(API_VERSIONS, 0, 7, b""))
+        f = _Fields(read_frame(s))
+    correlation, error = f.take("i"), f.take("h")
+    if (correlation, error) != (7, 0):
+        raise RuntimeError(f"correlation id {correlation}, error {error}")
+    return {key: (low, high) for key, low, high in f.array(lambda: (f.take("h"), f.take("h"), f.take("h")))}

@@ -1,8 +1,10 @@
-// Command sarama drives the library sarama; its command line is that of package records.
+// Command sarama drives the library sarama; its command line is that of package records. SARAMA_VERSION lets it speak as
+// to a broker of that version: message sets of magic 1 below 0.11, of magic 0 below 0.10.
 package main
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -22,9 +24,16 @@ var codecs = map[string]sarama.CompressionCodec{
 
 type client struct{ bootstrap string }
 
-func config() *sarama.Config {
+func config() (*sarama.Config, error) {
 	c := sarama.NewConfig()
 	c.Version = sarama.V3_9_0_0
+	if version := os.Getenv("SARAMA_VERSION"); version != "" {
+		var err error
+		if c.Version, err = sarama.ParseKafkaVersion(version); err != nil {
+			return nil, err
+		}
+		c.ApiVersionsRequest = false
+	}
 	c.Producer.RequiredAcks = sarama.WaitForAll
 	c.Producer.Partitioner = sarama.NewManualPartitioner
 	c.Producer.Return.Successes = true
@@ -32,7 +41,7 @@ func config() *sarama.Config {
 	// The order of records is compared, and sarama keeps it across retries only with one request in flight.
 	c.Net.MaxOpenRequests = 1
 	c.Consumer.Return.Errors = true
-	return c
+	return c, nil
 }
 
 func (c client) Produce(codec, topic string, all []records.Record) error {
@@ -40,7 +49,10 @@ func (c client) Produce(codec, topic string, all []records.Record) error {
 	if !known {
 		return fmt.Errorf("unknown codec %s", codec)
 	}
-	conf := config()
+	conf, err := config()
+	if err != nil {
+		return err
+	}
 	conf.Producer.Compression = chosen
 	producer, err := sarama.NewAsyncProducer([]string{c.bootstrap}, conf)
 	if err != nil {
@@ -69,7 +81,11 @@ func (c client) Produce(codec, topic string, all []records.Record) error {
 }
 
 func (c client) Consume(topic string, digest *records.Digest) error {
-	consumer, err := sarama.NewConsumer([]string{c.bootstrap}, config())
+	conf, err := config()
+	if err != nil {
+		return err
+	}
+	consumer, err := sarama.NewConsumer([]string{c.bootstrap}, conf)
 	if err != nil {
 		return err
 	}
