@@ -42,7 +42,7 @@ pub struct LogManagerOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(
-        "failed to acquire lock on file .lock in {0}. A Kafka instance in another process or thread is using this \
+        "Failed to acquire lock on file .lock in {0}. A Kafka instance in another process or thread is using this \
          directory."
     )]
     Locked(PathBuf),

@@ -70,7 +70,8 @@ impl Signals {
         Self { terminate: signal(SignalKind::terminate()), interrupt: signal(SignalKind::interrupt()) }
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next signal and says which it was.
+    async fn next(&mut self) -> SignalKind {
         async fn one(signal: &mut std::io::Result<Signal>) {
             match signal {
                 Ok(signal) => drop(signal.recv().await),
@@ -78,29 +79,35 @@ impl Signals {
             }
         }
         tokio::select! {
-            () = one(&mut self.terminate) => {}
-            () = one(&mut self.interrupt) => {}
+            () = one(&mut self.terminate) => SignalKind::terminate(),
+            () = one(&mut self.interrupt) => SignalKind::interrupt(),
         }
     }
 
     /// Runs the broker until a signal or a fatal error, and stops it. A second signal skips the waits.
     pub(super) async fn run_until_stopped(mut self, server: BrokerServer) -> ExitCode {
-        let fatal = tokio::select! {
+        let code = tokio::select! {
             biased;
-            reason = server.failed() => Some(reason),
-            () = self.next() => None,
+            reason = server.failed() => {
+                error!("Halting: {reason}");
+                ExitCode::FAILURE
+            }
+            signal = self.next() => {
+                info!(target: "org.apache.kafka.common.utils.LoggingSignalHandler", "Terminating process due to signal");
+                exit_code_after(signal)
+            }
         };
-        if let Some(reason) = &fatal {
-            error!("Halting: {reason}");
-        } else {
-            info!(target: "org.apache.kafka.common.utils.LoggingSignalHandler", "Terminating process due to signal");
-        }
         tokio::select! {
             biased;
             () = server.shut_down() => {}
-            () = self.next() => info!("second signal: not waiting any longer"),
+            _ = self.next() => info!("second signal: not waiting any longer"),
             () = tokio::time::sleep(STOP_WITHIN) => error!("not stopped after {STOP_WITHIN:?}"),
         }
-        if fatal.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        code
     }
+}
+
+/// 128 and the signal's number, as a JVM ends: service managers are configured for Kafka's 143.
+fn exit_code_after(signal: SignalKind) -> ExitCode {
+    u8::try_from(128 + signal.as_raw_value()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
