@@ -133,10 +133,8 @@ const TOOL: Tool = Tool {
 pub(super) fn run(args: &[String]) -> ExitCode {
     terminal::finish(|_| {
         let options = TOOL.parse(args).map_err(|e| TOOL.usage(e))?;
+        TOOL.require_either(&options, &BOOTSTRAP_SERVER, &BROKER_LIST)?;
         TOOL.help_or_version(args, &options)?;
-        if !options.has(&BOOTSTRAP_SERVER) && !options.has(&BROKER_LIST) {
-            return Err(TOOL.usage("Missing required option(s) [bootstrap-server]"));
-        }
         TOOL.require(&options, &[&TOPIC])?;
         produce(&options)
     })

@@ -71,10 +71,7 @@ const MEBIBYTE: f64 = 1024.0 * 1024.0;
 pub(super) fn run(args: &[String]) -> ExitCode {
     terminal::finish(|out| {
         let options = TOOL.parse(args).map_err(|e| TOOL.usage(e))?;
-        if !options.has(&BOOTSTRAP_SERVER) && !options.has(&BROKER_LIST) {
-            TOOL.help_or_version(args, &options)?;
-            return Err(TOOL.usage("Missing required option(s) [bootstrap-server]"));
-        }
+        TOOL.require_either(&options, &BOOTSTRAP_SERVER, &BROKER_LIST)?;
         if options.has(&THREADS) || options.has(&NUM_FETCH_THREADS) {
             writeln!(
                 out,

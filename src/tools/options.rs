@@ -108,6 +108,14 @@ impl Tool {
         Failure::Message(format!("{}\n{}", message.to_string(), self.help()))
     }
 
+    /// Refuses a command line without either of the two, as joptsimple refuses it: before anything but a wish for help.
+    pub(super) fn require_either(&self, options: &Options, opt: &Opt, other: &Opt) -> Result<(), Failure> {
+        if [opt, other, &HELP, &VERSION].iter().any(|o| options.has(o)) {
+            return Ok(());
+        }
+        Err(self.usage(OptionError::MissingRequired(opt.name)))
+    }
+
     pub(super) fn require(&self, options: &Options, required: &[&Opt]) -> Result<(), Failure> {
         match required.iter().find(|opt| !options.has(opt)) {
             Some(opt) => Err(self.usage(format!("Missing required argument \"[{}]\"", opt.name))),

@@ -180,10 +180,10 @@ impl Plan {
             }
         }
         let required = |name: &str| format!("argument {name} is required");
+        plan.throughput = throughput.ok_or_else(|| required("--throughput"))?;
         plan.topic = topic.ok_or_else(|| required("--topic"))?;
         let num_records = num_records.ok_or_else(|| required("--num-records"))?;
         plan.num_records = u64::try_from(num_records).unwrap_or(0);
-        plan.throughput = throughput.ok_or_else(|| required("--throughput"))?;
         let none = || "one of the arguments --record-size --payload-file --payload-monotonic is required".to_owned();
         plan.payload = payload.ok_or_else(none)?.0;
         if plan.producer_props.is_empty() && plan.producer_config.is_none() {
@@ -597,7 +597,7 @@ mod tests {
     fn errors_read_as_argparse_writes_them() {
         let said = |line: &str| parse(line).unwrap_err();
         assert_eq!(said("--topic"), "argument --topic: expected one argument");
-        assert_eq!(said("--topic t"), "argument --num-records is required");
+        assert_eq!(said("--topic t"), "argument --throughput is required");
         assert_eq!(said("--foo"), "unrecognized arguments: '--foo'");
         let both = "argument --payload-file: not allowed with argument --record-size";
         assert_eq!(said(&format!("{ENOUGH} --payload-file x")), both);

@@ -62,7 +62,7 @@ pub(super) fn run(args: &[String]) -> ExitCode {
             if words.is_empty() { shell.session(connect, &runtime) } else { runtime.block_on(shell.command(words)) };
         // The session's end removes its ephemeral nodes at once.
         let Shell { client, .. } = shell;
-        runtime.block_on(tokio::time::timeout(CLOSE_TIMEOUT, client.close())).ok();
+        runtime.block_on(async { tokio::time::timeout(CLOSE_TIMEOUT, client.close()).await }).ok();
         match done {
             Ok(End::Done | End::Quit) => Ok(()),
             Ok(End::Failed) => Err(Failure::Exit(1)),
