@@ -71,7 +71,7 @@ pub(super) fn run(args: &[String]) -> ExitCode {
         let options = TOOL.parse(args).map_err(|e| uncaught(format_args!("joptsimple.OptionException: {e}")))?;
         TOOL.help_or_version(args, &options)?;
         TOOL.require(&options, &[&FILES])?;
-        let plan = Plan::new(&options, out)?;
+        let plan = Plan::new(&options)?;
         let mut found = Found::default();
         for path in options.required(&FILES)?.split(',') {
             writeln!(out, "Dumping {path}")?;
@@ -119,12 +119,12 @@ struct Plan {
     max_message_size: u64,
     /// None: to the end.
     max_bytes: Option<u64>,
-    key: Decoder,
-    value: Decoder,
+    value_class: String,
+    key_class: String,
 }
 
 impl Plan {
-    fn new(options: &Options, out: &mut Output) -> Result<Self, Failure> {
+    fn new(options: &Options) -> Result<Self, Failure> {
         for decoder in
             [&OFFSETS_DECODER, &TRANSACTION_LOG_DECODER, &CLUSTER_METADATA_DECODER, &REMOTE_LOG_METADATA_DECODER]
         {
@@ -143,9 +143,23 @@ impl Plan {
             sanity_only: options.has(&INDEX_SANITY_CHECK),
             max_message_size: u64::from(max_message_size.max(0).unsigned_abs()),
             max_bytes: (max_bytes != i32::MAX).then(|| u64::from(max_bytes.max(0).unsigned_abs())),
-            value: Decoder::of_class(options.required(&VALUE_DECODER_CLASS)?, out)?,
-            key: Decoder::of_class(options.required(&KEY_DECODER_CLASS)?, out)?,
+            value_class: options.required(&VALUE_DECODER_CLASS)?.to_owned(),
+            key_class: options.required(&KEY_DECODER_CLASS)?.to_owned(),
         })
+    }
+}
+
+/// How values and keys of one log are read.
+struct Decoders {
+    value: Decoder,
+    key: Decoder,
+}
+
+impl Decoders {
+    /// Kafka's tool makes them, and says what is deprecated about them, for each log anew.
+    fn new(plan: &Plan, out: &mut Output) -> Result<Self, Failure> {
+        let value = Decoder::of_class(&plan.value_class, out)?;
+        Ok(Self { value, key: Decoder::of_class(&plan.key_class, out)? })
     }
 }
 
@@ -297,6 +311,7 @@ fn sibling(path: &Path, extension: &str) -> PathBuf {
 }
 
 fn dump_log(path: &Path, plan: &Plan, found: &mut Found, out: &mut Output) -> Result<(), Failure> {
+    let decoders = Decoders::new(plan, out)?;
     writeln!(out, "Log starting offset: {}", base_offset(path)?)?;
     let log = LogFile::open(path)?;
     let end = plan.max_bytes.unwrap_or(u64::MAX).min(log.len);
@@ -306,7 +321,7 @@ fn dump_log(path: &Path, plan: &Plan, found: &mut Found, out: &mut Output) -> Re
         let batch = batch_of(&bytes)?;
         print_batch(&batch, position, out)?;
         if plan.deep {
-            print_records(&batch, plan, out, |offset| {
+            print_records(&batch, plan, &decoders, out, |offset| {
                 if let Some(last) = last_offset.replace(offset).filter(|last| offset != last + 1) {
                     Found::add(&mut found.gaps, path, (last, offset));
                 }
@@ -366,14 +381,20 @@ fn optional_long(value: Option<i64>) -> String {
     value.map_or_else(|| "OptionalLong.empty".to_owned(), |value| format!("OptionalLong[{value}]"))
 }
 
-fn print_records(batch: &Batch<'_>, plan: &Plan, out: &mut Output, mut pass: impl FnMut(i64)) -> Result<(), Failure> {
+fn print_records(
+    batch: &Batch<'_>,
+    plan: &Plan,
+    decoders: &Decoders,
+    out: &mut Output,
+    mut pass: impl FnMut(i64),
+) -> Result<(), Failure> {
     if batch.magic() < 2 {
         let mut messages = legacy::messages(batch).map_err(|e| corrupt(&e))?;
         while let Some(message) = messages.next_message().map_err(|e| corrupt(&e))? {
             pass(message.offset);
             // Kafka's text has this brace.
             let checks = format!(" isValid: {} crc: {}}}", message.check_crc().is_ok(), message.crc());
-            print_record(batch, &message.view(), &checks, plan, out)?;
+            print_record(batch, &message.view(), &checks, plan, decoders, out)?;
         }
         return Ok(());
     }
@@ -385,7 +406,7 @@ fn print_records(batch: &Batch<'_>, plan: &Plan, out: &mut Output, mut pass: imp
         if batch.is_control() {
             more.push_str(&control(&record)?);
         }
-        print_record(batch, &record, &more, plan, out)?;
+        print_record(batch, &record, &more, plan, decoders, out)?;
     }
     Ok(())
 }
@@ -410,6 +431,7 @@ fn print_record(
     record: &RecordView<'_>,
     more: &str,
     plan: &Plan,
+    decoders: &Decoders,
     out: &mut Output,
 ) -> Result<(), Failure> {
     let mut prefix = "| ";
@@ -428,10 +450,10 @@ fn print_record(
     }
     if plan.print_data && !batch.is_control() {
         if let Some(key) = record.key {
-            write!(out, "{prefix}key: {}", plan.key.text(key)?)?;
+            write!(out, "{prefix}key: {}", decoders.key.text(key)?)?;
         }
         if let Some(value) = record.value {
-            write!(out, " payload: {}", plan.value.text(value)?)?;
+            write!(out, " payload: {}", decoders.value.text(value)?)?;
         }
     }
     writeln!(out)?;
