@@ -12,6 +12,7 @@ use crate::common::{BrokerEpoch, BrokerId};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::config::{BrokerConfig, ConfigError, LogConfig};
 use crate::controller::{self, ChannelSettings, ControllerHandle, ControllerSettings};
+use crate::disk;
 use crate::log::checkpoint::{self, CheckpointError, MetaProperties};
 use crate::log::producer_state::ProducerStateConfig;
 use crate::log::{LogManager, LogManagerOptions, StartError};
@@ -44,6 +45,8 @@ pub enum BrokerError {
     Config(#[from] ConfigError),
     #[error("listener {listener} has security protocol {protocol}, which this version does not serve")]
     Security { listener: String, protocol: SecurityProtocol },
+    #[error("{key}=true needs credentials for ZooKeeper, which this version cannot be given")]
+    ZooKeeperSecurity { key: &'static str },
     #[error(transparent)]
     ZooKeeper(#[from] StartupError),
     #[error(transparent)]
@@ -75,6 +78,10 @@ impl BrokerServer {
     /// Starts a broker. When it returns, clients can connect.
     pub async fn start(config: BrokerConfig, runtimes: &Runtimes) -> Result<Self, BrokerError> {
         refuse_unserved_security(&config)?;
+        // Three files a segment: the usual soft limit of 1,024 is 300 partitions. Java raises it too.
+        if let Err(error) = disk::raise_file_limit() {
+            warn!(%error, "the limit of open files stays");
+        }
         for key in config.unknown_keys() {
             warn!(key, "the configuration is not known");
         }
@@ -278,6 +285,13 @@ async fn connect(config: &BrokerConfig, group: &Group) -> Result<Client, BrokerE
 }
 
 fn refuse_unserved_security(config: &BrokerConfig) -> Result<(), BrokerError> {
+    // Nodes without the ACLs that were asked for would be worse than no start.
+    if config.zookeeper_set_acl {
+        return Err(BrokerError::ZooKeeperSecurity { key: "zookeeper.set.acl" });
+    }
+    if config.zookeeper_ssl_client_enable {
+        return Err(BrokerError::ZooKeeperSecurity { key: "zookeeper.ssl.client.enable" });
+    }
     match config.listeners.iter().find(|e| e.protocol != SecurityProtocol::Plaintext) {
         Some(e) => Err(BrokerError::Security { listener: e.listener.to_string(), protocol: e.protocol }),
         None => Ok(()),
