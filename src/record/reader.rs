@@ -9,7 +9,9 @@ use std::io::BufRead;
 
 use super::batch::increment_sequence;
 use super::compression::{Decompressor, unreadable};
-use super::record::{self, RawRecord, Skimmed, check_header_count, null_header_key, premature_end, records_remain};
+use super::record::{
+    self, RawRecord, Skimmed, check_header_count, endless_length, null_header_key, premature_end, records_remain,
+};
 use super::{Batch, Codec, NO_SEQUENCE, RecordError, RecordView, TimestampType, legacy, varint};
 
 /// Largest record that is unpacked as a whole. An uncompressed record is bounded by the request that brought it (100
@@ -231,7 +233,10 @@ fn whole_record(ready: &[u8]) -> Option<usize> {
 
 /// The length field of a record; it may lie across the blocks of the stream.
 fn read_size(stream: &mut Decompressor<'_>) -> Result<usize, RecordError> {
-    let raw = read_raw(varint::MAX_LEN_I32, || read_byte(stream)).map_err(|error| match error {
+    let mut available = 0;
+    let next = || read_byte(stream).inspect(|_| available += 1);
+    let raw = read_raw(varint::MAX_LEN_I32, next).map_err(|error| match error {
+        RecordError::Invalid(_) if available == varint::MAX_LEN_I32 => endless_length(),
         RecordError::Invalid(_) => premature_end(),
         other => other,
     })?;

@@ -64,7 +64,7 @@ pub(crate) struct RawRecord<'a> {
 #[inline]
 pub(crate) fn read<'a>(bytes: &mut &'a [u8]) -> Result<RawRecord<'a>, RecordError> {
     let Ok(size) = varint::read_i32(bytes) else {
-        return Err(premature_end());
+        return Err(if bytes.len() < varint::MAX_LEN_I32 { premature_end() } else { endless_length() });
     };
     let Some((body, rest)) = usize::try_from(size).ok().and_then(|size| bytes.split_at_checked(size)) else {
         return Err(too_long(size, bytes.len()));
@@ -311,6 +311,12 @@ fn write_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
 #[cold]
 pub(crate) fn premature_end() -> RecordError {
     RecordError::Invalid("Incorrect declared batch size, premature EOF reached".to_owned())
+}
+
+/// Kafka has no code for a length that does not end: its `ByteUtils.readVarint` throws what nobody expects.
+#[cold]
+pub(crate) fn endless_length() -> RecordError {
+    RecordError::Unclassified("Varint is too long, the most significant bit in the 5th byte is set".to_owned())
 }
 
 #[cold]
