@@ -35,7 +35,8 @@ def pytest_runtest_makereport(item, call):
         item.session.failed_items.add(item.nodeid)
         for name in ("module_directory", "directory"):
             if path := item.funcargs.get(name):
-                for process in processes.logs(path):
+                # After the teardown of a file's fixture its directory has been put away.
+                for process in filter(lambda process: process.log.exists(), processes.logs(path)):
                     report.sections.append((f"end of the log of {process.name}", processes.tail(process.output(), 30)))
     return report
 
