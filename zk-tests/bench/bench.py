@@ -188,10 +188,11 @@ def start_seconds(broker):
 
 def start(table, cluster, kind):
     for partitions in (100, 1_000):
-        broker = cluster.broker(10 + partitions, kind)
+        broker = cluster.broker(partitions // 100, kind)
         broker.start()
-        admin.create_topic(broker, "many", partitions)
-        load(*["produce", "--bootstrap", broker.bootstrap, "--topic", "many", "--connections", partitions // 10],
+        name = f"many-{partitions}"
+        admin.create_topic(broker, name, partitions)
+        load(*["produce", "--bootstrap", broker.bootstrap, "--topic", name, "--connections", partitions // 10],
              *["--records-per-batch", 10, "--record-bytes", 100, "--requests", partitions * 2])
         if partitions == 1_000:
             table.put("RSS with 1,000 partitions, MB", kind, f"{resident_mb(broker.process):.0f}")

@@ -29,5 +29,6 @@ def wait_led(broker, name, partitions=None):
 
 def delete_topic(broker, name):
     """Deletes a topic and waits until the broker's metadata has forgotten it."""
-    AdminClient({"bootstrap.servers": broker.bootstrap}).delete_topics([name])[name].result(30)
+    client = AdminClient({"bootstrap.servers": broker.bootstrap})
+    client.delete_topics([name])[name].result(30)
     wait_until(lambda: not wire.metadata(broker.port, [name])[2].get(name), f"{name} is gone")
