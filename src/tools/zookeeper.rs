@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tracing::info;
 
+use crate::util::logging;
 use crate::util::task::Group;
 use crate::zk::server::{Config, Server};
 
@@ -20,7 +21,7 @@ pub(super) struct Args {
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    tracing_subscriber::fmt().with_target(false).init();
+    logging::start();
     match serve(args) {
         Ok(code) => code,
         Err(reason) => {
