@@ -10,6 +10,7 @@ pub mod def;
 pub mod describe;
 pub mod dynamic;
 pub mod endpoint;
+pub mod jaas;
 mod keys;
 pub mod parse;
 pub mod topic;

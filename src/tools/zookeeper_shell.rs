@@ -5,7 +5,7 @@
 use super::terminal::{self, Failure, Output};
 use crate::util::task::Group;
 use crate::zk::client::{CreateMode, Stat};
-use crate::zk::{Client, ConnectOptions, Error};
+use crate::zk::{Client, ConnectOptions, Error, login};
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,7 +51,9 @@ pub(super) fn run(args: &[String]) -> ExitCode {
             writeln!(out, "Welcome to ZooKeeper!")?;
         }
         out.flush()?;
-        let options = ConnectOptions { connection_timeout: CONNECT_TIMEOUT, ..ConnectOptions::new(connect.as_str()) };
+        let sasl = login::from_environment().map_err(Failure::message)?;
+        let options =
+            ConnectOptions { connection_timeout: CONNECT_TIMEOUT, sasl, ..ConnectOptions::new(connect.as_str()) };
         let client = runtime.block_on(Client::connect(&options, &tasks)).map_err(|e| match e {
             Error::ConnectTimeout { .. } => Failure::message("KeeperErrorCode = ConnectionLoss for /"),
             e => Failure::message(e),

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::jute::{Malformed, Reader, Writer};
 use super::paths;
+use super::session::sasl::Credentials;
 use super::session::wire::code;
 use super::session::{Arming, Driver, Phase, Request, Session, Settings};
 use super::watch::{WatchKind, Watcher};
@@ -191,6 +192,8 @@ pub struct ConnectOptions {
     pub set_acl: bool,
     /// Scheme and credentials, `("digest", b"user:password")`.
     pub auth: Vec<(String, Vec<u8>)>,
+    /// Whom SASL is to prove that we are; [`super::login`] finds it.
+    pub sasl: Option<Credentials>,
 }
 
 impl ConnectOptions {
@@ -203,6 +206,7 @@ impl ConnectOptions {
             max_in_flight: 10,
             set_acl: false,
             auth: Vec::new(),
+            sasl: None,
         }
     }
 }
@@ -261,6 +265,7 @@ impl Client {
             session_timeout: options.session_timeout,
             max_in_flight: options.max_in_flight.max(1),
             auth: options.auth.clone(),
+            sasl: options.sasl.clone(),
         };
         group.spawn("zookeeper-session", Driver::new(settings, requests, state_sender, stop.clone()).run());
         let client = Self {

@@ -7,6 +7,7 @@ pub mod configs;
 mod conformance;
 pub mod data;
 pub mod jute;
+pub mod login;
 pub mod model;
 pub mod paths;
 pub mod server;

@@ -9,9 +9,11 @@
 //!   is opened at once. What held ephemeral nodes or watches sees the new generation and starts over.
 //! * Host names are resolved at every dial.
 //!
-//! Absent on purpose: TLS and SASL (a connection is plain TCP, with `auth` packets where credentials were given),
-//! read-only servers.
+//! Who has SASL credentials proves them first on every connection, as ZooKeeper's own client does.
+//!
+//! Absent on purpose: TLS (a connection is plain TCP), SASL by Kerberos, read-only servers.
 
+pub mod sasl;
 pub(crate) mod wire;
 
 use std::collections::VecDeque;
@@ -27,6 +29,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::sasl::{Credentials, Exchange};
 use self::wire::{ReplyHeader, Welcome, code, xid};
 use super::client::Error;
 use super::jute::{Malformed, Reader, Writer};
@@ -47,6 +50,9 @@ const REDIAL_PAUSE_MS_MAX: u64 = 1_000;
 
 /// Room that a read from the socket should find.
 const READ_ROOM_BYTES: usize = 4 << 10;
+
+/// The longest answer of a handshake or of SASL.
+const MAX_GREETING_BYTES: usize = 64 << 10;
 
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -99,6 +105,8 @@ pub(super) struct Settings {
     pub(super) max_in_flight: usize,
     /// Scheme and credentials, sent first on every connection.
     pub(super) auth: Vec<(String, Vec<u8>)>,
+    /// Whom SASL is to prove that we are.
+    pub(super) sasl: Option<Credentials>,
 }
 
 pub(super) struct Driver {
@@ -230,7 +238,11 @@ impl Driver {
                     self.expire();
                     return None;
                 }
-                Ok(Err(error)) => debug!(%server, %error, "cannot connect to ZooKeeper"),
+                Ok(Err(Refused::Io(error))) => debug!(%server, %error, "cannot connect to ZooKeeper"),
+                Ok(Err(Refused::Sasl(reason))) => {
+                    warn!(%server, reason, "ZooKeeper does not take our SASL credentials");
+                    self.enter(Phase::AuthFailed);
+                }
                 Err(_) => debug!(%server, "no answer from ZooKeeper in time"),
             }
         }
@@ -240,23 +252,18 @@ impl Driver {
     }
 
     /// Connects and opens or resumes the session. None when the server says that the session is gone.
-    async fn greet(&mut self, server: &str) -> io::Result<Option<TcpStream>> {
+    async fn greet(&mut self, server: &str) -> Result<Option<TcpStream>, Refused> {
         // The name is resolved here, at every dial: an ensemble behind DNS moves.
         let mut stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
         let Session { id, .. } = *self.state.borrow();
         let wished = i32::try_from(self.settings.session_timeout.as_millis()).unwrap_or(i32::MAX);
         stream.write_all(&wire::handshake(self.last_zxid, wished, id, &self.password)).await?;
-        let length = usize::try_from(stream.read_i32().await?).unwrap_or(usize::MAX);
-        if length > 1_024 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "handshake answer is too long"));
-        }
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await?;
+        let body = read_packet(&mut stream).await?;
         let welcome = Welcome::decode(&body).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         if welcome.timeout_ms <= 0 {
             if id == 0 {
-                return Err(io::Error::other("refused to open a session"));
+                return Err(io::Error::other("refused to open a session").into());
             }
             return Ok(None);
         }
@@ -269,7 +276,19 @@ impl Driver {
             info!(server, session, timeout_ms = welcome.timeout_ms, "ZooKeeper session established");
         }
         self.state.send_modify(|session| session.id = welcome.session);
+        if let Some(who) = &self.settings.sasl {
+            Self::authenticate(&mut stream, who).await?;
+        }
         Ok(Some(stream))
+    }
+
+    /// Proves who we are. A server that does not know SASL answers without a token: it is refused, as Java does.
+    async fn authenticate(stream: &mut TcpStream, who: &Credentials) -> Result<(), Refused> {
+        let challenge = sasl_step(stream, &[]).await?;
+        let cnonce = format!("{:032x}", rand::random::<u128>());
+        let exchange = Exchange::answer(who, &challenge, &cnonce).map_err(|e| Refused::Sasl(e.to_string()))?;
+        let proof = sasl_step(stream, &exchange.response).await?;
+        exchange.check(&proof).map_err(|e| Refused::Sasl(e.to_string()))
     }
 
     /// Works on one connection until it ends.
@@ -457,6 +476,46 @@ impl Driver {
         answer(request, if is_good { Ok(body) } else { Err(Error::from_code(header.error)) });
         Ok(())
     }
+}
+
+/// Why a server did not take us.
+enum Refused {
+    Io(io::Error),
+    Sasl(String),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// One token to the server, and its answer. Nothing else is under way on the connection.
+async fn sasl_step(stream: &mut TcpStream, token: &[u8]) -> Result<Vec<u8>, Refused> {
+    let mut body = Writer::default();
+    body.buffer(Some(token));
+    let mut out = BytesMut::new();
+    wire::put_request(&mut out, xid::SASL, op::SASL, &body.bytes);
+    stream.write_all(&out).await?;
+    let packet = read_packet(stream).await?;
+    let mut reader = Reader::new(&packet);
+    let malformed = |e: Malformed| Refused::Sasl(e.to_string());
+    let header = ReplyHeader::read(&mut reader).map_err(malformed)?;
+    if header.error != 0 {
+        return Err(Refused::Sasl(Error::from_code(header.error).to_string()));
+    }
+    Ok(reader.slice().map_err(malformed)?.unwrap_or_default().to_vec())
+}
+
+/// A packet before the session's own traffic begins.
+async fn read_packet(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(stream.read_i32().await?).unwrap_or(usize::MAX);
+    if length > MAX_GREETING_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the server's greeting is too long"));
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    Ok(body)
 }
 
 fn answer(request: Request, result: Result<Bytes, Error>) {

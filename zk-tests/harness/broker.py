@@ -19,6 +19,8 @@ class Broker:
         self.directory = directory
         self.properties = properties
         self.process = None
+        # The JAAS file that it is started with.
+        self.jaas = None
 
     @property
     def file(self):
@@ -34,7 +36,9 @@ class Broker:
 
     def as_kind(self, kind):
         """The other implementation in this one's place: same file, directories, port and ZooKeeper."""
-        return Broker(kind, self.number, self.directory, self.properties, self.port)
+        other = Broker(kind, self.number, self.directory, self.properties, self.port)
+        other.jaas = self.jaas
+        return other
 
     def partition(self, topic, partition, log_dir=0):
         return self.log_dirs[log_dir] / f"{topic}-{partition}"
@@ -44,11 +48,15 @@ class Broker:
         self.file.write_text("".join(f"{k}={v}\n" for k, v in self.properties.items()))
         extra = [word for pair in overrides for word in ("--override", pair)]
         if self.kind == "apache":
-            command = java("kafka", "kafka.Kafka", self.file, *extra, heap="512m")
+            command = java("kafka", "kafka.Kafka", self.file, *extra, heap="512m", options=self._login())
         else:
             command = [ZURAU, "broker", self.file, *extra]
-        self.process = Process(command, self.directory / f"{self.kind}.log", f"broker {self.number} ({self.kind})")
+        env = {"KAFKA_OPTS": " ".join(self._login())}
+        self.process = Process(command, self.directory / f"{self.kind}.log", f"broker {self.number} ({self.kind})", env=env)
         return self
+
+    def _login(self):
+        return [f"-Djava.security.auth.login.config={self.jaas}"] if self.jaas else []
 
     def start(self, overrides=(), seconds=_START_SECONDS):
         """Starts, and returns when it said so and answers Metadata with itself in it."""
@@ -63,6 +71,10 @@ class Broker:
     def _serves(self):
         if not self.process.alive():
             raise EndedEarly(f"broker {self.number} ended:\n{tail(self.process.output())}")
+        return self.answers()
+
+    def answers(self):
+        """Whether it answers Metadata with itself in it."""
         brokers, controller, _ = wire.metadata(self.port)
         known = self.number if self.number >= 0 else None
         return controller >= 0 and (known in brokers if known is not None else bool(brokers))

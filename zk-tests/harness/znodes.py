@@ -2,6 +2,8 @@
 
 import re
 
+from kazoo.exceptions import NoAuthError
+
 _MASKS = [
     (re.compile(r'"timestamp":"\d+"'), '"timestamp":"TIME"'),
     (re.compile(r'"topic_id":"[A-Za-z0-9_-]{22}"'), '"topic_id":"ID"'),
@@ -19,11 +21,16 @@ def mask(text):
 
 
 def dump(client, path="/"):
-    """`path [ephemeral] vVERSION acl ACL: data`, one line a node, in order of paths, masked. `client` is kazoo's."""
+    """`path [ephemeral] vVERSION ACL: data`, one line a node, in order of paths, masked. `client` is kazoo's. What it may
+    not read says so."""
     lines = []
 
     def visit(at):
-        data, stat = client.get(at)
+        try:
+            data, stat = client.get(at)
+        except NoAuthError:
+            lines.append(f"{at} hidden")
+            return
         acls, _ = client.get_acls(at)
         shown = "null" if data is None else repr(mask(data.decode()))
         access = ",".join(sorted(f"{a.id.scheme}:{a.id.id}:{a.perms}" for a in acls))

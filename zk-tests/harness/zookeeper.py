@@ -13,10 +13,19 @@ from .processes import Process, free_port, wait_until
 _TICK_MS = 500
 
 
-class Server:
-    """One server, of an ensemble or alone. `kind` is "apache" or "zurau"."""
+def jaas(directory, section, options):
+    """Writes a JAAS file of one section, and returns its path."""
+    file = directory / f"{section.lower()}-jaas.conf"
+    words = " ".join(f'{key}="{value}"' for key, value in options.items())
+    file.write_text(f"{section} {{\n  org.apache.zookeeper.server.auth.DigestLoginModule required {words};\n}};\n")
+    return file
 
-    def __init__(self, directory, port, kind="apache", number=1, ensemble=()):
+
+class Server:
+    """One server, of an ensemble or alone. `kind` is "apache" or "zurau". `users` are the names and passwords that an
+    Apache server knows by SASL."""
+
+    def __init__(self, directory, port, kind="apache", number=1, ensemble=(), users=None):
         self.port = port
         self.kind = kind
         self.name = f"zookeeper-{number}"
@@ -37,6 +46,11 @@ class Server:
             lines += ["initLimit=20", "syncLimit=10"]
             lines += [f"server.{n}=127.0.0.1:{peer}:{election}" for n, (peer, election) in enumerate(ensemble, 1)]
             (self._data / "myid").write_text(str(number))
+        self._options = []
+        if users:
+            lines += ["authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider"]
+            file = jaas(self._directory, "Server", {f"user_{name}": password for name, password in users.items()})
+            self._options = [f"-Djava.security.auth.login.config={file}"]
         self._config = self._directory / "zookeeper.properties"
         self._config.write_text("\n".join(lines) + "\n")
         self.process = None
@@ -44,7 +58,8 @@ class Server:
     def launch(self):
         """Starts without waiting: an ensemble serves only when a majority is up."""
         if self.kind == "apache":
-            command = java("kafka", "org.apache.zookeeper.server.quorum.QuorumPeerMain", self._config, heap="128m")
+            main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+            command = java("kafka", main, self._config, heap="128m", options=self._options)
         else:
             command = [ZURAU, "zookeeper", self._config]
         self.process = Process(command, self._directory / "log", self.name)
@@ -83,10 +98,10 @@ class Ensemble:
 
     _chroots = itertools.count(1)
 
-    def __init__(self, directory, size=1, kind="apache"):
+    def __init__(self, directory, size=1, kind="apache", users=None):
         directory.mkdir(parents=True, exist_ok=True)
         peers = [(free_port(), free_port()) for _ in range(size)] if size > 1 else ()
-        self.servers = [Server(directory, free_port(), kind, n, peers) for n in range(1, size + 1)]
+        self.servers = [Server(directory, free_port(), kind, n, peers, users) for n in range(1, size + 1)]
 
     def start(self):
         for server in self.servers:
