@@ -192,6 +192,17 @@ def test_announced_frames_cost_nothing(running, directory):
     bystander.check()
 
 
+def test_half_a_frame_then_silence_ends_with_the_idle_limit(cluster):
+    broker = cluster.broker(1, connections_max_idle_ms=1500).start()
+    whole = call(METADATA, 1, struct.pack(">i", 0))
+    for part in (whole[:2], whole[:4], whole[:-1]):
+        with wire.connect(broker.port, 30) as s:
+            s.sendall(part)
+            with pytest.raises(ConnectionError):
+                wire.read_frame(s)
+    assert wire.metadata(broker.port)[0]
+
+
 def long_poll(topic, max_wait_ms):
     """Fetch v4 of one byte at the end of partition 0."""
     partition = struct.pack(">iiqi", 1, 0, 1, MIB)

@@ -221,11 +221,38 @@ def memory_after(table, peer):
         idle.stdin.close()
 
 
-WORKS = {"produce": produce, "small": small, "fetch": fetch, "follow": follow, "latency": latency}
+def hour(table, peer):
+    """What an hour may bring, in ten minutes: every kind of load in turn, topics that come and go, connections that come
+    and go. Memory has to be where it was after the first tenth."""
+    end = time.monotonic() + 600 * SCALE
+    begin = time.monotonic()
+    samples = []
+    lap = 0
+    while (now := time.monotonic()) < end:
+        name = topic(peer, f"hour-{lap}", **{"max.message.bytes": 2_000_000})
+        load(*produce_args(peer, name, 62, 1024, 6_000))
+        load(*produce_args(peer, name, 1_000, 1024, 200, acks=-1))
+        load(*produce_args(peer, name, 1, 100, 20_000))
+        load("fetch", "--bootstrap", peer.bootstrap, "--topic", name, "--connections", 8, "--bytes", int(GB / 2))
+        command = [ZURAU, "perf", "load", "idle", "--bootstrap", peer.bootstrap, "--connections", "500"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as idle:
+            idle.stdout.readline()
+            idle.stdin.close()
+        drop(peer, name)
+        samples.append((now - begin, resident_mb(peer.process)))
+        lap += 1
+    tenths = [rss for seconds, rss in samples if seconds >= 60 * SCALE] or [samples[-1][1]]
+    first = max(rss for seconds, rss in samples if seconds < 60 * SCALE)
+    table.put("RSS in minute 1, highest after it, at the end of ten minutes of load, MB", peer.kind,
+              f"{first:.0f}, {max(tenths):.0f}, {samples[-1][1]:.0f} ({lap} laps)")
+
+
+WORKS = {"produce": produce, "small": small, "fetch": fetch, "follow": follow, "latency": latency, "hour": hour}
 
 
 def main(chosen):
-    chosen = chosen or [*WORKS, "start", "memory"]
+    # Ten minutes a peer: only when it is asked for.
+    chosen = chosen or [*(name for name in WORKS if name != "hour"), "start", "memory"]
     table = Table()
     directory = pathlib.Path(tempfile.mkdtemp(prefix="zurau-bench-"))
     try:
@@ -240,7 +267,7 @@ def main(chosen):
                 if "memory" in chosen:
                     memory_idle(table, peer)
             for name, work in WORKS.items():
-                if name in chosen:
+                if name in chosen and not (name == "hour" and kind == "floor"):
                     work(table, peer)
             if kind != "floor":
                 if "memory" in chosen:
