@@ -54,7 +54,7 @@ def test_the_shell_reads_what_is_hidden_with_the_same_file(directory, guarded):
 
     def get_acl(login):
         log = directory / f"shell-{bool(login)}.log"
-        shell = [ZURAU.parent / "zurau", "zookeeper-shell", broker.properties["zookeeper.connect"], "getAcl", "/config/brokers"]
+        shell = [ZURAU, "zookeeper-shell", broker.properties["zookeeper.connect"], "getAcl", "/config/brokers"]
         code = run(shell, log, "zookeeper-shell", env={"KAFKA_OPTS": login})
         return code, log.read_text()
 

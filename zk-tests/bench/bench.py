@@ -233,7 +233,7 @@ def hour(table, peer):
         load(*produce_args(peer, name, 62, 1024, 6_000))
         load(*produce_args(peer, name, 1_000, 1024, 200, acks=-1))
         load(*produce_args(peer, name, 1, 100, 20_000))
-        load("fetch", "--bootstrap", peer.bootstrap, "--topic", name, "--connections", 8, "--bytes", int(GB / 2))
+        load("fetch", "--bootstrap", peer.bootstrap, "--topic", name, "--connections", CONNECTIONS, "--bytes", int(GB / 2))
         command = [ZURAU, "perf", "load", "idle", "--bootstrap", peer.bootstrap, "--connections", "500"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as idle:
             idle.stdout.readline()

@@ -142,6 +142,17 @@ class Cluster:
         self.brokers.append(broker)
         return broker
 
+    @property
+    def bootstrap(self):
+        """All brokers, for clients that outlive some of them."""
+        return ",".join(broker.bootstrap for broker in self.brokers)
+
+    def replace(self, broker, kind):
+        """Another kind in this broker's place. Neither runs."""
+        other = broker.as_kind(kind)
+        self.brokers[self.brokers.index(broker)] = other
+        return other
+
     def forget(self, broker):
         """Removes the ephemeral nodes of a broker that was killed, as ZooKeeper would once its session times out."""
         with self.ensemble.client(self.chroot) as zk:

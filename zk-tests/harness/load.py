@@ -13,6 +13,8 @@ class Ack:
     partition: int
     offset: int
     timestamp: int
+    # When it came, in ms.
+    at: int
 
 
 class Load:
@@ -57,6 +59,12 @@ class Load:
         code = self._process.wait(120)
         assert code == 0, f"the producer ended with {code}:\n{self._process.output()[-3000:]}"
         return self.acks()
+
+
+def longest_gap_ms(acks):
+    """The longest time without any acknowledgement."""
+    times = sorted(ack.at for ack in acks)
+    return max((after - before for before, after in zip(times, times[1:])), default=0)
 
 
 def check_stored(acks, stored):

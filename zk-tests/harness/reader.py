@@ -69,6 +69,7 @@ class Follower:
         self._consumer = _consumer(broker)
         self._consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in range(partitions)])
         self.seen = {}
+        self._next = {}
 
     def follow(self):
         """Takes what there is now, and returns how much it was."""
@@ -79,6 +80,8 @@ class Follower:
                 # Errors are lost connections, and the client comes back from those by itself.
                 if not message.error():
                     at = message.partition(), message.offset()
+                    assert message.offset() >= self._next.get(at[0], 0), f"{at} comes again"
+                    self._next[at[0]] = message.offset() + 1
                     record = _record(message)
                     assert self.seen.setdefault(at, record) == record, f"{at} has two values"
                     taken += 1

@@ -17,7 +17,7 @@ import org.apache.kafka.common.serialization.StringSerializer;
  * <pre>LoadProducer BOOTSTRAP TOPIC PARTITIONS ACKS_FILE RECORDS_PER_SECOND [key=value...]</pre>
  *
  * Record n has n as key and goes to partition n modulo PARTITIONS; its value is n and some padding. The acknowledgement of record n is written to ACKS_FILE
- * as `n partition offset timestamp`, a failure as `n ! reason`. Ends when standard input does, after the last answer.
+ * as `n partition offset timestamp at`, where `at` is when it came in ms, a failure as `n ! reason`. Ends when standard input does, after the last answer.
  */
 public final class LoadProducer {
     private static final int UNACKNOWLEDGED_MAX = 2000;
@@ -72,7 +72,7 @@ public final class LoadProducer {
                 producer.send(new ProducerRecord<>(topic, (int) (n % partitions), timestamp, Long.toString(n), n + PADDING), (meta, e) -> {
                     room.release();
                     try {
-                        acks.write(e == null ? id + " " + meta.partition() + " " + meta.offset() + " " + timestamp : id + " ! " + e);
+                        acks.write(e == null ? id + " " + meta.partition() + " " + meta.offset() + " " + timestamp + " " + System.currentTimeMillis() : id + " ! " + e);
                         acks.write('\n');
                         acks.flush();
                     } catch (Exception broken) {

@@ -1,0 +1,84 @@
+"""Clusters with several replicas a partition: waiting until all are in sync, and that their files are then equal."""
+
+import json
+import struct
+
+from confluent_kafka import Consumer, TopicPartition
+
+from .processes import wait_until
+
+
+def states(zk, topic):
+    """{partition: what its state znode says}"""
+    root = f"/brokers/topics/{topic}/partitions"
+    return {int(p): json.loads(zk.get(f"{root}/{p}/state")[0]) for p in zk.get_children(root)}
+
+
+def wait_in_sync(cluster, topic, count, seconds=60):
+    """Waits until every partition of a topic has a leader and this many replicas in sync."""
+
+    def whole():
+        return all(len(s["isr"]) == count and s["leader"] >= 0 for s in states(zk, topic).values())
+
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        wait_until(whole, f"{topic} has {count} replicas in sync", seconds)
+
+
+def leader_of(cluster, topic, partition):
+    """The broker that leads a partition."""
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        leader = states(zk, topic)[partition]["leader"]
+    return next(broker for broker in cluster.brokers if broker.number == leader)
+
+
+def controller_of(cluster):
+    """The broker that is the controller."""
+
+    def found():
+        number = json.loads(zk.get("/controller")[0])["brokerid"]
+        return next((broker for broker in cluster.brokers if broker.number == number), None)
+
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        return wait_until(found, "there is a controller")
+
+
+def _batches(directory):
+    """(first offset, last offset, bytes) of every batch of a replica, over all its segments."""
+    found = []
+    for segment in sorted(directory.glob("*.log")):
+        data = segment.read_bytes()
+        at = 0
+        while at + 61 <= len(data):
+            base, length = struct.unpack_from(">qi", data, at)
+            if length <= 0 or at + 12 + length > len(data):
+                break
+            (delta,) = struct.unpack_from(">i", data, at + 23)
+            found.append((base, base + delta, data[at : at + 12 + length]))
+            at += 12 + length
+    return found
+
+
+def check_equal(cluster, topic, partitions):
+    """Every replica of a topic has the same bytes up to the high watermark. All are in sync and nobody writes."""
+    consumer = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "unused"})
+    try:
+        for partition in range(partitions):
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+            copies = {b.number: _batches(b.partition(topic, partition)) for b in cluster.brokers}
+            start = max(batches[0][0] for batches in copies.values() if batches) if any(copies.values()) else 0
+            shown = {
+                number: [batch for batch in batches if start <= batch[0] and batch[1] < end]
+                for number, batches in copies.items()
+            }
+            reference, *others = shown
+            for other in others:
+                pairs = zip(shown[reference], shown[other])
+                first = next((a[:2] for a, b in pairs if a != b), None)
+                same = first is None and len(shown[reference]) == len(shown[other])
+                assert same, (
+                    f"{topic}-{partition}: replicas {reference} and {other} differ below {end}: at {first}, "
+                    f"{len(shown[reference])} and {len(shown[other])} batches"
+                )
+            assert end == 0 or shown[reference][-1][1] == end - 1, f"{topic}-{partition} ends before {end}"
+    finally:
+        consumer.close()
