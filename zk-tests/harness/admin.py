@@ -10,7 +10,11 @@ def create_topic(broker, name, partitions=3, assignment=None, **config):
     """Creates a topic and waits until every partition has a leader. Config keys take `_` for `.`."""
     client = AdminClient({"bootstrap.servers": broker.bootstrap})
     config = {key.replace("_", "."): str(value) for key, value in config.items()}
-    placed = {"replica_assignment": assignment} if assignment else {"num_partitions": partitions, "replication_factor": 1}
+    placed = (
+        {"num_partitions": len(assignment), "replica_assignment": assignment}
+        if assignment
+        else {"num_partitions": partitions, "replication_factor": 1}
+    )
     client.create_topics([NewTopic(name, config=config, **placed)])[name].result(30)
     wait_led(broker, name, len(assignment) if assignment else partitions)
 
