@@ -241,10 +241,9 @@ def hour(table, peer):
         drop(peer, name)
         samples.append((now - begin, resident_mb(peer.process)))
         lap += 1
-    tenths = [rss for seconds, rss in samples if seconds >= 60 * SCALE] or [samples[-1][1]]
-    first = max(rss for seconds, rss in samples if seconds < 60 * SCALE)
-    table.put("RSS in minute 1, highest after it, at the end of ten minutes of load, MB", peer.kind,
-              f"{first:.0f}, {max(tenths):.0f}, {samples[-1][1]:.0f} ({lap} laps)")
+    minutes = [max((rss for at, rss in samples if int(at / (60 * SCALE)) == minute), default=0) for minute in range(10)]
+    shown = ", ".join(f"{rss:.0f}" for rss in minutes)
+    table.put("RSS in each of ten minutes of mixed load, MB", peer.kind, f"{shown} ({lap} laps)")
 
 
 WORKS = {"produce": produce, "small": small, "fetch": fetch, "follow": follow, "latency": latency, "hour": hour}
