@@ -65,7 +65,8 @@ def drop(peer, name):
 
 
 class Table:
-    def __init__(self):
+    def __init__(self, peers=None):
+        self.peers = peers or PEERS
         self.rows = {}
 
     def put(self, work, peer, value):
@@ -73,10 +74,10 @@ class Table:
         print(f"{work}: {peer} {value}", file=sys.stderr, flush=True)
 
     def print(self):
-        print("| work | " + " | ".join(PEERS) + " |")
-        print("|---" * (len(PEERS) + 1) + "|")
+        print("| work | " + " | ".join(self.peers) + " |")
+        print("|---" * (len(self.peers) + 1) + "|")
         for work, values in self.rows.items():
-            print(f"| {work} | " + " | ".join(values.get(peer, "") for peer in PEERS) + " |")
+            print(f"| {work} | " + " | ".join(values.get(peer, "") for peer in self.peers) + " |")
 
 
 def measured(peer, work):
@@ -282,4 +283,5 @@ def main(chosen):
         shutil.rmtree(directory, ignore_errors=True)
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])
