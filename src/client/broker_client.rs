@@ -4,6 +4,7 @@
 //!
 //! Absent on purpose: retries (the caller knows what may be sent twice), TLS and SASL.
 
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::protocol::{ApiKey, DecodeError, EncodeError, Frame, Message, Reader, 
 /// The longest answer that is taken: Kafka's inter-broker clients have no bound, a broker's own requests have this one.
 const MAX_RESPONSE_BYTES: usize = 100 << 20;
 
-/// Answers grow by this much as they come, not by what they claim.
+/// The first room for an answer: it grows as bytes come, not by what they claim.
 const READ_STEP: usize = 64 << 10;
 
 /// Why a call has no answer. After any of these the connection is of no use any more.
@@ -43,6 +44,8 @@ pub struct BrokerConnection {
     stream: TcpStream,
     client_id: Str,
     next_correlation_id: i32,
+    /// Answers are read into it, and it is used again once they are dropped.
+    buffer: BytesMut,
 }
 
 impl BrokerConnection {
@@ -51,7 +54,7 @@ impl BrokerConnection {
         let connecting = TcpStream::connect((host, port));
         let stream = timeout(within, connecting).await.map_err(|_| CallError::TimedOut(within))??;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, client_id, next_correlation_id: 0 })
+        Ok(Self { stream, client_id, next_correlation_id: 0, buffer: BytesMut::new() })
     }
 
     /// Sends one request and waits for its answer. Not cancel safe: a dropped call leaves the connection in the middle.
@@ -62,38 +65,79 @@ impl BrokerConnection {
         request: &Q,
         within: Duration,
     ) -> Result<A, CallError> {
-        timeout(within, self.exchange(key, version, request)).await.map_err(|_| CallError::TimedOut(within))?
+        let mut body = self.call_raw(key, version, request, within).await?;
+        Ok(A::decode(&mut body, version)?)
     }
 
-    async fn exchange<Q: Message, A: Message>(
+    /// As [`Self::call`], with the answer's body not yet decoded.
+    pub async fn call_raw<Q: Message>(
         &mut self,
         key: ApiKey,
         version: i16,
         request: &Q,
-    ) -> Result<A, CallError> {
+        within: Duration,
+    ) -> Result<Reader, CallError> {
+        let exchange = async {
+            let sent = self.send(key, version, request).await?;
+            self.receive(sent, key, version).await
+        };
+        timeout(within, exchange).await.map_err(|_| CallError::TimedOut(within))?
+    }
+
+    /// As [`Self::call`], but given up when `interrupt` ends before the first byte of the answer is there: then there is
+    /// no answer, and the connection is of no use any more.
+    pub async fn call_unless<Q: Message, A: Message>(
+        &mut self,
+        key: ApiKey,
+        version: i16,
+        request: &Q,
+        within: Duration,
+        interrupt: impl Future<Output = ()>,
+    ) -> Result<Option<A>, CallError> {
+        let exchange = async {
+            let sent = self.send(key, version, request).await?;
+            // Not `readable`: after a read that took all it asked for, that is only a guess.
+            let mut first = [0];
+            tokio::select! {
+                biased;
+                ready = self.stream.peek(&mut first) => drop(ready?),
+                () = interrupt => return Ok(None),
+            }
+            let mut body = self.receive(sent, key, version).await?;
+            Ok(Some(A::decode(&mut body, version)?))
+        };
+        timeout(within, exchange).await.map_err(|_| CallError::TimedOut(within))?
+    }
+
+    /// The correlation id of what was sent.
+    async fn send<Q: Message>(&mut self, key: ApiKey, version: i16, request: &Q) -> Result<i32, CallError> {
         let sent = self.next_correlation_id;
         self.next_correlation_id = sent.wrapping_add(1) & i32::MAX;
         let header = RequestHeader::new(key, version, sent, self.client_id.clone());
         let frame = Frame::request(key, &header, request)?;
         self.stream.write_all(&frame.bytes).await?;
+        Ok(sent)
+    }
 
+    async fn receive(&mut self, sent: i32, key: ApiKey, version: i16) -> Result<Reader, CallError> {
         let mut size = [0; frame::SIZE_LEN];
         self.stream.read_exact(&mut size).await?;
-        let mut left = frame::frame_len(size, MAX_RESPONSE_BYTES)?;
-        let mut body = BytesMut::new();
-        while left > 0 {
-            let step = left.min(READ_STEP);
-            let at = body.len();
-            body.resize(at + step, 0);
-            self.stream.read_exact(&mut body[at..]).await?;
-            left -= step;
+        let len = frame::frame_len(size, MAX_RESPONSE_BYTES)?;
+        self.buffer.clear();
+        while self.buffer.len() < len {
+            let left = len - self.buffer.len();
+            // At most twice what has come.
+            self.buffer.reserve(left.min(self.buffer.len().max(READ_STEP)));
+            if (&mut self.stream).take(left as u64).read_buf(&mut self.buffer).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
         }
-        let mut reader = Reader::new(body.freeze());
+        let mut reader = Reader::new(self.buffer.split().freeze());
         let header = ResponseHeader::decode(&mut reader, key.response_header_version(version))?;
         if header.correlation_id != sent {
             return Err(CallError::Correlation { sent, got: header.correlation_id });
         }
-        Ok(A::decode(&mut reader, version)?)
+        Ok(reader)
     }
 }
 
@@ -135,6 +179,25 @@ mod tests {
         let response = UpdateMetadataResponse { error_code: 11, ..Default::default() };
         let answer = |id| Frame::response(ApiKey::UpdateMetadata, 8, id, &response).unwrap().bytes.to_vec();
         assert_eq!(call_against(answer).await.unwrap(), response);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_can_be_interrupted_and_one_that_is_answered_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut broker = BrokerConnection::connect("127.0.0.1", port, "1".into(), SOON).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let request = UpdateMetadataRequest::default();
+        let response = UpdateMetadataResponse { error_code: 11, ..Default::default() };
+        let frame = Frame::response(ApiKey::UpdateMetadata, 8, 0, &response).unwrap();
+        stream.write_all(&frame.bytes).await.unwrap();
+        let never = std::future::pending();
+        let answered: Option<UpdateMetadataResponse> =
+            broker.call_unless(ApiKey::UpdateMetadata, 8, &request, SOON, never).await.unwrap();
+        assert_eq!(answered, Some(response));
+        let waiting: Option<UpdateMetadataResponse> =
+            broker.call_unless(ApiKey::UpdateMetadata, 8, &request, SOON, async {}).await.unwrap();
+        assert_eq!(waiting, None);
     }
 
     #[tokio::test]

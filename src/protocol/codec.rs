@@ -119,7 +119,7 @@ pub struct Cut {
 
 /// Reads a frame from front to back. Every length is checked against the bytes that remain before it is believed, and
 /// every element of an array is charged to a budget before memory for it is taken.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader {
     frame: Bytes,
     at: usize,
