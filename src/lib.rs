@@ -14,10 +14,10 @@
 //! | 2 | [`disk`] | `FileRecords`, `MappedByteBuffer` | files, directories, sendfile; all `unsafe` |
 //! | 2 | [`zk`] | `kafka.zk`, `zookeeper` | znode paths and JSON, the client, the model and the development server |
 //! | 2 | [`network`] | `kafka.network` | listeners, connections, memory bounds |
-//! | 2 | [`client`] | `NetworkClient` | connections to other brokers |
+//! | 2 | [`client`] | `NetworkClient` | connections to other brokers, the way to the controller |
 //! | 3 | [`log`] | `kafka.log`, `storage.internals.log` | segments, indexes, producer state, recovery, retention |
-//! | 4 | [`cluster`] | `kafka.cluster`, `MetadataCache` | `Partition`, the metadata image |
-//! | 5 | [`replica`] | `ReplicaManager` | append and read over many partitions, waiting for more data |
+//! | 4 | [`cluster`] | `kafka.cluster`, `MetadataCache` | `Partition`, its in-sync replicas, the metadata image |
+//! | 5 | [`replica`] | `ReplicaManager` | append and read over many partitions, waiting for more data, copying what others lead |
 //! | 5 | [`controller`] | `kafka.controller` | election, topics, leadership, what brokers are told |
 //! | 7 | [`server`] | `KafkaServer`, `KafkaApis` | one file an API, dispatch, the broker's life from start to stop |
 //! | 8 | [`tools`] | `kafka.tools`, `kafka.admin` | the sub-commands behind `bin/kafka-*.sh` |

@@ -1,4 +1,5 @@
 //! Owns partitions and the picture of the cluster. Kafka: `kafka.cluster`, `ZkMetadataCache`.
 
 pub mod image;
+pub mod isr;
 pub mod partition;

@@ -1,22 +1,30 @@
 //! Owns one partition on this broker: its role, and what a leader or follower may do with its log. Kafka: `Partition`.
 //!
-//! A role is an immutable value behind an atomic swap, so that append and read take no lock of this room; a change of role
-//! takes `change`, then the log's own lock. Absent on purpose: followers of this leader, the ISR and its changes.
+//! ```text
+//! role     an immutable value behind an atomic swap: append and read take no lock of this room
+//! change   held while the role changes; then `leader`, then the log's own locks
+//! leader   what a leader knows of its followers; a leader without followers never takes it
+//! ```
+//!
+//! A high watermark is computed and set under `leader`, so that none of an epoch that is over reaches the log.
 
+use super::isr::{Altered, Effects, FollowerFetch, Isr, IsrChange, Moment};
 use crate::common::ids::Millis;
 use crate::common::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
 use crate::log::log_dir::DirError;
-use crate::log::{AppendError, AppendInfo, OffsetMetadata, UnifiedLog};
+use crate::log::{AppendError, AppendInfo, LogStartError, OffsetMetadata, UnifiedLog};
 use crate::record::validate::{AppendOrigin, ValidatedBatches};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use tracing::{info, warn};
 
 /// What the controller last said of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeadershipState {
     pub leader: BrokerId,
     pub leader_epoch: LeaderEpoch,
+    /// As committed; on a follower as of the last LeaderAndIsr.
     pub isr: Vec<BrokerId>,
     pub replicas: Vec<BrokerId>,
     /// dataVersion of the state znode.
@@ -29,6 +37,10 @@ struct Role {
     state: LeadershipState,
     /// Where this leader's epoch began; None on a follower.
     epoch_start: Option<Offset>,
+    /// In sync or about to be, on a leader.
+    maximal_isr: usize,
+    /// The only replica, and its leader.
+    is_alone: bool,
 }
 
 pub struct Partition {
@@ -38,6 +50,39 @@ pub struct Partition {
     log: ArcSwapOption<UnifiedLog>,
     /// Held while the role changes.
     change: Mutex<()>,
+    /// None unless this broker leads.
+    leader: Mutex<Option<Isr>>,
+}
+
+/// What leadership needs to know of the broker and the cluster around it.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    pub now: Millis,
+    /// `replica.lag.time.max.ms`
+    pub lag_time_max_ms: Millis,
+    /// Whether the metadata shows a broker.
+    pub is_alive: &'a dyn Fn(BrokerId) -> bool,
+}
+
+/// What has to be done once no lock of the partition is held.
+#[must_use]
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The high watermark rose: consumers have more to read, producers may be answered.
+    pub is_committed_more: bool,
+    /// The log of a follower starts at another offset: DeleteRecords may be done.
+    pub has_moved_log_start: bool,
+    /// The controller is to be asked.
+    pub submit: Option<IsrChange>,
+}
+
+/// A replica as a consumer may read from it (KIP-392).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadableReplica {
+    pub id: BrokerId,
+    pub log_end: Offset,
+    /// Milliseconds.
+    pub since_caught_up: Millis,
 }
 
 /// Why a partition does not serve a request. Each is one wire code.
@@ -49,6 +94,9 @@ pub enum PartitionError {
     Fenced { current: LeaderEpoch },
     #[error("the request's leader epoch is newer than {current}")]
     UnknownEpoch { current: LeaderEpoch },
+    /// A fetcher that is no replica here: a reassignment is not known to both sides yet.
+    #[error("broker {0} is not one of the replicas")]
+    UnknownReplica(BrokerId),
 }
 
 impl PartitionError {
@@ -56,7 +104,7 @@ impl PartitionError {
         match self {
             Self::NotLeader => ErrorCode::NotLeaderOrFollower,
             Self::Fenced { .. } => ErrorCode::FencedLeaderEpoch,
-            Self::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+            Self::UnknownEpoch { .. } | Self::UnknownReplica(_) => ErrorCode::UnknownLeaderEpoch,
         }
     }
 }
@@ -91,9 +139,10 @@ impl Partition {
         Self {
             topic_partition,
             local,
-            role: ArcSwap::from_pointee(Role { state, epoch_start: None }),
+            role: ArcSwap::from_pointee(Role { state, epoch_start: None, maximal_isr: 0, is_alone: false }),
             log: ArcSwapOption::empty(),
             change: Mutex::new(()),
+            leader: Mutex::new(None),
         }
     }
 
@@ -113,26 +162,65 @@ impl Partition {
         self.role.load().state.leader == self.local
     }
 
+    /// This broker leads and nobody follows.
+    pub fn is_alone(&self) -> bool {
+        self.role.load().is_alone
+    }
+
+    pub fn is_in_sync(&self, id: BrokerId) -> bool {
+        self.role.load().state.isr.contains(&id)
+    }
+
     pub fn leadership(&self) -> LeadershipState {
         self.role.load().state.clone()
     }
 
-    /// Starts to lead. The new epoch begins at the log's end, even before anything is written.
-    pub fn become_leader(&self, log: Arc<UnifiedLog>, state: LeadershipState) -> Result<(), DirError> {
+    // ---- roles
+
+    /// Starts to lead, or goes on in a new epoch. The epoch begins at the log's end, even before anything is written.
+    /// False when this broker led before.
+    pub fn become_leader(
+        &self,
+        log: Arc<UnifiedLog>,
+        state: LeadershipState,
+        around: &Surroundings<'_>,
+    ) -> Result<(bool, Progress), DirError> {
         let _change = self.change.lock();
-        let log_end = log.log_end();
-        log.assign_epoch_start(state.leader_epoch, log_end.offset)?;
+        let mut leader = self.leader.lock();
         self.log.store(Some(Arc::clone(&log)));
-        self.role.store(Arc::new(Role { state, epoch_start: Some(log_end.offset) }));
-        self.on_log_end(&log, log_end);
-        Ok(())
+        // From here on nothing is appended in the epoch before. Offsets are not available until the start is known.
+        let is_alone = state.replicas == [self.local] && state.isr == [self.local];
+        let role = Role { maximal_isr: state.isr.len(), state, epoch_start: Some(Offset::MAX), is_alone };
+        self.role.store(Arc::new(role.clone()));
+        let start = log.settled_end().offset;
+        let state = &role.state;
+        log.assign_epoch_start(state.leader_epoch, start)?;
+        let isr = Isr::elected(
+            self.local,
+            state.leader_epoch,
+            state.partition_epoch,
+            &state.replicas,
+            &state.isr,
+            start,
+            around.now,
+            leader.as_ref(),
+        );
+        let is_new = leader.is_none();
+        self.role.store(Arc::new(Role { epoch_start: Some(start), ..role }));
+        let effects = isr.on_log_end(&moment(&log, around));
+        *leader = Some(isr);
+        Ok((is_new, self.run(&log, effects)))
     }
 
-    /// Starts to follow.
+    /// Starts to follow. When it returns, no append of a former leadership is under way.
     pub fn become_follower(&self, log: Arc<UnifiedLog>, state: LeadershipState) {
         let _change = self.change.lock();
+        let mut leader = self.leader.lock();
+        *leader = None;
+        self.role.store(Arc::new(Role { state, epoch_start: None, maximal_isr: 0, is_alone: false }));
+        // An append that has seen the old role holds the tail until it is done.
+        log.settled_end();
         self.log.store(Some(log));
-        self.role.store(Arc::new(Role { state, epoch_start: None }));
     }
 
     /// The log for a request that carries `current_leader_epoch` (-1: it does not say). Kafka: `localLogWithEpochOrThrow`.
@@ -162,6 +250,8 @@ impl Partition {
         self.role.load().epoch_start.is_some_and(|start| start > log.high_watermark())
     }
 
+    // ---- a leader's appends
+
     /// Appends to the local log as its leader. `acks_all`: refuse when too few replicas are in sync. Once what is due for
     /// the new end has happened (a flush), [`Self::on_log_end`] makes it count.
     pub fn append_as_leader(
@@ -184,7 +274,10 @@ impl Partition {
         }
         let epoch = role.state.leader_epoch;
         // Asked under the log's lock: a role change that came first is seen.
-        let still_leader = || self.role.load().state.leader_epoch == epoch;
+        let still_leader = || {
+            let role = self.role.load();
+            role.state.leader_epoch == epoch && role.state.leader == self.local
+        };
         Ok(log.append_as_leader(batches, epoch, AppendOrigin::Client, None, now, still_leader)?)
     }
 
@@ -200,14 +293,228 @@ impl Partition {
         if log.high_watermark() < end {
             return Ok(false);
         }
-        let enough = role.state.isr.len() >= self.effective_min_isr(&log, &role.state);
+        let enough = role.maximal_isr >= self.effective_min_isr(&log, &role.state);
         if enough { Ok(true) } else { Err(ErrorCode::NotEnoughReplicasAfterAppend) }
     }
 
-    /// A leader that is alone in sync commits what it has, up to `log_end`.
-    pub fn on_log_end(&self, log: &UnifiedLog, log_end: OffsetMetadata) {
-        if self.role.load().state.isr == [self.local] {
-            log.maybe_increment_high_watermark(log_end);
+    /// The log has grown to `log_end`, on disk as far as that is due. A leader that is alone commits it at once.
+    pub fn on_log_end(&self, log: &UnifiedLog, log_end: OffsetMetadata, around: &Surroundings<'_>) -> Progress {
+        if self.is_alone() {
+            let is_committed_more = log.maybe_increment_high_watermark(log_end).is_some();
+            return Progress { is_committed_more, ..Progress::default() };
+        }
+        let leader = self.leader.lock();
+        let Some(isr) = &*leader else { return Progress::default() };
+        let effects = isr.on_log_end(&Moment { log_end, ..moment(log, around) });
+        self.run(log, effects)
+    }
+
+    // ---- followers of this leader
+
+    /// Whether `id` may read as a follower. Kafka: `followerReplicaOrThrow`.
+    pub fn check_follower(&self, id: BrokerId, current_leader_epoch: LeaderEpoch) -> Result<(), PartitionError> {
+        if self.role.load().state.replicas.contains(&id) {
+            return Ok(());
+        }
+        Err(if current_leader_epoch == LeaderEpoch::NONE {
+            PartitionError::NotLeader
+        } else {
+            PartitionError::UnknownReplica(id)
+        })
+    }
+
+    /// A follower has read in `epoch`. Dropped when that epoch is over.
+    pub fn on_follower_fetch(
+        &self,
+        epoch: LeaderEpoch,
+        id: BrokerId,
+        fetch: &FollowerFetch,
+        around: &Surroundings<'_>,
+    ) -> Progress {
+        let mut leader = self.leader.lock();
+        let Some(isr) = leader.as_mut().filter(|isr| isr.leader_epoch() == epoch) else { return Progress::default() };
+        let Some(log) = self.log() else { return Progress::default() };
+        let log_start = isr.log_start_of(id);
+        let effects = isr.on_follower_fetch(&moment(&log, around), id, fetch);
+        if let Some(change) = &effects.submit {
+            self.publish(isr);
+            info!(tp = %self.topic_partition, isr = ?change.isr, follower = %id, "expanding the in-sync replicas");
+        }
+        Progress { has_moved_log_start: isr.log_start_of(id) != log_start, ..self.run(&log, effects) }
+    }
+
+    /// Asks for the removal of followers that have not caught up for `replica.lag.time.max.ms`.
+    pub fn shrink_isr(&self, around: &Surroundings<'_>) -> Progress {
+        if self.is_alone() {
+            return Progress::default();
+        }
+        let mut leader = self.leader.lock();
+        let (Some(isr), Some(log)) = (leader.as_mut(), self.log()) else { return Progress::default() };
+        let effects = isr.on_tick(&moment(&log, around));
+        if let Some(change) = &effects.submit {
+            info!(
+                tp = %self.topic_partition,
+                from = ?isr.committed(),
+                to = ?change.isr,
+                high_watermark = log.high_watermark(),
+                log_end = log.log_end_offset(),
+                followers = ?isr.followers(),
+                "shrinking the in-sync replicas"
+            );
+        }
+        self.run(&log, effects)
+    }
+
+    /// The controller has answered what was submitted.
+    pub fn on_isr_answer(
+        &self,
+        sent: &IsrChange,
+        answer: Result<Altered, ErrorCode>,
+        around: &Surroundings<'_>,
+    ) -> Progress {
+        let mut leader = self.leader.lock();
+        let (Some(isr), Some(log)) = (leader.as_mut(), self.log()) else { return Progress::default() };
+        let refusal = answer.as_ref().err().copied();
+        let before = isr.partition_epoch();
+        let effects = isr.on_answer(&moment(&log, around), sent, answer);
+        self.publish(isr);
+        let tp = &self.topic_partition;
+        match refusal {
+            None if isr.partition_epoch() != before => {
+                info!(%tp, isr = ?isr.committed(), version = isr.partition_epoch(), "in-sync replicas changed");
+            }
+            None => {}
+            Some(code) if effects.submit.is_some() => warn!(%tp, %code, "in-sync replicas not changed, asking again"),
+            Some(code) => info!(%tp, %code, isr = ?isr.committed(), "in-sync replicas not changed"),
+        }
+        self.run(&log, effects)
+    }
+
+    /// Makes the machine's state the role that others read.
+    fn publish(&self, isr: &Isr) {
+        let role = self.role.load();
+        let state = LeadershipState {
+            isr: isr.committed().to_vec(),
+            partition_epoch: isr.partition_epoch(),
+            ..role.state.clone()
+        };
+        self.role.store(Arc::new(Role { state, maximal_isr: isr.maximal_len(), ..Role::clone(&role) }));
+    }
+
+    fn run(&self, log: &UnifiedLog, effects: Effects) -> Progress {
+        let risen = effects.high_watermark.and_then(|to| log.maybe_increment_high_watermark(to));
+        Progress { is_committed_more: risen.is_some(), submit: effects.submit, ..Progress::default() }
+    }
+
+    /// What DeleteRecords waits for: the least log start of the live replicas. None unless this broker leads.
+    pub fn low_watermark(&self, is_alive: &dyn Fn(BrokerId) -> bool) -> Option<Offset> {
+        let leader = self.leader.lock();
+        let log_start = self.log()?.log_start_offset();
+        Some(leader.as_ref()?.low_watermark(log_start, is_alive))
+    }
+
+    /// The replicas in sync that have `offset`, this leader first; none unless this broker leads.
+    pub fn readable_replicas(&self, offset: Offset, now: Millis) -> Vec<ReadableReplica> {
+        let leader = self.leader.lock();
+        let (Some(isr), Some(log)) = (leader.as_ref(), self.log()) else { return Vec::new() };
+        let followers = isr.followers().iter().filter(|follower| {
+            isr.committed().contains(&follower.id)
+                && follower.log_end.offset >= offset
+                && follower.log_start <= offset
+        });
+        let own = ReadableReplica { id: self.local, log_end: log.log_end_offset(), since_caught_up: 0 };
+        let followers = followers.map(|follower| ReadableReplica {
+            id: follower.id,
+            log_end: follower.log_end.offset,
+            since_caught_up: now - follower.last_caught_up,
+        });
+        std::iter::once(own).chain(followers).collect()
+    }
+
+    // ---- as a follower
+
+    /// Takes over what the leader has sent for `fetch_offset`, its high watermark and its log start. Kafka:
+    /// `ReplicaFetcherThread.processPartitionData`.
+    pub fn append_as_follower(
+        &self,
+        records: &[u8],
+        fetch_offset: Offset,
+        leader_high_watermark: Offset,
+        leader_log_start: Offset,
+        now: Millis,
+    ) -> Result<Followed, FollowError> {
+        let log = self.log().ok_or(FollowError::NoLog)?;
+        let log_end = log.log_end_offset();
+        if fetch_offset != log_end {
+            return Err(FollowError::OffsetMismatch { fetch_offset, log_end });
+        }
+        let info = if records.is_empty() { None } else { Some(self.append_from_leader(&log, records, now)?) };
+        let before = log.high_watermark();
+        let high_watermark = if leader_high_watermark >= 0 && leader_high_watermark != before {
+            log.update_high_watermark(leader_high_watermark)
+        } else {
+            before
+        };
+        match log.maybe_increment_log_start(leader_log_start, now) {
+            Ok(_) => {}
+            Err(LogStartError::Dir(error)) => return Err(AppendError::Dir(error).into()),
+            // It follows once the high watermark has.
+            Err(LogStartError::AboveHighWatermark { .. }) => {}
+        }
+        Ok(Followed {
+            next_offset: info.as_ref().filter(|info| info.last_offset >= 0).map_or(fetch_offset, |i| i.last_offset + 1),
+            has_new_high_watermark: high_watermark != before,
+            flush_due: info.is_some_and(|info| info.flush_due),
+        })
+    }
+
+    fn append_from_leader(&self, log: &UnifiedLog, records: &[u8], now: Millis) -> Result<AppendInfo, AppendError> {
+        match log.append_as_follower(records, now) {
+            // The leader's batch that holds our log start begins before it.
+            Err(AppendError::UnexpectedOffset { first, last, log_end })
+                if log_end == log.log_start_offset() && first < log_end && last >= log_end =>
+            {
+                info!(tp = %self.topic_partition, first, log_end, "the log begins anew at the first offset of the leader's batch");
+                log.truncate_fully_and_start_at(first, None, now)?;
+                log.append_as_follower(records, now)
+            }
+            outcome => outcome,
         }
     }
 }
+
+/// What an append of a leader's records did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// Where to fetch next.
+    pub next_offset: Offset,
+    pub has_new_high_watermark: bool,
+    /// `flush.messages` is reached: the next fetch, which tells the leader what we have, waits for the disk.
+    pub flush_due: bool,
+}
+
+/// Why a leader's records were not taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    #[error("the partition has no log")]
+    NoLog,
+    #[error("fetched offset {fetch_offset}, but the log ends at {log_end}")]
+    OffsetMismatch { fetch_offset: Offset, log_end: Offset },
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+fn moment<'a>(log: &UnifiedLog, around: &Surroundings<'a>) -> Moment<'a> {
+    let offsets = log.offsets();
+    Moment {
+        now: around.now,
+        log_end: offsets.log_end,
+        high_watermark: offsets.high_watermark.offset,
+        min_insync_replicas: log.config().min_insync_replicas.max(1) as usize,
+        lag_time_max_ms: around.lag_time_max_ms,
+        is_alive: around.is_alive,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -274,6 +274,12 @@ impl UnifiedLog {
         self.marks.lock().log_end
     }
 
+    /// The log's end once every append that is under way is done.
+    pub fn settled_end(&self) -> OffsetMetadata {
+        let _tail = self.tail.lock();
+        self.log_end()
+    }
+
     pub fn high_watermark(&self) -> Offset {
         self.marks.lock().high_watermark.offset
     }

@@ -1,36 +1,96 @@
 //! Owns appends over many partitions, and the waits of producers and fetchers. Kafka: `ReplicaManager`, `DelayedProduce`,
 //! `DelayedFetch`.
 
+use super::fetcher::manager::{FetcherManager, FetcherSettings};
+use super::isr_sync::IsrSync;
 use super::partitions::{Hosted, Partitions};
+use super::quota::ReplicationQuota;
 use crate::cluster::image::MetadataImage;
-use crate::cluster::partition::{Partition, PartitionAppendError};
-use crate::common::{BrokerId, ControllerEpoch, ErrorCode, Millis, Offset, TopicPartition};
-use crate::config::Props;
+use crate::cluster::partition::{Partition, PartitionAppendError, Progress, Surroundings};
+use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, Millis, Offset, TopicPartition};
 use crate::config::topic::{self, BrokerCompression, LogConfig};
+use crate::config::{BrokerConfig, Props};
 use crate::log::producer_state::ProducerError;
 use crate::log::{AppendError, AppendInfo, LogManager, UnifiedLog};
 use crate::record::validate::{self, AppendOrigin, RecordRefusal, ValidateError, ValidationContext};
 use crate::record::{Compression, TimestampType};
 use crate::util::purgatory::Purgatory;
+use crate::util::task::Group;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::warn;
 
+/// What replicas do by, as the properties file says it.
+#[derive(Clone, Debug)]
+pub struct ReplicaSettings {
+    pub local: BrokerId,
+    /// Where other brokers listen for this one.
+    pub inter_broker_listener: String,
+    /// `replica.lag.time.max.ms`
+    pub lag_time_max_ms: Millis,
+    /// `replica.selector.class` is Kafka's rack-aware one.
+    pub is_rack_aware: bool,
+    /// `replication.quota.window.num`
+    pub quota_samples: usize,
+    /// `replication.quota.window.size.seconds`, in milliseconds.
+    pub quota_window_ms: Millis,
+    /// `num.replica.fetchers`
+    pub fetchers_per_leader: usize,
+    pub fetchers: FetcherSettings,
+}
+
+impl ReplicaSettings {
+    pub fn new(config: &BrokerConfig, local: BrokerId) -> Self {
+        let duration = |ms: i32| Duration::from_millis(ms.max(0) as u64);
+        Self {
+            local,
+            inter_broker_listener: config.inter_broker_listener_name.to_string(),
+            lag_time_max_ms: config.replica_lag_time_max_ms,
+            is_rack_aware: config.replica_selector_class.as_ref().is_some_and(|class| !class.is_empty()),
+            quota_samples: config.replication_quota_window_num.max(1) as usize,
+            quota_window_ms: Millis::from(config.replication_quota_window_size_seconds) * 1_000,
+            fetchers_per_leader: config.num_replica_fetchers.max(1) as usize,
+            fetchers: FetcherSettings {
+                local,
+                wait_max_ms: config.replica_fetch_wait_max_ms,
+                min_bytes: config.replica_fetch_min_bytes,
+                response_max_bytes: config.replica_fetch_response_max_bytes,
+                partition_max_bytes: config.replica_fetch_max_bytes,
+                backoff_ms: config.replica_fetch_backoff_ms.into(),
+                connect_timeout: duration(config.replica_socket_timeout_ms),
+                request_timeout: duration(config.request_timeout_ms),
+            },
+        }
+    }
+}
+
 pub struct ReplicaManager {
+    me: Weak<Self>,
     pub(super) local: BrokerId,
+    pub(super) settings: ReplicaSettings,
     pub(super) logs: Arc<LogManager>,
     pub(super) partitions: Partitions,
-    image: Arc<ArcSwap<MetadataImage>>,
+    pub(super) image: Arc<ArcSwap<MetadataImage>>,
+    broker_epoch: Box<dyn Fn() -> BrokerEpoch + Send + Sync>,
     default_config: ArcSwap<LogConfig>,
     /// Topics with settings of their own.
     topic_configs: Mutex<HashMap<Arc<str>, Arc<LogConfig>>>,
-    /// Woken when a partition has more to read, or its role changes.
+    /// Consumers: woken when a partition's high watermark rises, or its role changes.
     pub(super) fetches: Arc<Purgatory<TopicPartition>>,
+    /// Followers: woken when a partition's log grows, or its role changes.
+    pub(super) follower_fetches: Arc<Purgatory<TopicPartition>>,
     /// Woken when a partition's high watermark rises, or its role changes.
     pub(super) produces: Arc<Purgatory<TopicPartition>>,
+    /// DeleteRecords: woken when the log start of a follower moves, or a role changes.
+    pub(super) deletes: Arc<Purgatory<TopicPartition>>,
+    pub(super) fetchers: FetcherManager,
+    pub(super) isr_sync: IsrSync,
+    pub(super) leader_quota: ReplicationQuota,
+    pub(super) follower_quota: ReplicationQuota,
     /// The epoch of the last controller obeyed. Held for the whole of a state change: first come, first served.
     pub(super) controller_epoch: Mutex<ControllerEpoch>,
 }
@@ -59,25 +119,39 @@ impl From<ErrorCode> for AppendFailure {
 }
 
 impl ReplicaManager {
-    /// `topic_configs` has the topics with settings of their own.
+    /// `topic_configs` has the topics with settings of their own; `broker_epoch` tells the registration of now; fetchers
+    /// run in `groups`.
     pub fn new(
-        local: BrokerId,
+        settings: ReplicaSettings,
         logs: Arc<LogManager>,
         image: Arc<ArcSwap<MetadataImage>>,
         default_config: Arc<LogConfig>,
         topic_configs: HashMap<Arc<str>, Arc<LogConfig>>,
-    ) -> Self {
-        Self {
-            local,
+        broker_epoch: impl Fn() -> BrokerEpoch + Send + Sync + 'static,
+        groups: Vec<Group>,
+    ) -> Arc<Self> {
+        let (samples, window_ms) = (settings.quota_samples, settings.quota_window_ms);
+        let quota = || ReplicationQuota::new(samples, window_ms);
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            local: settings.local,
             logs,
             partitions: Partitions::default(),
             image,
+            broker_epoch: Box::new(broker_epoch),
             default_config: ArcSwap::new(default_config),
             topic_configs: Mutex::new(topic_configs),
             fetches: Arc::default(),
+            follower_fetches: Arc::default(),
             produces: Arc::default(),
+            deletes: Arc::default(),
+            fetchers: FetcherManager::new(settings.fetchers.clone(), settings.fetchers_per_leader, groups),
+            isr_sync: IsrSync::default(),
+            leader_quota: quota(),
+            follower_quota: quota(),
             controller_epoch: Mutex::new(ControllerEpoch(0)),
-        }
+            settings,
+        })
     }
 
     /// The settings of a topic, its own over the broker's.
@@ -162,10 +236,112 @@ impl ReplicaManager {
         if info.flush_due {
             flush(&log, now).await?;
         }
-        partition.on_log_end(&log, info.log_end);
-        self.fetches.wake(&partition.topic_partition);
-        self.produces.wake(&partition.topic_partition);
+        let progress = self.around(now, |around| partition.on_log_end(&log, info.log_end, around));
+        if !partition.is_alone() {
+            self.follower_fetches.wake(&partition.topic_partition);
+        }
+        self.run(&partition, progress);
         Ok(Appended { partition, info })
+    }
+
+    // ---- what follows of a leader's progress
+
+    /// What partitions need to know of this moment.
+    pub(super) fn around<T>(&self, now: Millis, work: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+        let is_alive = |id| self.is_alive(id);
+        work(&Surroundings { now, lag_time_max_ms: self.settings.lag_time_max_ms, is_alive: &is_alive })
+    }
+
+    fn is_alive(&self, id: BrokerId) -> bool {
+        self.image.load().brokers.contains_key(&id)
+    }
+
+    /// Wakes those who waited for it, and has the controller asked. No lock of the partition is held.
+    pub(super) fn run(&self, partition: &Arc<Partition>, progress: Progress) {
+        if progress.is_committed_more {
+            self.fetches.wake(&partition.topic_partition);
+            self.produces.wake(&partition.topic_partition);
+        }
+        if progress.has_moved_log_start {
+            self.deletes.wake(&partition.topic_partition);
+        }
+        if let Some(change) = progress.submit {
+            self.submit_isr(partition, change);
+        }
+    }
+
+    /// Consumers may read more from these followers.
+    pub(super) fn wake_readers(&self, partitions: &[TopicPartition]) {
+        partitions.iter().for_each(|tp| self.fetches.wake(tp));
+    }
+
+    pub(super) fn wake_all(&self, tp: &TopicPartition) {
+        for purgatory in [&self.fetches, &self.follower_fetches, &self.produces, &self.deletes] {
+            purgatory.wake(tp);
+        }
+    }
+
+    /// Every half of `replica.lag.time.max.ms`: followers that have not caught up for that long leave.
+    pub fn shrink_isrs(&self, now: Millis) {
+        for partition in self.partitions.online() {
+            let progress = self.around(now, |around| partition.shrink_isr(around));
+            self.run(&partition, progress);
+        }
+    }
+
+    // ---- followers
+
+    pub(super) fn broker_epoch(&self) -> BrokerEpoch {
+        (self.broker_epoch)()
+    }
+
+    pub(super) fn me(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
+    }
+
+    /// The log of a partition that is served here.
+    pub(super) fn online_log(&self, tp: &TopicPartition) -> Option<Arc<UnifiedLog>> {
+        match self.partitions.get(&tp.topic, tp.partition)? {
+            Hosted::Online(partition) => partition.log(),
+            Hosted::Offline => None,
+        }
+    }
+
+    /// Goes over to another `num.replica.fetchers`.
+    pub fn resize_fetchers(&self, per_leader: i32) {
+        if let Some(me) = self.me() {
+            self.fetchers.resize(&me, per_leader.max(1) as usize);
+        }
+    }
+
+    /// Nothing is copied from other brokers any more.
+    pub fn stop_fetchers(&self) {
+        self.fetchers.stop_all();
+    }
+
+    // ---- throttling
+
+    /// Takes over `leader.replication.throttled.rate` and `follower.replication.throttled.rate`, in bytes a second.
+    pub fn set_throttled_rates(&self, leader: i64, follower: i64) {
+        self.leader_quota.set_rate(leader);
+        self.follower_quota.set_rate(follower);
+    }
+
+    /// Whether a replica that we follow has to wait.
+    pub(super) fn throttles_as_follower(&self, tp: &TopicPartition, now: Millis) -> bool {
+        self.follower_quota.is_exceeded(now) && self.online_log(tp).is_some_and(|log| self.is_throttled_follower(&log))
+    }
+
+    fn is_throttled_follower(&self, log: &UnifiedLog) -> bool {
+        let partition = log.topic_partition().partition;
+        log.config().follower_replication_throttled_replicas.contains(partition, self.local.0)
+    }
+
+    /// Counts what was copied.
+    pub(super) fn record_followed(&self, log: &UnifiedLog, bytes: u64, now: Millis) {
+        if self.follower_quota.is_set() && bytes > 0 && self.is_throttled_follower(log) {
+            self.follower_quota.record(now, bytes);
+        }
     }
 
     /// Waits until everything below the given ends is committed, at most until `timeout`. For each partition: what its
@@ -173,7 +349,7 @@ impl ReplicaManager {
     pub async fn wait_committed(
         &self,
         appended: &[(Arc<Partition>, Offset)],
-        timeout: std::time::Duration,
+        timeout: Duration,
     ) -> Vec<ErrorCode> {
         let mut outcomes: Vec<Option<ErrorCode>> = vec![None; appended.len()];
         let advance = |outcomes: &mut Vec<Option<ErrorCode>>| {
@@ -202,14 +378,59 @@ impl ReplicaManager {
         outcomes.into_iter().map(|outcome| outcome.unwrap_or(ErrorCode::RequestTimedOut)).collect()
     }
 
-    /// Partitions of a failed log directory are offline until the broker is started again.
-    pub fn take_offline(&self, partitions: Vec<TopicPartition>) {
-        self.partitions.apply(partitions.iter().map(|tp| (tp.clone(), Some(Hosted::Offline))));
-        for tp in &partitions {
-            self.fetches.wake(tp);
-            self.produces.wake(tp);
+    /// Waits until no live replica has anything before these offsets any more (DeleteRecords), at most until `timeout`.
+    /// For each partition: the low watermark, or why there is none.
+    pub async fn wait_deleted(
+        &self,
+        deleted: &[(Arc<Partition>, Offset)],
+        timeout: Duration,
+    ) -> Vec<Result<Offset, ErrorCode>> {
+        let is_alive = |id| self.is_alive(id);
+        let look = || -> (bool, Vec<Result<Offset, ErrorCode>>) {
+            let mut all = true;
+            let outcomes = deleted.iter().map(|(partition, offset)| match partition.low_watermark(&is_alive) {
+                Some(low) if low >= *offset => Ok(low),
+                Some(_) => {
+                    all = false;
+                    Err(ErrorCode::RequestTimedOut)
+                }
+                None => Err(ErrorCode::NotLeaderOrFollower),
+            });
+            let outcomes = outcomes.collect();
+            (all, outcomes)
+        };
+        let (all, outcomes) = look();
+        if all {
+            return outcomes;
+        }
+        let keys = deleted.iter().map(|(partition, _)| partition.topic_partition.clone()).collect();
+        let waiter = self.deletes.watch(keys);
+        let deadline = tokio::time::sleep(timeout);
+        tokio::pin!(deadline);
+        loop {
+            let (all, outcomes) = look();
+            if all {
+                return outcomes;
+            }
+            tokio::select! {
+                biased;
+                () = waiter.woken() => {}
+                () = &mut deadline => return outcomes,
+            }
         }
     }
+
+    /// Partitions of a failed log directory are offline until the broker is started again.
+    pub fn take_offline(&self, partitions: Vec<TopicPartition>) {
+        self.fetchers.remove(&partitions);
+        self.partitions.apply(partitions.iter().map(|tp| (tp.clone(), Some(Hosted::Offline))));
+        partitions.iter().for_each(|tp| self.wake_all(tp));
+    }
+}
+
+/// Milliseconds since the epoch.
+pub(super) fn now_ms() -> Millis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis)
 }
 
 /// `flush.messages` is reached: what was appended counts for nothing before it is on the disk.

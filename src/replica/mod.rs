@@ -1,12 +1,19 @@
-//! Owns what this broker does with all of its replicas: append, read, wait, take and give up leadership.
-//! Kafka: `ReplicaManager`.
+//! Owns what this broker does with all of its replicas: append, read, wait, copy what others lead, take and give up
+//! leadership. Kafka: `ReplicaManager`, `ReplicaFetcherManager`, `AlterPartitionManager`.
 
+mod fetcher;
+mod isr_sync;
 mod manager;
 mod partitions;
+mod quota;
 mod read;
+mod selector;
 mod state_change;
+mod truncation;
 
-pub use manager::{AppendFailure, Appended, ReplicaManager};
+pub use fetcher::manager::FetcherSettings;
+pub use manager::{AppendFailure, Appended, ReplicaManager, ReplicaSettings};
 pub use partitions::Hosted;
-pub use read::{FetchLimits, FetchRead, PartitionFetch, ReadPartition, read_error};
-pub use state_change::{LeaderAndIsr, StopReplica};
+pub use quota::UNLIMITED;
+pub use read::{Consumer, FetchLimits, FetchRead, PartitionFetch, ReadPartition, read_error};
+pub use state_change::{LeaderAndIsr, StateChange, StopReplica};

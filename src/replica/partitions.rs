@@ -30,6 +30,17 @@ impl Partitions {
         self.topics.load().get(topic)?.get(&partition).cloned()
     }
 
+    /// Every partition that is served.
+    pub(super) fn online(&self) -> Vec<Arc<Partition>> {
+        let topics = self.topics.load();
+        let hosted = topics.values().flat_map(|partitions| partitions.values());
+        let online = |hosted: &Hosted| match hosted {
+            Hosted::Online(partition) => Some(Arc::clone(partition)),
+            Hosted::Offline => None,
+        };
+        hosted.filter_map(online).collect()
+    }
+
     /// Sets (Some) or removes (None) partitions in one step.
     pub(super) fn apply(&self, changes: impl IntoIterator<Item = (TopicPartition, Option<Hosted>)>) {
         let _change = self.change.lock();

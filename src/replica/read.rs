@@ -1,17 +1,20 @@
 //! Owns reads over many partitions within the limits of one fetch. Kafka: `ReplicaManager.readFromLog`, `DelayedFetch`.
 
-use super::manager::ReplicaManager;
-use crate::common::{ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
+use super::manager::{ReplicaManager, now_ms};
+use super::selector;
+use crate::cluster::isr::FollowerFetch;
+use crate::cluster::partition::Partition;
+use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
 use crate::disk::FileSlice;
 use crate::log::index::AbortedTxn;
-use crate::log::{FetchIsolation, ReadError};
+use crate::log::{FetchIsolation, ReadError, UnifiedLog};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How much one fetch may return, and what it may see.
 #[derive(Clone, Copy, Debug)]
-pub struct FetchLimits {
+pub struct FetchLimits<'a> {
     /// Of all partitions together; soft by one batch unless `hard`.
     pub max_bytes: u32,
     pub min_bytes: u32,
@@ -22,6 +25,19 @@ pub struct FetchLimits {
     pub leader_only: bool,
     /// Followers and debuggers read beyond the high watermark.
     pub up_to_log_end: bool,
+    /// Who reads as a replica: what it asks for tells what it has.
+    pub follower: Option<BrokerId>,
+    /// A consumer that may be sent to another replica.
+    pub consumer: Option<Consumer<'a>>,
+}
+
+/// Where a consumer is (KIP-392).
+#[derive(Clone, Copy, Debug)]
+pub struct Consumer<'a> {
+    /// Empty when it does not say.
+    pub rack: &'a str,
+    /// The listener that it came in on, and could reach another replica by.
+    pub listener: &'a str,
 }
 
 /// One partition to read.
@@ -37,6 +53,8 @@ pub struct PartitionFetch {
     pub current_leader_epoch: LeaderEpoch,
     /// The epoch of the last record that the fetcher has; none: it does not say.
     pub last_fetched_epoch: LeaderEpoch,
+    /// Where a follower's log starts; -1 from consumers.
+    pub log_start_offset: Offset,
 }
 
 /// What a partition gave.
@@ -51,6 +69,8 @@ pub struct ReadPartition {
     pub aborted: Option<Vec<AbortedTxn>>,
     /// The fetcher's log has diverged: the leader's epoch and its end (KIP-595).
     pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// The consumer should read from this replica.
+    pub preferred: Option<BrokerId>,
 }
 
 impl ReadPartition {
@@ -63,6 +83,7 @@ impl ReadPartition {
             records: None,
             aborted: None,
             diverging: None,
+            preferred: None,
         }
     }
 
@@ -84,12 +105,28 @@ impl ReplicaManager {
     pub async fn fetch(
         &self,
         partitions: &[PartitionFetch],
-        limits: FetchLimits,
+        limits: FetchLimits<'_>,
         max_wait: Duration,
         stop: &CancellationToken,
         parked: impl FnOnce(),
     ) -> FetchRead {
-        let first = self.read(partitions, limits);
+        let read = self.fetch_or_wait(partitions, limits, max_wait, stop, parked).await;
+        if limits.follower.is_some() && self.leader_quota.is_set() {
+            self.record_sent(partitions, &read);
+        }
+        read
+    }
+
+    async fn fetch_or_wait(
+        &self,
+        partitions: &[PartitionFetch],
+        limits: FetchLimits<'_>,
+        max_wait: Duration,
+        stop: &CancellationToken,
+        parked: impl FnOnce(),
+    ) -> FetchRead {
+        // Only now does a follower's fetch tell what it has: when it is looked at again, the answer would count as read.
+        let first = self.read(partitions, limits, true);
         if first.complete || max_wait.is_zero() || partitions.is_empty() {
             return first;
         }
@@ -97,12 +134,12 @@ impl ReplicaManager {
             .iter()
             .filter_map(|p| Some(TopicPartition { topic: Arc::clone(p.topic.as_ref()?), partition: p.partition }))
             .collect();
-        let waiter = self.fetches.watch(keys);
+        let waiter = if limits.follower.is_some() { self.follower_fetches.watch(keys) } else { self.fetches.watch(keys) };
         parked();
         let deadline = tokio::time::sleep(max_wait);
         tokio::pin!(deadline);
         loop {
-            let read = self.read(partitions, limits);
+            let read = self.read(partitions, limits, false);
             if read.complete {
                 return read;
             }
@@ -110,27 +147,30 @@ impl ReplicaManager {
                 biased;
                 () = stop.cancelled() => return read,
                 () = waiter.woken() => {}
-                () = &mut deadline => return self.read(partitions, limits),
+                () = &mut deadline => return self.read(partitions, limits, false),
             }
         }
     }
 
     /// One pass over the partitions, in their order. Once a partition gave something, limits are hard for those after it.
-    fn read(&self, partitions: &[PartitionFetch], limits: FetchLimits) -> FetchRead {
+    fn read(&self, partitions: &[PartitionFetch], limits: FetchLimits<'_>, is_first: bool) -> FetchRead {
         let mut left = limits.max_bytes;
         let mut min_one_batch = !limits.hard;
         let mut total: u64 = 0;
         let mut complete = false;
         let mut answers = Vec::with_capacity(partitions.len());
         for fetch in partitions {
-            let answer = self.read_partition(fetch, limits, fetch.max_bytes.min(left), min_one_batch);
+            let max_bytes = fetch.max_bytes.min(left);
+            let answer = self
+                .read_partition(fetch, limits, max_bytes, min_one_batch, is_first)
+                .unwrap_or_else(ReadPartition::failed);
             let bytes = answer.bytes();
             if bytes > 0 {
                 min_one_batch = false;
             }
             left = left.saturating_sub(bytes);
             total += u64::from(bytes);
-            complete |= answer.error.is_error() || answer.diverging.is_some();
+            complete |= answer.error.is_error() || answer.diverging.is_some() || answer.preferred.is_some();
             answers.push(answer);
         }
         complete |= total >= u64::from(limits.min_bytes);
@@ -140,41 +180,47 @@ impl ReplicaManager {
     fn read_partition(
         &self,
         fetch: &PartitionFetch,
-        limits: FetchLimits,
+        limits: FetchLimits<'_>,
         max_bytes: u32,
         min_one_batch: bool,
-    ) -> ReadPartition {
-        let Some(topic) = &fetch.topic else { return ReadPartition::failed(ErrorCode::UnknownTopicId) };
-        let partition = match self.partition(topic, fetch.partition) {
-            Ok(partition) => partition,
-            Err(error) => return ReadPartition::failed(error),
-        };
+        is_first: bool,
+    ) -> Result<ReadPartition, ErrorCode> {
+        let topic = fetch.topic.as_ref().ok_or(ErrorCode::UnknownTopicId)?;
+        let partition = self.partition(topic, fetch.partition)?;
         if !fetch.topic_id.is_zero() && partition.topic_id().is_some_and(|id| id != fetch.topic_id) {
-            return ReadPartition::failed(ErrorCode::InconsistentTopicId);
+            return Err(ErrorCode::InconsistentTopicId);
         }
-        let log = match partition.log_for(fetch.current_leader_epoch, limits.leader_only) {
-            Ok(log) => log,
-            Err(error) => return ReadPartition::failed(error.code()),
-        };
+        let preferred = limits.consumer.and_then(|consumer| self.preferred_replica(&partition, fetch, consumer));
+        let leader_only = limits.leader_only && preferred.is_none();
+        let log = partition.log_for(fetch.current_leader_epoch, leader_only).map_err(|error| error.code())?;
+        let epoch = partition.leader_epoch();
+        if let Some(follower) = limits.follower {
+            partition.check_follower(follower, fetch.current_leader_epoch).map_err(|error| error.code())?;
+        }
         // The high watermark before the end offset: the other way round it could seem to pass it.
         let (high_watermark, last_stable_offset) = (log.high_watermark(), log.last_stable_offset());
+        let (log_start_offset, log_end) = (log.log_start_offset(), log.log_end_offset());
         let mut answer = ReadPartition {
             error: ErrorCode::None,
             high_watermark,
             last_stable_offset,
-            log_start_offset: log.log_start_offset(),
+            log_start_offset,
             records: None,
             aborted: None,
             diverging: None,
+            preferred,
         };
+        if preferred.is_some() {
+            return Ok(answer);
+        }
         if fetch.last_fetched_epoch != LeaderEpoch::NONE {
-            match log.end_offset_for_epoch(fetch.last_fetched_epoch) {
-                None => return ReadPartition::failed(ErrorCode::OffsetOutOfRange),
-                Some(end) if end.epoch < fetch.last_fetched_epoch || end.end_offset < fetch.fetch_offset => {
-                    answer.diverging = Some((end.epoch, end.end_offset));
-                    return answer;
-                }
-                Some(_) => {}
+            let end = log.end_offset_for_epoch(fetch.last_fetched_epoch).ok_or(ErrorCode::OffsetOutOfRange)?;
+            if fetch.fetch_offset < log_start_offset {
+                return Err(ErrorCode::OffsetOutOfRange);
+            }
+            if end.epoch < fetch.last_fetched_epoch || end.end_offset < fetch.fetch_offset {
+                answer.diverging = Some((end.epoch, end.end_offset));
+                return Ok(answer);
             }
         }
         let isolation = if limits.up_to_log_end {
@@ -184,15 +230,69 @@ impl ReplicaManager {
         } else {
             FetchIsolation::HighWatermark
         };
-        match log.read(fetch.fetch_offset, max_bytes, isolation, min_one_batch) {
-            Ok(read) => {
-                // Consumers from version 3 on make progress without half a batch, and would not expect one.
-                answer.records = read.records.filter(|_| limits.hard || !read.first_entry_incomplete);
-                answer.aborted = read.aborted;
-                answer
+        let read = log.read(fetch.fetch_offset, max_bytes, isolation, min_one_batch).map_err(|e| read_error(&e))?;
+        // Consumers from version 3 on make progress without half a batch, and would not expect one.
+        answer.records = read.records.filter(|_| limits.hard || !read.first_entry_incomplete);
+        answer.aborted = read.aborted;
+        if let Some(follower) = limits.follower {
+            if is_first {
+                let fetch =
+                    FollowerFetch { from: read.start, log_start: fetch.log_start_offset, leader_log_end: log_end };
+                let progress =
+                    self.around(now_ms(), |around| partition.on_follower_fetch(epoch, follower, &fetch, around));
+                self.run(&partition, progress);
             }
-            Err(error) => ReadPartition::failed(read_error(&error)),
+            if self.throttles_as_leader(&partition, &log, follower) {
+                answer.records = None;
+            }
         }
+        Ok(answer)
+    }
+
+    /// The replica that a consumer should turn to, when this broker leads and knows a nearer one.
+    fn preferred_replica(
+        &self,
+        partition: &Partition,
+        fetch: &PartitionFetch,
+        consumer: Consumer<'_>,
+    ) -> Option<BrokerId> {
+        if !self.settings.is_rack_aware || consumer.rack.is_empty() || !partition.is_leader() {
+            return None;
+        }
+        let image = self.image.load();
+        let rack_of = |id: BrokerId| {
+            let broker = image.brokers.get(&id)?;
+            broker.endpoint(consumer.listener)?;
+            broker.rack.as_deref()
+        };
+        let replicas = partition.readable_replicas(fetch.fetch_offset, now_ms());
+        selector::rack_aware(consumer.rack, &replicas, rack_of)
+    }
+
+    /// Whether a follower has to wait: it is throttled, and not in sync, which throttling must not break.
+    fn throttles_as_leader(&self, partition: &Partition, log: &UnifiedLog, follower: BrokerId) -> bool {
+        self.leader_quota.is_set()
+            && !partition.is_in_sync(follower)
+            && self.is_throttled_leader(log)
+            && self.leader_quota.is_exceeded(now_ms())
+    }
+
+    fn is_throttled_leader(&self, log: &UnifiedLog) -> bool {
+        let partition = log.topic_partition().partition;
+        log.config().leader_replication_throttled_replicas.contains(partition, self.local.0)
+    }
+
+    /// Counts what followers are sent of throttled replicas.
+    fn record_sent(&self, partitions: &[PartitionFetch], read: &FetchRead) {
+        let mut bytes = 0;
+        for (fetch, read) in partitions.iter().zip(&read.partitions).filter(|(_, read)| read.bytes() > 0) {
+            let Some(topic) = fetch.topic.clone() else { continue };
+            let log = self.online_log(&TopicPartition { topic, partition: fetch.partition });
+            if log.is_some_and(|log| self.is_throttled_leader(&log)) {
+                bytes += u64::from(read.bytes());
+            }
+        }
+        self.leader_quota.record(now_ms(), bytes);
     }
 }
 

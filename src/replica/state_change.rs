@@ -1,11 +1,13 @@
 //! Owns the obedience to the controller: taking up and giving up leadership, removing replicas. Kafka:
 //! `ReplicaManager.becomeLeaderOrFollower`, `stopReplicas`. These calls touch the disk: they run on the blocking pool.
 
+use super::fetcher::manager::FetchFrom;
 use super::manager::ReplicaManager;
 use super::partitions::Hosted;
 use crate::cluster::partition::{LeadershipState, Partition};
 use crate::common::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Millis, TopicPartition, Uuid};
-use crate::log::CreateLogError;
+use crate::config::endpoint::Endpoint;
+use crate::log::{CreateLogError, UnifiedLog};
 use std::sync::Arc;
 use tracing::{debug, error, info, warn};
 
@@ -30,39 +32,88 @@ pub struct StopReplica {
     pub delete: bool,
 }
 
+/// What a request of the controller has changed here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateChange {
+    /// One a partition, in the order of the request.
+    pub codes: Vec<ErrorCode>,
+    /// Partitions that this broker leads and did not lead before.
+    pub elected: Vec<(TopicPartition, LeaderEpoch)>,
+    /// Partitions that it now follows; without an epoch those that are deleted.
+    pub resigned: Vec<(TopicPartition, Option<LeaderEpoch>)>,
+}
+
+/// What one partition is to become.
+enum Role {
+    Leader,
+    Follower {
+        leader: Endpoint,
+    },
+    /// The leader is not in the metadata. As in Kafka the partition stays what it is, and the next LeaderAndIsr decides.
+    Unreachable,
+}
+
+/// A partition whose new state was found in order.
+struct Accepted<'a> {
+    wanted: &'a LeaderAndIsr,
+    index: usize,
+    partition: Arc<Partition>,
+    role: Role,
+}
+
 impl ReplicaManager {
-    /// Takes over what the controller decided. The outer error refuses the whole request; inside, one code a partition.
+    /// Takes over what the controller decided. The error refuses the whole request.
     pub fn become_leader_or_follower(
         &self,
         controller: BrokerId,
         epoch: ControllerEpoch,
         partitions: &[LeaderAndIsr],
         now: Millis,
-    ) -> Result<Vec<ErrorCode>, ErrorCode> {
+    ) -> Result<StateChange, ErrorCode> {
         let mut known_epoch = self.controller_epoch.lock();
         if epoch < *known_epoch {
             warn!(%controller, %epoch, latest = %known_epoch, "LeaderAndIsr of an old controller");
             return Err(ErrorCode::StaleControllerEpoch);
         }
         *known_epoch = epoch;
-        let mut changes = Vec::new();
-        let codes = partitions
-            .iter()
-            .map(|wanted| self.obey(wanted, now, &mut changes).err().unwrap_or(ErrorCode::None))
-            .collect();
+        let mut done = StateChange { codes: vec![ErrorCode::None; partitions.len()], ..Default::default() };
+        let mut accepted = Vec::with_capacity(partitions.len());
+        for (index, wanted) in partitions.iter().enumerate() {
+            match self.accept(wanted) {
+                Ok(Some((partition, role))) => accepted.push(Accepted { wanted, index, partition, role }),
+                Ok(None) => {}
+                Err(code) => done.codes[index] = code,
+            }
+        }
+        // Before a role changes nothing is copied any more.
+        let moving = accepted.iter().filter(|a| !matches!(a.role, Role::Unreachable));
+        self.fetchers.remove(&moving.map(|a| a.wanted.topic_partition.clone()).collect::<Vec<_>>());
+        let (mut changes, mut to_fetch) = (Vec::new(), Vec::new());
+        for accepted in accepted {
+            let tp = accepted.wanted.topic_partition.clone();
+            match self.obey(&accepted, now, &mut done, &mut to_fetch) {
+                Ok(()) => changes.push((tp, Some(Hosted::Online(accepted.partition)))),
+                Err(code) => {
+                    done.codes[accepted.index] = code;
+                    if code == ErrorCode::KafkaStorageError {
+                        changes.push((tp, Some(Hosted::Offline)));
+                    }
+                }
+            }
+        }
         self.partitions.apply(changes);
         for wanted in partitions {
             self.wake_all(&wanted.topic_partition);
         }
-        Ok(codes)
+        if let Some(me) = self.me() {
+            self.fetchers.add(&me, to_fetch);
+        }
+        self.fetchers.stop_idle();
+        Ok(done)
     }
 
-    fn obey(
-        &self,
-        wanted: &LeaderAndIsr,
-        now: Millis,
-        changes: &mut Vec<(TopicPartition, Option<Hosted>)>,
-    ) -> Result<(), ErrorCode> {
+    /// Whether a partition's new state is in order, and what it makes of the partition; None when nothing changes.
+    fn accept(&self, wanted: &LeaderAndIsr) -> Result<Option<(Arc<Partition>, Role)>, ErrorCode> {
         let tp = &wanted.topic_partition;
         let partition = match self.partitions.get(&tp.topic, tp.partition) {
             Some(Hosted::Online(partition)) => partition,
@@ -84,7 +135,10 @@ impl ReplicaManager {
                 && let Some(log) = partition.log()
             {
                 return match log.assign_topic_id(wanted.topic_id) {
-                    Ok(Ok(())) => Ok(()),
+                    Ok(Ok(())) => {
+                        self.fetchers.set_topic_id(tp, wanted.topic_id);
+                        Ok(None)
+                    }
                     Ok(Err(_)) => Err(ErrorCode::InconsistentTopicId),
                     Err(_) => Err(ErrorCode::KafkaStorageError),
                 };
@@ -96,33 +150,78 @@ impl ReplicaManager {
             warn!(%tp, replicas = ?wanted.state.replicas, "this broker is not assigned");
             return Err(ErrorCode::UnknownTopicOrPartition);
         }
-        let topic_id = (!wanted.topic_id.is_zero()).then_some(wanted.topic_id);
-        let config = self.topic_config(&tp.topic);
-        let log = match self.logs.get_or_create(tp, wanted.is_new, topic_id, &config, now) {
-            Ok(log) => log,
-            Err(CreateLogError::TopicId(error)) => {
-                error!(%tp, %error, "topic id does not match");
-                return Err(ErrorCode::InconsistentTopicId);
-            }
-            Err(error) => {
-                error!(%tp, %error, "log not available");
-                changes.push((tp.clone(), Some(Hosted::Offline)));
-                return Err(ErrorCode::KafkaStorageError);
+        if wanted.state.leader == self.local {
+            return Ok(Some((partition, Role::Leader)));
+        }
+        let image = self.image.load();
+        let leader = image.brokers.get(&wanted.state.leader);
+        let role = match leader.and_then(|leader| leader.endpoint(&self.settings.inter_broker_listener)) {
+            Some(endpoint) => Role::Follower { leader: endpoint.clone() },
+            None => {
+                error!(%tp, leader = %wanted.state.leader, epoch = %asked, "can't follow: the leader is not available");
+                Role::Unreachable
             }
         };
-        let leads = wanted.state.leader == self.local;
-        if leads {
-            if let Err(error) = partition.become_leader(log, wanted.state.clone()) {
-                error!(%tp, %error, "start to lead");
-                changes.push((tp.clone(), Some(Hosted::Offline)));
-                return Err(ErrorCode::KafkaStorageError);
+        Ok(Some((partition, role)))
+    }
+
+    fn obey(
+        &self,
+        accepted: &Accepted<'_>,
+        now: Millis,
+        done: &mut StateChange,
+        to_fetch: &mut Vec<FetchFrom>,
+    ) -> Result<(), ErrorCode> {
+        let Accepted { wanted, partition, role, .. } = accepted;
+        let (tp, state) = (&wanted.topic_partition, &wanted.state);
+        let log = self.log_of(wanted, now)?;
+        let (leads, epoch) = (matches!(role, Role::Leader), state.leader_epoch);
+        match role {
+            Role::Leader => {
+                let became = self.around(now, |around| partition.become_leader(log, state.clone(), around));
+                let (is_new, progress) = became.map_err(|error| {
+                    error!(%tp, %error, "start to lead");
+                    ErrorCode::KafkaStorageError
+                })?;
+                // Everybody is woken below.
+                debug_assert_eq!(progress.submit, None);
+                if is_new {
+                    done.elected.push((tp.clone(), epoch));
+                }
             }
-        } else {
-            partition.become_follower(log, wanted.state.clone());
+            Role::Follower { leader } => {
+                partition.become_follower(Arc::clone(&log), state.clone());
+                let last_epoch = log.latest_epoch();
+                to_fetch.push(FetchFrom {
+                    topic_partition: tp.clone(),
+                    topic_id: wanted.topic_id,
+                    leader: state.leader,
+                    endpoint: leader.clone(),
+                    leader_epoch: epoch,
+                    // Without epochs there is nothing to compare: only what is committed is known to be the leader's.
+                    offset: if last_epoch.is_some() { log.log_end_offset() } else { log.high_watermark() },
+                    last_epoch,
+                });
+                done.resigned.push((tp.clone(), Some(epoch)));
+            }
+            Role::Unreachable => return Ok(()),
         }
-        info!(%tp, leads, leader = %wanted.state.leader, epoch = %asked, isr = ?wanted.state.isr, "state changed");
-        changes.push((tp.clone(), Some(Hosted::Online(partition))));
+        info!(%tp, leads, leader = %state.leader, %epoch, isr = ?state.isr, version = state.partition_epoch, "state changed");
         Ok(())
+    }
+
+    fn log_of(&self, wanted: &LeaderAndIsr, now: Millis) -> Result<Arc<UnifiedLog>, ErrorCode> {
+        let tp = &wanted.topic_partition;
+        let topic_id = (!wanted.topic_id.is_zero()).then_some(wanted.topic_id);
+        let config = self.topic_config(&tp.topic);
+        self.logs.get_or_create(tp, wanted.is_new, topic_id, &config, now).map_err(|error| {
+            if let CreateLogError::TopicId(error) = &error {
+                error!(%tp, %error, "topic id does not match");
+                return ErrorCode::InconsistentTopicId;
+            }
+            error!(%tp, %error, "log not available");
+            ErrorCode::KafkaStorageError
+        })
     }
 
     /// Stops serving replicas, and deletes those that the controller wants gone.
@@ -132,48 +231,59 @@ impl ReplicaManager {
         epoch: ControllerEpoch,
         partitions: &[StopReplica],
         now: Millis,
-    ) -> Result<Vec<ErrorCode>, ErrorCode> {
+    ) -> Result<StateChange, ErrorCode> {
         let mut known_epoch = self.controller_epoch.lock();
         if epoch < *known_epoch {
             warn!(%controller, %epoch, latest = %known_epoch, "StopReplica of an old controller");
             return Err(ErrorCode::StaleControllerEpoch);
         }
         *known_epoch = epoch;
-        let codes = partitions.iter().map(|wanted| self.stop(wanted, now).err().unwrap_or(ErrorCode::None)).collect();
+        let checks: Vec<_> = partitions.iter().map(|wanted| self.check_stop(wanted)).collect();
+        let stopping = partitions.iter().zip(&checks).filter(|(_, check)| check.is_ok());
+        self.fetchers.remove(&stopping.map(|(wanted, _)| wanted.topic_partition.clone()).collect::<Vec<_>>());
+        let mut done = StateChange::default();
+        for (wanted, check) in partitions.iter().zip(checks) {
+            let outcome = check.and_then(|()| self.stop(wanted, now));
+            if outcome.is_ok() && wanted.delete {
+                let epoch = Some(wanted.leader_epoch).filter(|epoch| epoch.0 >= 0);
+                done.resigned.push((wanted.topic_partition.clone(), epoch));
+            }
+            done.codes.push(outcome.err().unwrap_or(ErrorCode::None));
+        }
         for wanted in partitions {
             self.wake_all(&wanted.topic_partition);
         }
-        Ok(codes)
+        self.fetchers.stop_idle();
+        Ok(done)
     }
 
-    fn stop(&self, wanted: &StopReplica, now: Millis) -> Result<(), ErrorCode> {
+    fn check_stop(&self, wanted: &StopReplica) -> Result<(), ErrorCode> {
         let tp = &wanted.topic_partition;
         match self.partitions.get(&tp.topic, tp.partition) {
-            Some(Hosted::Offline) => return Err(ErrorCode::KafkaStorageError),
+            Some(Hosted::Offline) => Err(ErrorCode::KafkaStorageError),
             Some(Hosted::Online(partition)) => {
                 let checked = !matches!(wanted.leader_epoch, EPOCH_DURING_DELETE | LeaderEpoch::NONE);
                 if checked && wanted.leader_epoch < partition.leader_epoch() {
                     return Err(ErrorCode::FencedLeaderEpoch);
                 }
-                if wanted.delete {
-                    self.partitions.apply([(tp.clone(), None)]);
-                }
+                Ok(())
             }
             // The topic may have been deleted while this broker was away: its log is still there.
-            None => {}
+            None => Ok(()),
         }
-        if wanted.delete {
-            if let Some((_, error)) = self.logs.delete(std::slice::from_ref(tp), now).pop() {
-                error!(%tp, %error, "delete");
-                return Err(ErrorCode::KafkaStorageError);
-            }
-            info!(%tp, "replica deleted");
-        }
-        Ok(())
     }
 
-    fn wake_all(&self, tp: &TopicPartition) {
-        self.fetches.wake(tp);
-        self.produces.wake(tp);
+    fn stop(&self, wanted: &StopReplica, now: Millis) -> Result<(), ErrorCode> {
+        if !wanted.delete {
+            return Ok(());
+        }
+        let tp = &wanted.topic_partition;
+        self.partitions.apply([(tp.clone(), None)]);
+        if let Some((_, error)) = self.logs.delete(std::slice::from_ref(tp), now).pop() {
+            error!(%tp, %error, "delete");
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        info!(%tp, "replica deleted");
+        Ok(())
     }
 }

@@ -4,9 +4,11 @@ use super::context::{Broker, now_ms};
 use super::dynamic_config::{self, LiveConfig};
 use super::fetch_session::FetchSessionCache;
 use super::identity::{self, DirMeta, IdentityError};
+use super::controlled_shutdown;
 use super::jobs;
 use super::producer_ids::ProducerIds;
 use super::runtimes::Runtimes;
+use crate::client::controller_channel::{ControllerChannel, ControllerChannelSettings, ControllerNode};
 use crate::cluster::image::MetadataImage;
 use crate::common::{BrokerEpoch, BrokerId};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
@@ -17,7 +19,7 @@ use crate::log::checkpoint::{self, CheckpointError, MetaProperties};
 use crate::log::producer_state::ProducerStateConfig;
 use crate::log::{LogManager, LogManagerOptions, StartError};
 use crate::network::{ConnectionLimits, Listener, NetworkConfig, SocketServer};
-use crate::replica::ReplicaManager;
+use crate::replica::{ReplicaManager, ReplicaSettings};
 use crate::util::task::Group;
 use crate::zk::client::{Client, ConnectOptions, Error as ZkError};
 use crate::zk::data::broker::BrokerRegistration;
@@ -139,11 +141,21 @@ impl BrokerServer {
 
         let image = Arc::new(ArcSwap::from_pointee(MetadataImage::default()));
         let default_config = Arc::new(config.log.clone());
-        let replicas = ReplicaManager::new(id, Arc::clone(&logs), Arc::clone(&image), default_config, topic_configs);
+        let status = controller.clone();
+        let replicas = ReplicaManager::new(
+            ReplicaSettings::new(&config, id),
+            Arc::clone(&logs),
+            Arc::clone(&image),
+            default_config,
+            topic_configs,
+            move || status.broker_epoch(),
+            runtimes.data_groups(&control).to_vec(),
+        );
         let broker = Arc::new(Broker {
             id,
             cluster_id,
-            replicas: Arc::new(replicas),
+            to_controller: controller_channel(&config, id, &image),
+            replicas,
             fetch_sessions: FetchSessionCache::new(config.max_incremental_fetch_session_cache_slots.max(0) as usize),
             producer_ids: ProducerIds::new(zk.clone(), id),
             image,
@@ -154,6 +166,7 @@ impl BrokerServer {
             control: control.clone(),
             config: LiveConfig::new(layers),
         });
+        broker.take_over_throttles();
         jobs::start(&broker, &control, dir_failures);
         sockets.start(Arc::clone(&broker))?;
         info!(target: "kafka.server.KafkaServer", "[KafkaServer id={id}] started");
@@ -176,7 +189,10 @@ impl BrokerServer {
     pub async fn shut_down(self) {
         let id = self.broker.id;
         info!(target: "kafka.server.KafkaServer", "[KafkaServer id={id}] shutting down");
+        // While everything still runs: new leaders catch up with us.
+        controlled_shutdown::run(&self.broker).await;
         self.sockets.stop_reading();
+        self.broker.replicas.stop_fetchers();
         // Parked requests end with the control group; what they were waiting for is not coming any more.
         if let Err(still_running) = self.control.shut_down(DRAIN_WITHIN).await {
             warn!(%still_running, "not stopped in time");
@@ -275,6 +291,26 @@ fn start_controller(
         request_timeout: Duration::from_millis(config.request_timeout_ms.max(0) as u64),
     };
     controller::start(group, zk.clone(), registrar, generation, epoch, settings, channels)
+}
+
+/// The way of our own requests to whoever is the controller in the metadata of that moment.
+fn controller_channel(
+    config: &BrokerConfig,
+    us: BrokerId,
+    image: &Arc<ArcSwap<MetadataImage>>,
+) -> ControllerChannel {
+    let settings = ControllerChannelSettings {
+        us,
+        connect_timeout: Duration::from_millis(config.controller_socket_timeout_ms.max(0) as u64),
+        request_timeout: Duration::from_millis(config.request_timeout_ms.max(0) as u64),
+    };
+    let (image, listener) = (Arc::clone(image), config.inter_broker_listener_name.to_string());
+    ControllerChannel::new(settings, move || {
+        let image = image.load();
+        let id = image.controller?;
+        let endpoint = image.brokers.get(&id)?.endpoint(&listener)?.clone();
+        Some(ControllerNode { id, endpoint })
+    })
 }
 
 /// Kafka: `KafkaServer.initZkClient`.

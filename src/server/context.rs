@@ -3,6 +3,7 @@
 use super::dynamic_config::LiveConfig;
 use super::fetch_session::FetchSessionCache;
 use super::producer_ids::ProducerIds;
+use crate::client::controller_channel::ControllerChannel;
 use crate::cluster::image::MetadataImage;
 use crate::common::{BrokerEpoch, BrokerId, Millis};
 use crate::config::LogConfig;
@@ -33,6 +34,8 @@ pub struct Broker {
     pub producer_ids: ProducerIds,
     pub zk: Client,
     pub controller: ControllerHandle,
+    /// Our own requests to the controller, which may be another broker.
+    pub to_controller: ControllerChannel,
     /// Names that this broker is creating because somebody asked for them.
     pub(super) topics_in_creation: Mutex<HashSet<String>>,
     /// Runs what changes state and must not end with its connection.

@@ -1,7 +1,8 @@
 //! Owns the broker's configuration as it is now, and the way of a change in ZooKeeper into what runs. Kafka:
 //! `ZkConfigManager`, `TopicConfigHandler`, `BrokerConfigHandler`, `DynamicLogConfig`.
 //!
-//! What follows a change at once: everything of topics and their logs. Other dynamic keys are taken over into the
+//! What follows a change at once: everything of topics and their logs, the number of replica fetchers and the rates of
+//! throttled replication. Other dynamic keys are taken over into the
 //! configuration that DescribeConfigs tells, and act from the next start on.
 //! Absent so far: quotas of users, clients and addresses.
 
@@ -9,6 +10,7 @@ use super::context::{Broker, now_ms};
 use crate::common::BrokerId;
 use crate::config::dynamic::{Applied, Layer};
 use crate::config::{BrokerConfig, ConfigError, DynamicConfig, Props};
+use crate::replica::UNLIMITED;
 use crate::zk::client::{Client, Error};
 use crate::zk::configs::{self, ConfigChanges};
 use arc_swap::{ArcSwap, Guard};
@@ -57,6 +59,11 @@ impl LiveConfig {
 
     pub fn load(&self) -> Guard<Arc<BrokerConfig>> {
         self.current.load()
+    }
+
+    /// As [`Self::load`], to hold for longer.
+    pub fn load_full(&self) -> Arc<BrokerConfig> {
+        self.current.load_full()
     }
 
     /// The layers of this moment, for the APIs that tell and alter them.
@@ -108,6 +115,14 @@ async fn take_over(broker: &Broker, changes: &mut ConfigChanges) -> Result<(), E
 }
 
 impl Broker {
+    /// Takes over the rates of replication that is throttled; they live in ZooKeeper only.
+    pub(super) fn take_over_throttles(&self) {
+        let config = self.config.load();
+        let rate = |key: &str| config.props.get(key).and_then(|text| text.trim().parse().ok()).unwrap_or(UNLIMITED);
+        self.replicas
+            .set_throttled_rates(rate("leader.replication.throttled.rate"), rate("follower.replication.throttled.rate"));
+    }
+
     /// Takes over what a layer's znode says now.
     async fn learn_broker_config(&self, layer: Layer) -> Result<(), Error> {
         let path = entity_path(layer, self.id);
@@ -123,6 +138,8 @@ impl Broker {
             info!(path, changed = ?applied.changed, "configuration changed");
             let config = self.config.load();
             self.replicas.set_default_config(Arc::new(config.log.clone()), &config.log_defaults);
+            self.replicas.resize_fetchers(config.num_replica_fetchers);
+            self.take_over_throttles();
         }
         Ok(())
     }

@@ -36,6 +36,10 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
     every("producer-expiration", config.producer_id_expiration_check_interval_ms.into(), |logs| {
         logs.remove_expired_producers(now_ms());
     });
+    let half_lag = Duration::from_millis((config.replica_lag_time_max_ms / 2).max(1) as u64);
+    group.spawn("isr-expiration", expire_isrs(Arc::clone(broker), half_lag, group.stop_token().clone()));
+    let (replicas, channel) = (Arc::clone(&broker.replicas), broker.to_controller.clone());
+    group.spawn("isr-submitter", replicas.sync_isrs(channel, group.stop_token().clone()));
     group.spawn("log-scheduler", run_scheduler(Arc::clone(logs), group.stop_token().clone()));
     group.spawn("config-changes", dynamic_config::follow(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("log-dir-failures", handle_dir_failures(Arc::clone(broker), group.clone(), dir_failures));
@@ -60,6 +64,18 @@ async fn periodic(
         let logs = Arc::clone(&logs);
         if tokio::task::spawn_blocking(move || job(&logs)).await.is_err() {
             error!("a periodic job panicked");
+        }
+    }
+}
+
+/// A follower may lag for half as long again as `replica.lag.time.max.ms` before it leaves the in-sync replicas.
+async fn expire_isrs(broker: Arc<Broker>, period: Duration, stop: CancellationToken) {
+    loop {
+        broker.replicas.shrink_isrs(now_ms());
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(period) => {}
         }
     }
 }

@@ -3,6 +3,7 @@
 mod apis;
 pub mod broker;
 pub mod context;
+mod controlled_shutdown;
 pub mod dispatch;
 pub mod dynamic_config;
 pub mod fetch_session;

@@ -3,12 +3,14 @@
 
 use super::broker::BrokerServer;
 use super::runtimes::Runtimes;
-use crate::common::ErrorCode;
+use crate::common::{ErrorCode, Uuid};
 use crate::config::{BrokerConfig, Props};
 use crate::protocol::messages::create_topics_request::CreatableTopic;
 use crate::protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use crate::protocol::messages::leader_and_isr_request::{LeaderAndIsrPartitionState, LeaderAndIsrTopicState};
 use crate::protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use crate::protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use crate::protocol::messages::stop_replica_request::{StopReplicaPartitionState, StopReplicaTopicState};
 use crate::protocol::messages::*;
 use crate::protocol::{ApiKey, Frame, Message, Reader, Records, RequestHeader, ResponseHeader};
 use crate::record::{BatchBuilder, BatchOptions};
@@ -232,4 +234,92 @@ fn api_versions_lists_what_is_served_and_answers_a_newer_client_in_version_0() {
     let answer: ApiVersionsResponse = client.receive(ApiKey::ApiVersions, 0);
     assert_eq!(answer.error_code, ErrorCode::UnsupportedVersion.wire());
     assert_eq!(answer.api_keys.len(), 1);
+}
+
+/// What a controller of this epoch says of partition 0 of a topic.
+fn leader_and_isr(controller_epoch: i32, broker_epoch: i64, leader_epoch: i32, id: Uuid, replicas: &[i32]) -> LeaderAndIsrRequest {
+    let state = LeaderAndIsrPartitionState {
+        controller_epoch,
+        leader: replicas[0],
+        leader_epoch,
+        isr: replicas.to_vec(),
+        partition_epoch: leader_epoch,
+        replicas: replicas.to_vec(),
+        ..Default::default()
+    };
+    let topic = LeaderAndIsrTopicState {
+        topic_name: "t".into(),
+        topic_id: id,
+        partition_states: vec![state],
+        ..Default::default()
+    };
+    LeaderAndIsrRequest {
+        controller_id: 7,
+        controller_epoch,
+        broker_epoch,
+        topic_states: vec![topic],
+        ..Default::default()
+    }
+}
+
+#[test]
+fn orders_of_old_controllers_for_other_registrations_or_topics_change_nothing() {
+    let fixture = Fixture::start();
+    fixture.create_topic("t");
+    let mut client = fixture.connect();
+    let metadata = MetadataRequest { topics: None, ..Default::default() };
+    let answer: MetadataResponse = client.ask(ApiKey::Metadata, 12, &metadata);
+    let id = answer.topics[0].topic_id;
+    let strange = Uuid([9; 16]);
+    // The broker's own controller is in its first term, and its partition in leader epoch 0.
+    for (request, whole, partition) in [
+        (leader_and_isr(0, -1, 1, id, &[7]), ErrorCode::StaleControllerEpoch, None),
+        (leader_and_isr(1, 0, 1, id, &[7]), ErrorCode::StaleBrokerEpoch, None),
+        (leader_and_isr(1, -1, 0, id, &[7]), ErrorCode::None, Some(ErrorCode::StaleControllerEpoch)),
+        (leader_and_isr(1, -1, -1, id, &[7]), ErrorCode::None, Some(ErrorCode::StaleControllerEpoch)),
+        (leader_and_isr(1, -1, 1, strange, &[7]), ErrorCode::None, Some(ErrorCode::InconsistentTopicId)),
+        (leader_and_isr(1, -1, 1, id, &[8, 9]), ErrorCode::None, Some(ErrorCode::UnknownTopicOrPartition)),
+    ] {
+        let answer: LeaderAndIsrResponse = client.ask(ApiKey::LeaderAndIsr, 7, &request);
+        assert_eq!(ErrorCode::from_wire(answer.error_code), whole, "{request:?}");
+        if let Some(code) = partition {
+            assert_eq!(ErrorCode::from_wire(answer.topics[0].partition_errors[0].error_code), code, "{request:?}");
+        }
+    }
+    for (controller_epoch, broker_epoch, leader_epoch, whole, partition) in [
+        (0, -1, 1, ErrorCode::StaleControllerEpoch, None),
+        (1, 0, 1, ErrorCode::StaleBrokerEpoch, None),
+        // The partition is in epoch 1 by then.
+        (1, -1, 0, ErrorCode::None, Some(ErrorCode::FencedLeaderEpoch)),
+    ] {
+        if partition.is_some() {
+            let answer: LeaderAndIsrResponse = client.ask(ApiKey::LeaderAndIsr, 7, &leader_and_isr(1, -1, 1, id, &[7]));
+            assert_eq!((answer.error_code, answer.topics[0].partition_errors[0].error_code), (0, 0));
+        }
+        let state = StopReplicaPartitionState { partition_index: 0, leader_epoch, delete_partition: true, ..Default::default() };
+        let topic = StopReplicaTopicState { topic_name: "t".into(), partition_states: vec![state], ..Default::default() };
+        let request =
+            StopReplicaRequest { controller_id: 7, controller_epoch, broker_epoch, topic_states: vec![topic], ..Default::default() };
+        let answer: StopReplicaResponse = client.ask(ApiKey::StopReplica, 4, &request);
+        assert_eq!(ErrorCode::from_wire(answer.error_code), whole);
+        if let Some(code) = partition {
+            assert_eq!(ErrorCode::from_wire(answer.partition_errors[0].error_code), code);
+        }
+    }
+    let answer: ProduceResponse = client.ask(ApiKey::Produce, 9, &produce("t", -1, batch(&["still here"])));
+    assert_eq!(produced(&answer), (ErrorCode::None, 0));
+}
+
+#[test]
+fn a_fetch_of_a_broker_that_is_no_replica_is_refused_and_counts_for_nothing() {
+    let fixture = Fixture::start();
+    fixture.create_topic("t");
+    let mut client = fixture.connect();
+    for (epoch, code) in [(-1, ErrorCode::NotLeaderOrFollower), (0, ErrorCode::UnknownLeaderEpoch)] {
+        let mut request = fetch("t", 0, 0);
+        request.replica_id = 9;
+        request.topics[0].partitions[0].current_leader_epoch = epoch;
+        let answer: FetchResponse = client.ask(ApiKey::Fetch, 12, &request);
+        assert_eq!(ErrorCode::from_wire(answer.responses[0].partitions[0].error_code), code);
+    }
 }

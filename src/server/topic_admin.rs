@@ -1,10 +1,8 @@
 //! Owns how topics come into being and go, for the requests that ask for it: what is refused, what the rest waits for.
 //! Kafka: `ZkAdminManager`, `AutoTopicCreationManager`. The znodes are `controller::topics`' business.
-//!
-//! Absent so far: replicas on several brokers. A topic that asks for them is refused, since nothing would copy its records.
 
 use super::context::Broker;
-use crate::common::{BrokerId, ErrorCode};
+use crate::common::ErrorCode;
 use crate::config::{ConfigError, Props, topic};
 use crate::controller::topics::{self, Assignment, Refusal, Start, TopicError};
 use std::collections::BTreeSet;
@@ -69,25 +67,11 @@ pub(super) async fn create(broker: &Broker, new: &NewTopic<'_>, validate_only: b
         topics::assign_replicas(&candidates, or_default(new.partitions, config.num_partitions), factor, start)?
     };
     topics::check_creation(&broker.zk, new.name, &assignment).await?;
-    refuse_several_replicas(assignment.values())?;
     topic::validate(&new.config, &config.log_defaults)?;
     if !validate_only {
         topics::create(&broker.zk, new.name, &new.config, &assignment).await?;
     }
     Ok(Created { assignment })
-}
-
-/// Nothing copies records between brokers yet: accepting the topic would promise what is not kept.
-pub(super) fn refuse_several_replicas<'a>(
-    mut replicas: impl Iterator<Item = &'a Vec<BrokerId>>,
-) -> Result<(), Refusal> {
-    if replicas.any(|replicas| replicas.len() > 1) {
-        return Err(Refusal {
-            code: ErrorCode::InvalidReplicationFactor,
-            message: "Replication factor larger than 1 is not served by this version of Zurau.".to_owned(),
-        });
-    }
-    Ok(())
 }
 
 /// Creates a topic because somebody asked for its metadata. The answer is what that one is told: it has to ask again.

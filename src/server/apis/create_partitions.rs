@@ -57,13 +57,8 @@ async fn add(
         .assignments
         .as_ref()
         .map(|assignments| assignments.iter().map(|a| a.broker_ids.iter().copied().map(BrokerId).collect()).collect());
-    let refused = topic_admin::refuse_several_replicas(given.iter().flatten());
-    let added = match refused {
-        Ok(()) => {
-            topics::add_partitions(&broker.zk, &topic.name, topic.count, given.as_deref(), request.validate_only).await
-        }
-        Err(refusal) => Err(refusal.into()),
-    };
+    let added =
+        topics::add_partitions(&broker.zk, &topic.name, topic.count, given.as_deref(), request.validate_only).await;
     added.map_err(|failure| match failure {
         TopicError::Refused(refusal) => (refusal.code, Some(refusal.message)),
         TopicError::Zk(failure) => {

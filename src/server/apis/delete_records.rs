@@ -1,5 +1,6 @@
-//! DeleteRecords: moves the start of logs up. Kafka: `ReplicaManager.deleteRecords`.
+//! DeleteRecords: moves the start of logs up. Kafka: `ReplicaManager.deleteRecords`, `DelayedDeleteRecords`.
 
+use crate::cluster::partition::Partition;
 use crate::common::{ErrorCode, LeaderEpoch, Offset};
 use crate::log::LogStartError;
 use crate::network::Reply;
@@ -9,39 +10,50 @@ use crate::replica::ReplicaManager;
 use crate::server::context::{Broker, now_ms};
 use crate::server::dispatch::Call;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// `DeleteRecordsResponse.INVALID_LOW_WATERMARK`.
 const NO_LOW_WATERMARK: Offset = -1;
 /// `DeleteRecordsRequest.HIGH_WATERMARK`: everything that is committed.
 const TO_HIGH_WATERMARK: Offset = -1;
 
+/// A partition whose log starts at an offset from now on.
+type Deleted = (Arc<Partition>, Offset);
+
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: DeleteRecordsRequest) -> Reply {
+    let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
+    let asked: Vec<_> = request.topics.iter().flat_map(|t| t.partitions.iter().map(|p| (t.name.clone(), p.clone()))).collect();
     let replicas = Arc::clone(&broker.replicas);
     // The new start is written to a checkpoint: off the data workers.
-    let topics = broker.blocking(move || {
-        let topics = request.topics.iter().map(|topic| {
-            let partitions = topic.partitions.iter().map(|asked| {
-                let outcome = delete_before(&replicas, &topic.name, asked.partition_index, asked.offset);
-                DeleteRecordsPartitionResult {
-                    partition_index: asked.partition_index,
-                    low_watermark: outcome.unwrap_or(NO_LOW_WATERMARK),
-                    error_code: outcome.err().unwrap_or(ErrorCode::None).wire(),
-                    ..Default::default()
-                }
-            });
-            DeleteRecordsTopicResult {
-                name: topic.name.clone(),
-                partitions: partitions.collect(),
+    let deleting = broker.blocking(move || -> Vec<Result<Deleted, ErrorCode>> {
+        asked.iter().map(|(topic, p)| delete_before(&replicas, topic, p.partition_index, p.offset)).collect()
+    });
+    let deleted = deleting.await;
+    call.permit = None;
+    let waiting: Vec<Deleted> = deleted.iter().filter_map(|outcome| outcome.clone().ok()).collect();
+    let mut reached = broker.replicas.wait_deleted(&waiting, timeout).await.into_iter();
+    let mut outcomes = deleted.into_iter().map(|outcome| match outcome {
+        Ok(_) => reached.next().unwrap_or(Err(ErrorCode::UnknownServerError)),
+        Err(code) => Err(code),
+    });
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|asked| {
+            let outcome = outcomes.next().unwrap_or(Err(ErrorCode::UnknownServerError));
+            DeleteRecordsPartitionResult {
+                partition_index: asked.partition_index,
+                low_watermark: outcome.unwrap_or(NO_LOW_WATERMARK),
+                error_code: outcome.err().unwrap_or(ErrorCode::None).wire(),
                 ..Default::default()
             }
         });
-        topics.collect()
+        DeleteRecordsTopicResult { name: topic.name.clone(), partitions: partitions.collect(), ..Default::default() }
     });
-    call.reply(&DeleteRecordsResponse { topics: topics.await, ..Default::default() })
+    let topics = topics.collect();
+    call.reply(&DeleteRecordsResponse { topics, ..Default::default() })
 }
 
-/// The new start of the log: with one replica it is the low watermark.
-fn delete_before(replicas: &ReplicaManager, topic: &str, number: i32, offset: Offset) -> Result<Offset, ErrorCode> {
+/// Moves the start of the leader's log; followers take it over with their next fetch.
+fn delete_before(replicas: &ReplicaManager, topic: &str, number: i32, offset: Offset) -> Result<Deleted, ErrorCode> {
     if super::is_internal(topic) {
         return Err(ErrorCode::InvalidTopicException);
     }
@@ -55,7 +67,7 @@ fn delete_before(replicas: &ReplicaManager, topic: &str, number: i32, offset: Of
         return Err(ErrorCode::OffsetOutOfRange);
     }
     match log.maybe_increment_log_start(to, now_ms()) {
-        Ok(_) => Ok(log.log_start_offset()),
+        Ok(_) => Ok((partition, to)),
         Err(LogStartError::AboveHighWatermark { .. }) => Err(ErrorCode::OffsetOutOfRange),
         Err(LogStartError::Dir(_)) => Err(ErrorCode::KafkaStorageError),
     }

@@ -1,6 +1,6 @@
 //! Fetch: reads for consumers and followers, in sessions. Kafka: `KafkaApis.handleFetchRequest`, KIP-227, KIP-516.
 
-use crate::common::{ErrorCode, LeaderEpoch};
+use crate::common::{BrokerId, ErrorCode, LeaderEpoch};
 use crate::disk::FileSlice;
 use crate::network::Reply;
 use crate::protocol::messages::fetch_response::{
@@ -9,7 +9,7 @@ use crate::protocol::messages::fetch_response::{
 use crate::protocol::messages::{FetchRequest, FetchResponse};
 use crate::protocol::{Records, Str};
 use crate::record::convert;
-use crate::replica::{FetchLimits, PartitionFetch, ReadPartition};
+use crate::replica::{Consumer, FetchLimits, PartitionFetch, ReadPartition};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::server::fetch_session::{Answer, FetchMetadata, FetchPartition, PartitionKey};
@@ -24,6 +24,7 @@ const READ_COMMITTED: i8 = 1;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: FetchRequest) -> Reply {
     let version = call.version();
+    let connection = Arc::clone(&call.connection);
     let replica_id = if version >= 15 { request.replica_state.replica_id } else { request.replica_id };
     let metadata = FetchMetadata {
         session_id: request.session_id,
@@ -54,6 +55,9 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         // Older consumers know no other replica than the leader (KIP-392).
         leader_only: replica_id >= 0 || (replica_id == CONSUMER && version < 11),
         up_to_log_end: replica_id != CONSUMER,
+        follower: (replica_id >= 0).then_some(BrokerId(replica_id)),
+        consumer: (replica_id < 0 && version >= 11)
+            .then(|| Consumer { rack: &request.rack_id, listener: &connection.listener.name }),
     };
     let fetches: Vec<PartitionFetch> = context.partitions.iter().map(to_fetch).collect();
     let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
@@ -114,6 +118,7 @@ fn to_fetch(asked: &FetchPartition) -> PartitionFetch {
         max_bytes: asked.max_bytes.max(0) as u32,
         current_leader_epoch: LeaderEpoch(asked.current_leader_epoch),
         last_fetched_epoch: LeaderEpoch(asked.last_fetched_epoch),
+        log_start_offset: asked.log_start_offset,
     }
 }
 
@@ -123,7 +128,7 @@ fn to_answer(read: &ReadPartition) -> Answer {
         error: read.error,
         high_watermark: read.high_watermark,
         log_start_offset: read.log_start_offset,
-        must_tell: read.diverging.is_some(),
+        must_tell: read.diverging.is_some() || read.preferred.is_some(),
     }
 }
 
@@ -181,6 +186,9 @@ impl<'a> FetchReply<'a> {
             records: Some(records),
             ..Default::default()
         };
+        if let Some(preferred) = read.preferred {
+            data.preferred_read_replica = preferred.0;
+        }
         if let Some((epoch, end_offset)) = read.diverging {
             data.diverging_epoch = EpochEndOffset { epoch: epoch.0, end_offset, ..Default::default() };
         }

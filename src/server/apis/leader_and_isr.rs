@@ -27,7 +27,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let outcome =
         broker.blocking(move || replicas.become_leader_or_follower(controller, epoch, &wanted, now_ms())).await;
     match outcome {
-        Ok(codes) => call.reply(&response(call.version(), &partitions, |i| codes[i])),
+        Ok(change) => call.reply(&response(call.version(), &partitions, |i| change.codes[i])),
         Err(code) => refuse(code),
     }
 }

@@ -18,11 +18,11 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let (controller, epoch) = (BrokerId(request.controller_id), ControllerEpoch(request.controller_epoch));
     let replicas = Arc::clone(&broker.replicas);
     let wanted = partitions.clone();
-    let codes = match broker.blocking(move || replicas.stop_replicas(controller, epoch, &wanted, now_ms())).await {
-        Ok(codes) => codes,
+    let change = match broker.blocking(move || replicas.stop_replicas(controller, epoch, &wanted, now_ms())).await {
+        Ok(change) => change,
         Err(code) => return refuse(code),
     };
-    let errors = partitions.iter().zip(codes).map(|(partition, code)| StopReplicaPartitionError {
+    let errors = partitions.iter().zip(change.codes).map(|(partition, code)| StopReplicaPartitionError {
         topic_name: (&*partition.topic_partition.topic).into(),
         partition_index: partition.topic_partition.partition,
         error_code: code.wire(),

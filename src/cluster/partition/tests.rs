@@ -1,0 +1,208 @@
+use super::*;
+use crate::config::LogConfig;
+use crate::log::log_dir::LogDir;
+use crate::log::producer_state::ProducerStateConfig;
+use crate::log::scheduler::Scheduler;
+use crate::log::{FetchIsolation, LogOptions};
+use crate::record::validate::{ValidationContext, validate};
+use crate::record::{BatchBuilder, BatchOptions, TimestampType};
+use bytes::Bytes;
+use std::path::Path;
+
+const LAG: Millis = 30_000;
+
+fn alive(_: BrokerId) -> bool {
+    true
+}
+
+fn around(now: Millis) -> Surroundings<'static> {
+    Surroundings { now, lag_time_max_ms: LAG, is_alive: &alive }
+}
+
+fn open(dir: &Path, min_insync_replicas: i32) -> Arc<UnifiedLog> {
+    let (failures, _) = tokio::sync::mpsc::channel(1);
+    let log_dir = Arc::new(LogDir::new(dir.to_owned(), failures));
+    let options = LogOptions {
+        config: Arc::new(LogConfig { min_insync_replicas, ..LogConfig::default() }),
+        producer_config: ProducerStateConfig { expiration_ms: 86_400_000, verify_transactions: false },
+        log_start: 0,
+        recovery_point: 0,
+        had_clean_shutdown: true,
+        topic_id: None,
+    };
+    UnifiedLog::open(&dir.join("t-0"), tp(), log_dir, options, Arc::new(Scheduler::default()), 0).expect("log")
+}
+
+fn tp() -> TopicPartition {
+    TopicPartition::new("t", 0)
+}
+
+fn ids(ids: &[i32]) -> Vec<BrokerId> {
+    ids.iter().copied().map(BrokerId).collect()
+}
+
+fn state(leader: i32, epoch: i32, isr: &[i32]) -> LeadershipState {
+    LeadershipState {
+        leader: BrokerId(leader),
+        leader_epoch: LeaderEpoch(epoch),
+        isr: ids(isr),
+        replicas: ids(&[1, 2]),
+        partition_epoch: epoch,
+        controller_epoch: ControllerEpoch(1),
+    }
+}
+
+fn batch(count: usize) -> Bytes {
+    let mut builder = BatchBuilder::new(BatchOptions::default()).expect("builder");
+    for _ in 0..count {
+        builder.append(1_000, None, Some(b"value"), &[]).expect("append");
+    }
+    builder.finish().expect("finish")
+}
+
+fn append(partition: &Partition, count: usize, acks_all: bool) -> Result<AppendInfo, PartitionAppendError> {
+    let tp = tp();
+    let context = ValidationContext {
+        topic_partition: &tp,
+        now: 1_000,
+        origin: AppendOrigin::Client,
+        compression: None,
+        timestamp_type: TimestampType::CreateTime,
+        timestamp_before_max_ms: i64::MAX,
+        timestamp_after_max_ms: i64::MAX,
+        compacted: false,
+        max_message_bytes: 1 << 20,
+    };
+    let info = partition.append_as_leader(&validate(&batch(count), &context).expect("valid"), acks_all, 1_000)?;
+    let log = partition.log().expect("a log");
+    assert_eq!(partition.on_log_end(&log, info.log_end, &around(1_000)).submit, None);
+    Ok(info)
+}
+
+fn fetched(partition: &Partition, epoch: i32, from: Offset, now: Millis) -> Progress {
+    let log_end = partition.log().expect("a log").log_end_offset();
+    let fetch = FollowerFetch { from: OffsetMetadata::offset_only(from), log_start: 0, leader_log_end: log_end };
+    partition.on_follower_fetch(LeaderEpoch(epoch), BrokerId(2), &fetch, &around(now))
+}
+
+/// Broker 1 leads in epoch 5, 2 follows.
+fn led(dir: &Path, isr: &[i32], min_insync_replicas: i32) -> (Partition, Arc<UnifiedLog>) {
+    let partition = Partition::new(tp(), BrokerId(1));
+    let log = open(dir, min_insync_replicas);
+    let (is_new, _) = partition.become_leader(Arc::clone(&log), state(1, 5, isr), &around(0)).expect("leader");
+    assert!(is_new);
+    (partition, log)
+}
+
+#[test]
+fn records_are_committed_when_the_follower_has_fetched_beyond_them() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (partition, log) = led(dir.path(), &[1, 2], 1);
+    append(&partition, 3, true).expect("appended");
+    assert_eq!((log.log_end_offset(), log.high_watermark()), (3, 0));
+    assert_eq!(partition.is_committed(3), Ok(false));
+    assert!(!fetched(&partition, 5, 0, 1_000).is_committed_more);
+    assert!(fetched(&partition, 5, 3, 1_001).is_committed_more);
+    assert_eq!((log.high_watermark(), partition.is_committed(3)), (3, Ok(true)));
+}
+
+#[test]
+fn fetches_of_another_epoch_do_not_count() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (partition, log) = led(dir.path(), &[1, 2], 1);
+    append(&partition, 3, true).expect("appended");
+    assert_eq!(fetched(&partition, 4, 3, 1_000), Progress::default());
+    assert_eq!(log.high_watermark(), 0);
+}
+
+#[test]
+fn acks_all_is_refused_below_the_minimum_and_what_is_there_waits_for_it() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (partition, log) = led(dir.path(), &[1], 2);
+    assert!(matches!(append(&partition, 1, true), Err(PartitionAppendError::NotEnoughReplicas { have: 1, need: 2 })));
+    append(&partition, 2, false).expect("appended");
+    assert_eq!(log.high_watermark(), 0);
+    let joined = fetched(&partition, 5, 2, 1_000);
+    let change = joined.submit.expect("a change");
+    assert_eq!(log.high_watermark(), 0, "the controller has not agreed yet");
+    let altered = Altered { leader_epoch: LeaderEpoch(5), partition_epoch: 6, isr: ids(&[1, 2]) };
+    assert!(partition.on_isr_answer(&change, Ok(altered), &around(1_001)).is_committed_more);
+    assert_eq!((log.high_watermark(), partition.leadership().isr), (2, ids(&[1, 2])));
+    append(&partition, 1, true).expect("appended");
+}
+
+#[test]
+fn a_producer_is_told_when_the_minimum_was_lost_after_its_append() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (partition, log) = led(dir.path(), &[1, 2], 2);
+    append(&partition, 1, true).expect("appended");
+    assert_eq!(fetched(&partition, 5, 0, 1_000).submit, None);
+    assert!(fetched(&partition, 5, 1, 1_000).is_committed_more);
+    let change = partition.shrink_isr(&around(1_001 + LAG)).submit;
+    assert_eq!(change, None, "at the end of the log nobody lags");
+    append(&partition, 1, true).expect("appended");
+    let change = partition.shrink_isr(&around(1_001 + LAG)).submit.expect("a change");
+    let altered = Altered { leader_epoch: LeaderEpoch(5), partition_epoch: 6, isr: ids(&[1]) };
+    assert_eq!(partition.on_isr_answer(&change, Ok(altered), &around(1_002 + LAG)), Progress::default());
+    assert_eq!((log.high_watermark(), partition.is_committed(2)), (1, Ok(false)));
+    assert_eq!(partition.is_committed(1), Err(ErrorCode::NotEnoughReplicasAfterAppend));
+}
+
+#[test]
+fn a_leader_that_follows_takes_no_records_of_producers_and_forgets_its_followers() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (partition, log) = led(dir.path(), &[1, 2], 1);
+    append(&partition, 3, false).expect("appended");
+    partition.become_follower(Arc::clone(&log), state(2, 6, &[1, 2]));
+    assert!(matches!(append(&partition, 1, false), Err(PartitionAppendError::Role(PartitionError::NotLeader))));
+    assert_eq!(partition.is_committed(3), Err(ErrorCode::NotLeaderOrFollower));
+    assert_eq!(fetched(&partition, 5, 3, 1_000), Progress::default());
+    assert_eq!(fetched(&partition, 6, 3, 1_000), Progress::default());
+    let (is_new, _) = partition.become_leader(Arc::clone(&log), state(1, 7, &[1, 2]), &around(2_000)).expect("leader");
+    assert!(is_new && log.high_watermark() == 0);
+    assert!(partition.lags_after_election(&log), "offsets of before the election are not settled");
+    let (is_new, _) = partition.become_leader(Arc::clone(&log), state(1, 8, &[1, 2]), &around(2_000)).expect("leader");
+    assert!(!is_new, "it led before");
+    assert_eq!(log.epoch_entries().iter().map(|e| (e.epoch.0, e.start_offset)).collect::<Vec<_>>(), [(5, 0), (8, 3)]);
+}
+
+#[test]
+fn strangers_and_wrong_epochs_are_refused_with_kafkas_codes() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (partition, _) = led(dir.path(), &[1, 2], 1);
+    let code = |error: Result<(), PartitionError>| error.expect_err("refused").code();
+    assert!(partition.check_follower(BrokerId(2), LeaderEpoch(5)).is_ok());
+    assert_eq!(code(partition.check_follower(BrokerId(3), LeaderEpoch(5))), ErrorCode::UnknownLeaderEpoch);
+    assert_eq!(code(partition.check_follower(BrokerId(3), LeaderEpoch::NONE)), ErrorCode::NotLeaderOrFollower);
+    let log_for = |epoch| code(partition.log_for(LeaderEpoch(epoch), true).map(drop));
+    assert_eq!((log_for(4), log_for(6)), (ErrorCode::FencedLeaderEpoch, ErrorCode::UnknownLeaderEpoch));
+}
+
+#[test]
+fn a_follower_takes_over_records_high_watermark_and_log_start() {
+    let dirs = [tempfile::tempdir().expect("directory"), tempfile::tempdir().expect("directory")];
+    let (leader, log) = led(dirs[0].path(), &[1, 2], 1);
+    append(&leader, 3, false).expect("appended");
+    append(&leader, 2, false).expect("appended");
+    let read = log.read(0, 1 << 20, FetchIsolation::LogEnd, true).expect("read").records.expect("records");
+    let mut records = vec![0; read.len as usize];
+    assert_eq!(read.read(0, &mut records).expect("read"), records.len());
+
+    let follower = Partition::new(tp(), BrokerId(2));
+    let own = open(dirs[1].path(), 1);
+    follower.become_follower(Arc::clone(&own), state(1, 5, &[1, 2]));
+    let followed = follower.append_as_follower(&records, 0, 4, 0, 1_000).expect("appended");
+    assert_eq!(followed, Followed { next_offset: 5, has_new_high_watermark: true, flush_due: false });
+    assert_eq!((own.high_watermark(), own.latest_epoch()), (4, Some(LeaderEpoch(5))));
+    let followed = follower.append_as_follower(&[], 5, 9, 3, 1_000).expect("nothing to append");
+    assert_eq!(followed, Followed { next_offset: 5, has_new_high_watermark: true, flush_due: false });
+    assert_eq!((own.high_watermark(), own.log_start_offset()), (5, 3), "never beyond its own end");
+
+    let again = follower.append_as_follower(&records, 0, 5, 3, 1_000);
+    assert!(matches!(again, Err(FollowError::OffsetMismatch { fetch_offset: 0, log_end: 5 })));
+    let last = records.len() - 1;
+    records[last] ^= 1;
+    let damaged = follower.append_as_follower(&records, 5, 5, 3, 1_000);
+    assert!(matches!(damaged, Err(FollowError::Append(AppendError::Record(_) | AppendError::UnexpectedOffset { .. }))));
+    assert_eq!(own.log_end_offset(), 5);
+}

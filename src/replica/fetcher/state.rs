@@ -1,0 +1,453 @@
+//! Owns what one fetcher fetches from one leader: where each partition stands, and what the next request says. Kafka:
+//! `AbstractFetcherThread`, `PartitionFetchState`, `RemoteLeaderEndPoint.buildFetch`. Pure.
+//!
+//! ```text
+//! truncating   the log has no epochs to compare: it is cut to its high watermark first
+//! fetching     every request says where to go on, and in which epoch the last record was written
+//! delayed      after an error: left out of requests until its time
+//! ```
+//!
+//! What the session already knows is not sent again, and nothing is looked at that did not change.
+
+use super::session::Session;
+use crate::common::{ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition, Uuid};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Where a partition begins to be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Start {
+    /// Zero when the controller knows none.
+    pub topic_id: Uuid,
+    pub leader_epoch: LeaderEpoch,
+    /// The log's end; its high watermark where there are no epochs.
+    pub offset: Offset,
+    /// Of the log's last record.
+    pub last_epoch: Option<LeaderEpoch>,
+}
+
+/// One partition as a request asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub topic_id: Uuid,
+    pub fetch_offset: Offset,
+    pub log_start: Offset,
+    pub leader_epoch: LeaderEpoch,
+    pub last_fetched_epoch: Option<LeaderEpoch>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Truncating,
+    Fetching,
+}
+
+#[derive(Clone, Debug)]
+struct Fetched {
+    topic_id: Uuid,
+    leader_epoch: LeaderEpoch,
+    offset: Offset,
+    last_epoch: Option<LeaderEpoch>,
+    phase: Phase,
+    /// Offsets behind the leader's high watermark; None before the first answer.
+    lag: Option<Offset>,
+    delayed_until: Option<Millis>,
+    /// What the session believes.
+    in_session: Option<Asked>,
+}
+
+impl Fetched {
+    fn start(start: Start) -> Self {
+        Self {
+            topic_id: start.topic_id,
+            leader_epoch: start.leader_epoch,
+            offset: start.offset,
+            last_epoch: start.last_epoch,
+            phase: if start.last_epoch.is_some() { Phase::Fetching } else { Phase::Truncating },
+            lag: None,
+            delayed_until: None,
+            in_session: None,
+        }
+    }
+
+    fn is_fetching(&self) -> bool {
+        self.phase == Phase::Fetching && self.delayed_until.is_none()
+    }
+
+    fn is_in_sync(&self) -> bool {
+        self.lag.is_some_and(|lag| lag <= 0)
+    }
+}
+
+/// What a request carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub session: Session,
+    /// Every partition of the session has a topic id: without that the request names topics.
+    pub uses_topic_ids: bool,
+    pub asked: Vec<(TopicPartition, Asked)>,
+    pub forgotten: Vec<(TopicPartition, Uuid)>,
+}
+
+/// What the planner has to know of a partition's log, and of throttling.
+pub(super) trait Surroundings {
+    /// None when the partition is not served any more: it is left out for a while.
+    fn log_start(&self, tp: &TopicPartition) -> Option<Offset>;
+    /// Asked for replicas that are not in sync only.
+    fn is_throttled(&self, tp: &TopicPartition) -> bool;
+    /// Whether any answer of [`Self::is_throttled`] may change without an event.
+    fn may_throttle(&self) -> bool;
+}
+
+/// What to do with the answer for one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is for what was asked, and was not overtaken.
+    Take { fetch_offset: Offset, leader_epoch: LeaderEpoch },
+    /// The partition was moved, cut or given away meanwhile.
+    Ignore,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct FetcherState {
+    partitions: HashMap<TopicPartition, Fetched>,
+    session: Session,
+    /// Changed since the last plan.
+    dirty: BTreeSet<TopicPartition>,
+    truncating: BTreeSet<TopicPartition>,
+    delayed: BTreeSet<(Millis, TopicPartition)>,
+    /// In the session, but not fetched any more.
+    left: BTreeMap<TopicPartition, Asked>,
+    /// Partitions that the session knows, and how many of those have no topic id.
+    in_session: usize,
+    without_id: usize,
+    /// Names of the topics that are fetched, for answers that name ids.
+    names: HashMap<Uuid, Arc<str>>,
+}
+
+impl Default for FetcherState {
+    fn default() -> Self {
+        Self {
+            partitions: HashMap::new(),
+            session: Session::INITIAL,
+            dirty: BTreeSet::new(),
+            truncating: BTreeSet::new(),
+            delayed: BTreeSet::new(),
+            left: BTreeMap::new(),
+            in_session: 0,
+            without_id: 0,
+            names: HashMap::new(),
+        }
+    }
+}
+
+impl FetcherState {
+    pub(super) fn len(&self) -> usize {
+        self.partitions.len()
+    }
+
+    pub(super) fn topic_name(&self, id: Uuid) -> Option<&Arc<str>> {
+        self.names.get(&id)
+    }
+
+    // ---- what is fetched
+
+    /// Fetches a partition, unless it is fetched in this epoch already.
+    pub(super) fn add(&mut self, tp: TopicPartition, start: Start) {
+        if self.partitions.get(&tp).is_some_and(|known| known.leader_epoch == start.leader_epoch) {
+            return;
+        }
+        self.remove(&tp);
+        let mut fetched = Fetched::start(start);
+        // It never left the session: what the request says of it is a change.
+        fetched.in_session = self.left.remove(&tp);
+        if let Some(asked) = fetched.in_session {
+            self.count_in_session(&asked, true);
+        }
+        if !start.topic_id.is_zero() {
+            self.names.insert(start.topic_id, Arc::clone(&tp.topic));
+        }
+        if fetched.phase == Phase::Truncating {
+            self.truncating.insert(tp.clone());
+        }
+        self.dirty.insert(tp.clone());
+        self.partitions.insert(tp, fetched);
+    }
+
+    /// Where the partition stood, when it was fetched.
+    pub(super) fn remove(&mut self, tp: &TopicPartition) -> Option<Start> {
+        let gone = self.partitions.remove(tp)?;
+        self.dirty.remove(tp);
+        self.truncating.remove(tp);
+        if let Some(until) = gone.delayed_until {
+            self.delayed.remove(&(until, tp.clone()));
+        }
+        if let Some(asked) = gone.in_session {
+            self.count_in_session(&asked, false);
+            self.left.insert(tp.clone(), asked);
+        }
+        Some(Start {
+            topic_id: gone.topic_id,
+            leader_epoch: gone.leader_epoch,
+            offset: gone.offset,
+            last_epoch: gone.last_epoch,
+        })
+    }
+
+    /// Takes everything away, for another fetcher.
+    pub(super) fn drain(&mut self) -> Vec<(TopicPartition, Start)> {
+        let all: Vec<TopicPartition> = self.partitions.keys().cloned().collect();
+        all.into_iter().filter_map(|tp| self.remove(&tp).map(|start| (tp, start))).collect()
+    }
+
+    /// The controller has given a topic an id while its partition was fetched without one.
+    pub(super) fn set_topic_id(&mut self, tp: &TopicPartition, topic_id: Uuid) {
+        let Some(fetched) = self.partitions.get_mut(tp) else { return };
+        fetched.topic_id = topic_id;
+        self.names.insert(topic_id, Arc::clone(&tp.topic));
+        self.dirty.insert(tp.clone());
+    }
+
+    // ---- requests
+
+    /// The next request; None when there is nothing to ask, for now.
+    pub(super) fn plan(&mut self, now: Millis, around: &impl Surroundings, backoff_ms: Millis) -> Option<Plan> {
+        self.wake_delayed(now);
+        let is_full = self.session.is_full();
+        let candidates: Vec<TopicPartition> = if is_full || around.may_throttle() {
+            let mut all: Vec<_> = self.partitions.keys().cloned().collect();
+            all.sort_unstable();
+            all
+        } else {
+            self.dirty.iter().cloned().collect()
+        };
+        self.dirty.clear();
+        let mut forgotten = Vec::new();
+        if is_full {
+            self.left.clear();
+            for fetched in self.partitions.values_mut() {
+                fetched.in_session = None;
+            }
+            (self.in_session, self.without_id) = (0, 0);
+        }
+        forgotten.extend(std::mem::take(&mut self.left).into_iter().map(|(tp, asked)| (tp, asked.topic_id)));
+        let mut asked = Vec::new();
+        for tp in candidates {
+            let Some(fetched) = self.partitions.get(&tp) else { continue };
+            let before = fetched.in_session;
+            let is_wanted = fetched.is_fetching() && (fetched.is_in_sync() || !around.is_throttled(&tp));
+            let log_start = if is_wanted { around.log_start(&tp) } else { None };
+            if is_wanted && log_start.is_none() {
+                self.delay(&tp, now, backoff_ms);
+            }
+            let Some(fetched) = self.partitions.get_mut(&tp) else { continue };
+            let wanted = log_start.map(|log_start| Asked {
+                topic_id: fetched.topic_id,
+                fetch_offset: fetched.offset,
+                log_start,
+                leader_epoch: fetched.leader_epoch,
+                last_fetched_epoch: fetched.last_epoch,
+            });
+            if wanted == before {
+                continue;
+            }
+            fetched.in_session = wanted;
+            if let Some(before) = before {
+                self.count_in_session(&before, false);
+                let is_replaced = wanted.is_some_and(|w| w.topic_id != before.topic_id && !before.topic_id.is_zero());
+                if wanted.is_none() || is_replaced {
+                    forgotten.push((tp.clone(), before.topic_id));
+                }
+            }
+            if let Some(wanted) = wanted {
+                self.count_in_session(&wanted, true);
+                asked.push((tp, wanted));
+            }
+        }
+        if self.in_session == 0 && forgotten.is_empty() {
+            return None;
+        }
+        let uses_topic_ids = self.without_id == 0 && forgotten.iter().all(|(_, id)| !id.is_zero());
+        Some(Plan { session: self.session, uses_topic_ids, asked, forgotten })
+    }
+
+    fn count_in_session(&mut self, asked: &Asked, is_there: bool) {
+        let count = |n: &mut usize| *n = if is_there { *n + 1 } else { n.saturating_sub(1) };
+        count(&mut self.in_session);
+        if asked.topic_id.is_zero() {
+            count(&mut self.without_id);
+        }
+    }
+
+    /// When a partition may be fetched again that is delayed now.
+    pub(super) fn next_deadline(&self) -> Option<Millis> {
+        self.delayed.first().map(|(until, _)| *until)
+    }
+
+    fn wake_delayed(&mut self, now: Millis) {
+        while let Some((until, _)) = self.delayed.first()
+            && *until <= now
+            && let Some((_, tp)) = self.delayed.pop_first()
+        {
+            if let Some(fetched) = self.partitions.get_mut(&tp) {
+                fetched.delayed_until = None;
+                if fetched.phase == Phase::Truncating {
+                    self.truncating.insert(tp.clone());
+                }
+                self.dirty.insert(tp);
+            }
+        }
+    }
+
+    // ---- answers
+
+    /// The whole request failed: no answer, or none that can be read. Everything waits.
+    pub(super) fn on_failure(&mut self, now: Millis, backoff_ms: Millis) {
+        self.session = self.session.renewed();
+        self.delay_all(now, backoff_ms);
+    }
+
+    /// The request was given up before its answer: the next one starts a session of its own, at once.
+    pub(super) fn on_interrupted(&mut self) {
+        self.session = self.session.renewed();
+    }
+
+    fn delay_all(&mut self, now: Millis, backoff_ms: Millis) {
+        let all: Vec<TopicPartition> = self.partitions.keys().cloned().collect();
+        for tp in all {
+            self.delay(&tp, now, backoff_ms);
+        }
+    }
+
+    /// An answer to `plan` has come, for `answered` of its partitions. False when nothing of it may be used.
+    pub(super) fn on_answer(
+        &mut self,
+        now: Millis,
+        plan: &Plan,
+        error: ErrorCode,
+        session_id: i32,
+        answered: &BTreeSet<TopicPartition>,
+        backoff_ms: Millis,
+    ) -> bool {
+        if error.is_error() {
+            self.session = self.session.after_refusal(error);
+            if error == ErrorCode::FetchSessionTopicIdError {
+                self.delay_all(now, backoff_ms);
+            }
+            return false;
+        }
+        let is_known = |tp: &TopicPartition| {
+            self.partitions.get(tp).is_some_and(|fetched| fetched.in_session.is_some()) || self.left.contains_key(tp)
+        };
+        let is_sound = if plan.session.is_full() {
+            answered.len() == plan.asked.len() && plan.asked.iter().all(|(tp, _)| answered.contains(tp))
+        } else {
+            answered.iter().all(is_known)
+        };
+        if !is_sound {
+            self.session = if plan.session.is_full() { Session::INITIAL } else { self.session.renewed() };
+            return false;
+        }
+        self.session = self.session.after_answer(session_id);
+        true
+    }
+
+    /// Whether the answer for a partition is still what it waits for.
+    pub(super) fn judge(&self, tp: &TopicPartition) -> Verdict {
+        let Some(fetched) = self.partitions.get(tp) else { return Verdict::Ignore };
+        match fetched.in_session {
+            Some(asked)
+                if fetched.is_fetching()
+                    && asked.fetch_offset == fetched.offset
+                    && asked.leader_epoch == fetched.leader_epoch =>
+            {
+                Verdict::Take { fetch_offset: fetched.offset, leader_epoch: fetched.leader_epoch }
+            }
+            _ => Verdict::Ignore,
+        }
+    }
+
+    /// Records of the leader were taken over, or there were none: `next` is where to go on.
+    pub(super) fn on_appended(
+        &mut self,
+        tp: &TopicPartition,
+        next: Offset,
+        last_epoch: Option<LeaderEpoch>,
+        leader_high_watermark: Offset,
+    ) {
+        let Some(fetched) = self.partitions.get_mut(tp) else { return };
+        fetched.lag = Some((leader_high_watermark - next).max(0));
+        fetched.offset = next;
+        if last_epoch.is_some() {
+            fetched.last_epoch = last_epoch;
+        }
+        // Also without records: the log's start may have moved.
+        self.dirty.insert(tp.clone());
+    }
+
+    /// The log was cut, or begun anew: fetching goes on at `offset`.
+    pub(super) fn on_truncated(
+        &mut self,
+        tp: &TopicPartition,
+        offset: Offset,
+        last_epoch: Option<LeaderEpoch>,
+        lag: Option<Offset>,
+    ) {
+        let Some(fetched) = self.partitions.get_mut(tp) else { return };
+        fetched.offset = offset;
+        fetched.last_epoch = last_epoch;
+        fetched.phase = Phase::Fetching;
+        if lag.is_some() {
+            fetched.lag = lag;
+        }
+        self.truncating.remove(tp);
+        self.dirty.insert(tp.clone());
+    }
+
+    /// Leaves a partition out for a while. One that is delayed already keeps its time.
+    pub(super) fn delay(&mut self, tp: &TopicPartition, now: Millis, backoff_ms: Millis) {
+        let Some(fetched) = self.partitions.get_mut(tp).filter(|fetched| fetched.delayed_until.is_none()) else {
+            return;
+        };
+        let until = now.saturating_add(backoff_ms);
+        fetched.delayed_until = Some(until);
+        self.truncating.remove(tp);
+        self.delayed.insert((until, tp.clone()));
+        self.dirty.insert(tp.clone());
+    }
+
+    /// The epoch that a partition is fetched in.
+    pub(super) fn leader_epoch(&self, tp: &TopicPartition) -> Option<LeaderEpoch> {
+        self.partitions.get(tp).map(|fetched| fetched.leader_epoch)
+    }
+
+    pub(super) fn fetch_offset(&self, tp: &TopicPartition) -> Option<Offset> {
+        self.partitions.get(tp).map(|fetched| fetched.offset)
+    }
+
+    /// Partitions whose logs are to be cut before they are fetched, each to the offset that it begins at.
+    pub(super) fn to_truncate(&self) -> Vec<(TopicPartition, Offset)> {
+        let at = |tp: &TopicPartition| self.fetch_offset(tp).map(|offset| (tp.clone(), offset));
+        self.truncating.iter().filter_map(at).collect()
+    }
+
+    /// What must hold after each step.
+    #[cfg(test)]
+    fn check(&self) {
+        let in_session: Vec<_> = self.partitions.values().filter_map(|fetched| fetched.in_session).collect();
+        assert_eq!(self.in_session, in_session.len());
+        assert_eq!(self.without_id, in_session.iter().filter(|asked| asked.topic_id.is_zero()).count());
+        for (tp, fetched) in &self.partitions {
+            let is_delayed = fetched.delayed_until.is_some_and(|until| self.delayed.contains(&(until, tp.clone())));
+            assert_eq!(is_delayed, fetched.delayed_until.is_some(), "{tp}");
+            let truncates = fetched.phase == Phase::Truncating && fetched.delayed_until.is_none();
+            assert_eq!(self.truncating.contains(tp), truncates, "{tp}");
+            assert!(!self.left.contains_key(tp), "{tp} is fetched and left");
+        }
+        assert!(self.delayed.iter().all(|(_, tp)| self.partitions.contains_key(tp)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+use super::*;
+use proptest::prelude::*;
+
+const BACKOFF: Millis = 1_000;
+
+struct Logs {
+    throttled: Vec<TopicPartition>,
+}
+
+impl Surroundings for Logs {
+    fn log_start(&self, tp: &TopicPartition) -> Option<Offset> {
+        (&*tp.topic != "gone").then_some(0)
+    }
+
+    fn is_throttled(&self, tp: &TopicPartition) -> bool {
+        self.throttled.contains(tp)
+    }
+
+    fn may_throttle(&self) -> bool {
+        !self.throttled.is_empty()
+    }
+}
+
+const FREE: Logs = Logs { throttled: Vec::new() };
+
+fn tp(partition: i32) -> TopicPartition {
+    TopicPartition::new("t", partition)
+}
+
+const ID: Uuid = Uuid([7; 16]);
+
+fn start(epoch: i32, offset: Offset) -> Start {
+    Start { topic_id: ID, leader_epoch: LeaderEpoch(epoch), offset, last_epoch: Some(LeaderEpoch(epoch - 1)) }
+}
+
+fn shown(plan: Option<Plan>) -> (i32, Vec<(i32, Offset)>, Vec<i32>) {
+    let plan = plan.expect("a request");
+    (
+        plan.session.epoch,
+        plan.asked.iter().map(|(tp, asked)| (tp.partition, asked.fetch_offset)).collect(),
+        plan.forgotten.iter().map(|(tp, _)| tp.partition).collect(),
+    )
+}
+
+fn answer(state: &mut FetcherState, plan: &Plan, partitions: &[i32]) -> bool {
+    let answered = partitions.iter().map(|p| tp(*p)).collect();
+    state.on_answer(0, plan, ErrorCode::None, 77, &answered, BACKOFF)
+}
+
+/// A state in its session, with these partitions at offset 10 of epoch 3.
+fn in_session(partitions: &[i32]) -> FetcherState {
+    let mut state = FetcherState::default();
+    for p in partitions {
+        state.add(tp(*p), start(3, 10));
+    }
+    let plan = state.plan(0, &FREE, BACKOFF).expect("a request");
+    assert!(plan.uses_topic_ids && plan.session == Session::INITIAL);
+    assert!(answer(&mut state, &plan, partitions));
+    state
+}
+
+#[test]
+fn a_session_is_told_only_what_changed() {
+    let mut state = in_session(&[0, 1]);
+    assert_eq!(shown(state.plan(0, &FREE, BACKOFF)), (1, vec![], vec![]), "the session knows all");
+    assert_eq!(state.judge(&tp(1)), Verdict::Take { fetch_offset: 10, leader_epoch: LeaderEpoch(3) });
+    state.on_appended(&tp(1), 15, Some(LeaderEpoch(3)), 15);
+    assert_eq!(shown(state.plan(0, &FREE, BACKOFF)), (1, vec![(1, 15)], vec![]));
+    state.remove(&tp(0));
+    assert_eq!(shown(state.plan(0, &FREE, BACKOFF)), (1, vec![], vec![0]));
+    state.check();
+}
+
+#[test]
+fn a_partition_that_comes_back_is_not_forgotten() {
+    let mut state = in_session(&[0]);
+    state.remove(&tp(0));
+    state.add(tp(0), start(4, 12));
+    // The leader forgets after it adds: both in one request would lose the partition.
+    assert_eq!(shown(state.plan(0, &FREE, BACKOFF)), (1, vec![(0, 12)], vec![]));
+    state.check();
+}
+
+#[test]
+fn a_topic_made_again_replaces_its_former_id() {
+    let mut state = in_session(&[0]);
+    state.remove(&tp(0));
+    state.add(tp(0), Start { topic_id: Uuid([9; 16]), ..start(4, 0) });
+    let plan = state.plan(0, &FREE, BACKOFF).expect("a request");
+    assert_eq!(plan.forgotten, [(tp(0), ID)]);
+    assert_eq!(plan.asked[0].1.topic_id, Uuid([9; 16]));
+}
+
+#[test]
+fn without_a_topic_id_topics_go_by_name() {
+    let mut state = in_session(&[0]);
+    state.add(tp(1), Start { topic_id: Uuid::ZERO, ..start(3, 0) });
+    assert!(!state.plan(0, &FREE, BACKOFF).expect("a request").uses_topic_ids);
+    state.set_topic_id(&tp(1), ID);
+    let plan = state.plan(0, &FREE, BACKOFF).expect("a request");
+    assert!(plan.uses_topic_ids && plan.forgotten.is_empty());
+    state.check();
+}
+
+#[test]
+fn an_error_leaves_a_partition_out_for_a_while() {
+    let mut state = in_session(&[0, 1]);
+    state.delay(&tp(0), 100, BACKOFF);
+    assert_eq!(state.judge(&tp(0)), Verdict::Ignore);
+    assert_eq!(state.next_deadline(), Some(1_100));
+    assert_eq!(shown(state.plan(200, &FREE, BACKOFF)), (1, vec![], vec![0]));
+    state.delay(&tp(0), 600, BACKOFF);
+    assert_eq!(shown(state.plan(1_100, &FREE, BACKOFF)), (1, vec![(0, 10)], vec![]), "its time was not put off");
+}
+
+#[test]
+fn a_failed_request_closes_the_session_and_delays_all() {
+    let mut state = in_session(&[0, 1]);
+    state.on_failure(0, BACKOFF);
+    assert_eq!(state.plan(10, &FREE, BACKOFF), None);
+    let plan = state.plan(BACKOFF, &FREE, BACKOFF).expect("a request");
+    assert_eq!((plan.session, plan.asked.len()), (Session { id: 77, epoch: 0 }, 2));
+}
+
+#[test]
+fn a_partition_that_is_not_served_any_more_is_delayed() {
+    let mut state = FetcherState::default();
+    let gone = TopicPartition::new("gone", 0);
+    state.add(gone, start(3, 10));
+    state.add(tp(0), start(3, 10));
+    assert_eq!(shown(state.plan(0, &FREE, BACKOFF)), (0, vec![(0, 10)], vec![]));
+    assert_eq!(state.next_deadline(), Some(BACKOFF));
+    state.check();
+}
+
+#[test]
+fn answers_that_were_overtaken_are_ignored() {
+    let mut state = in_session(&[0, 1]);
+    state.remove(&tp(0));
+    state.add(tp(0), start(4, 10));
+    assert_eq!(state.judge(&tp(0)), Verdict::Ignore, "of the epoch before, at the same offset");
+    state.on_truncated(&tp(1), 5, Some(LeaderEpoch(1)), None);
+    assert_eq!(state.judge(&tp(1)), Verdict::Ignore);
+    assert_eq!(state.judge(&tp(2)), Verdict::Ignore);
+}
+
+#[test]
+fn answers_that_do_not_fit_the_session_end_it() {
+    let mut state = FetcherState::default();
+    state.add(tp(0), start(3, 10));
+    let plan = state.plan(0, &FREE, BACKOFF).expect("a request");
+    assert!(!answer(&mut state, &plan, &[]), "a full answer has everything");
+    assert!(!answer(&mut state, &plan, &[0, 1]), "and nothing else");
+    assert!(answer(&mut state, &plan, &[0]));
+    let plan = state.plan(0, &FREE, BACKOFF).expect("a request");
+    assert!(answer(&mut state, &plan, &[]));
+    let plan = state.plan(0, &FREE, BACKOFF).expect("a request");
+    assert!(!answer(&mut state, &plan, &[5]));
+    assert_eq!(state.plan(0, &FREE, BACKOFF).expect("a request").session, Session { id: 77, epoch: 0 });
+}
+
+#[test]
+fn refused_sessions_are_opened_again_at_once() {
+    for (error, session, is_delayed) in [
+        (ErrorCode::FetchSessionIdNotFound, Session::INITIAL, false),
+        (ErrorCode::InvalidFetchSessionEpoch, Session { id: 77, epoch: 0 }, false),
+        (ErrorCode::FetchSessionTopicIdError, Session { id: 77, epoch: 0 }, true),
+    ] {
+        let mut state = in_session(&[0]);
+        let plan = state.plan(0, &FREE, BACKOFF).expect("a request");
+        assert!(!state.on_answer(0, &plan, error, 0, &BTreeSet::new(), BACKOFF));
+        let next = state.plan(0, &FREE, BACKOFF);
+        assert_eq!(next.is_none(), is_delayed, "{error}");
+        let next = next.or_else(|| state.plan(BACKOFF, &FREE, BACKOFF)).expect("a request");
+        assert_eq!((next.session, next.asked.len()), (session, 1), "{error}");
+    }
+}
+
+#[test]
+fn throttled_replicas_are_left_out_unless_they_are_in_sync() {
+    let mut state = in_session(&[0, 1]);
+    state.on_appended(&tp(0), 15, None, 15);
+    state.on_appended(&tp(1), 15, None, 90);
+    let busy = Logs { throttled: vec![tp(0), tp(1)] };
+    assert_eq!(shown(state.plan(0, &busy, BACKOFF)), (1, vec![(0, 15)], vec![1]));
+    let less = Logs { throttled: vec![tp(5)] };
+    assert_eq!(shown(state.plan(0, &less, BACKOFF)), (1, vec![(1, 15)], vec![]), "nothing changed but the rate");
+}
+
+#[test]
+fn a_log_without_epochs_is_cut_before_it_is_fetched() {
+    let mut state = FetcherState::default();
+    state.add(tp(0), Start { last_epoch: None, ..start(3, 4) });
+    assert_eq!(state.plan(0, &FREE, BACKOFF), None);
+    assert_eq!(state.to_truncate(), [(tp(0), 4)]);
+    state.on_truncated(&tp(0), 4, None, None);
+    assert_eq!(shown(state.plan(0, &FREE, BACKOFF)), (0, vec![(0, 4)], vec![]));
+    assert!(state.to_truncate().is_empty());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Add(i32, i32, bool),
+    Remove(i32),
+    Delay(i32),
+    Fail,
+    /// Plans a request; the leader answers with these.
+    Fetch(Vec<i32>),
+    Truncated(i32),
+    Wait(Millis),
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..4, 1..5, any::<bool>()).prop_map(|(p, epoch, has_epochs)| Step::Add(p, epoch, has_epochs)),
+        (0..4).prop_map(Step::Remove),
+        (0..4).prop_map(Step::Delay),
+        Just(Step::Fail),
+        proptest::collection::vec(0..4, 0..4).prop_map(Step::Fetch),
+        (0..4).prop_map(Step::Truncated),
+        (1..2_000_i64).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    /// What the leader believes of the session, told only differences, is what the follower wants at every request; and
+    /// no partition is fetched while it is cut or delayed.
+    #[test]
+    fn the_leaders_session_is_always_what_is_wanted(history in proptest::collection::vec(steps(), 1..100)) {
+        let mut state = FetcherState::default();
+        let mut leader: BTreeMap<TopicPartition, Asked> = BTreeMap::new();
+        let mut now = 0;
+        for step in history {
+            match step {
+                Step::Add(p, epoch, has_epochs) => {
+                    let last_epoch = has_epochs.then_some(LeaderEpoch(epoch - 1));
+                    state.add(tp(p), Start { last_epoch, ..start(epoch, Offset::from(epoch) * 10) });
+                }
+                Step::Remove(p) => {
+                    state.remove(&tp(p));
+                }
+                Step::Delay(p) => state.delay(&tp(p), now, BACKOFF),
+                Step::Fail => state.on_failure(now, BACKOFF),
+                Step::Truncated(p) => state.on_truncated(&tp(p), 1, Some(LeaderEpoch(0)), None),
+                Step::Wait(ms) => now += ms,
+                Step::Fetch(answered) => {
+                    let Some(plan) = state.plan(now, &FREE, BACKOFF) else { continue };
+                    if plan.session.is_full() {
+                        leader.clear();
+                    }
+                    leader.extend(plan.asked.iter().cloned());
+                    for (tp, _) in &plan.forgotten {
+                        leader.remove(tp);
+                    }
+                    let wanted: BTreeSet<_> = state.partitions.iter().filter(|(_, f)| f.is_fetching()).map(|(tp, _)| tp.clone()).collect();
+                    prop_assert_eq!(leader.keys().cloned().collect::<BTreeSet<_>>(), wanted.clone());
+                    for (tp, asked) in &leader {
+                        let fetched = &state.partitions[tp];
+                        prop_assert_eq!((asked.fetch_offset, asked.leader_epoch), (fetched.offset, fetched.leader_epoch));
+                    }
+                    let answered = if plan.session.is_full() { wanted } else { answered.into_iter().map(tp).filter(|tp| leader.contains_key(tp)).collect() };
+                    prop_assert!(state.on_answer(now, &plan, ErrorCode::None, 77, &answered, BACKOFF));
+                    for tp in &answered {
+                        if let Verdict::Take { fetch_offset, .. } = state.judge(tp) {
+                            state.on_appended(tp, fetch_offset + 1, None, fetch_offset + 1);
+                        }
+                    }
+                }
+            }
+            state.check();
+        }
+    }
+}

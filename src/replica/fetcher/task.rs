@@ -1,0 +1,587 @@
+//! Owns the life of one fetcher: it asks one leader for the records of its partitions, appends them, cuts logs that have
+//! diverged, and asks again. Kafka: `ReplicaFetcherThread`, `RemoteLeaderEndPoint`, `BrokerBlockingSender`.
+//!
+//! The state's lock is held while records are appended and logs are cut, so whoever takes a partition away knows that
+//! nothing happens to it any more. Appends run on a data worker, as those of producers do; what waits for the disk runs
+//! on the blocking pool.
+
+use super::manager::FetcherSettings;
+use super::state::{Asked, FetcherState, Plan, Start, Surroundings, Verdict};
+use crate::client::broker_client::{BrokerConnection, CallError};
+use crate::cluster::partition::FollowError;
+use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition, Uuid};
+use crate::config::endpoint::{Endpoint, SecurityProtocol};
+use crate::log::epoch_cache::EpochEndOffset;
+use crate::log::{AppendError, UnifiedLog};
+use crate::protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
+use crate::protocol::messages::fetch_response::PartitionData;
+use crate::protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use crate::protocol::messages::{FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse};
+use crate::protocol::{ApiKey, Message, Records};
+use crate::replica::manager::{ReplicaManager, now_ms};
+use crate::replica::truncation::truncation_offset;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+/// What inter.broker.protocol.version 3.9 means for each request.
+const FETCH_VERSION: i16 = 17;
+/// The last one that names topics: for a session with topics that have no id.
+const FETCH_VERSION_BY_NAME: i16 = 12;
+const LIST_OFFSETS_VERSION: i16 = 9;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+
+/// See the module's page.
+pub(in crate::replica) struct Fetcher {
+    leader: BrokerId,
+    pub(super) endpoint: Endpoint,
+    /// Of `num.replica.fetchers`.
+    number: usize,
+    settings: Arc<FetcherSettings>,
+    pub(super) state: Mutex<FetcherState>,
+    changed: Notify,
+    stop: CancellationToken,
+}
+
+/// The connection, and for how long there was none.
+#[derive(Default)]
+struct Link {
+    connection: Option<BrokerConnection>,
+    failures: u32,
+}
+
+/// What is left to do after the records of an answer were appended.
+#[derive(Default)]
+struct Rest {
+    diverged: Vec<(TopicPartition, LeaderEpoch, EpochEndOffset)>,
+    out_of_range: Vec<(TopicPartition, LeaderEpoch)>,
+    to_flush: Vec<Arc<UnifiedLog>>,
+    /// Partitions with a new high watermark.
+    committed: Vec<TopicPartition>,
+    /// By code: how many, and one of them.
+    errors: BTreeMap<ErrorCode, (usize, TopicPartition)>,
+}
+
+pub(super) async fn run(fetcher: Arc<Fetcher>, replicas: Arc<ReplicaManager>, stop: CancellationToken) {
+    let mut link = Link::default();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = fetcher.stop.cancelled() => return,
+            () = fetcher.step(&replicas, &mut link) => {}
+        }
+    }
+}
+
+impl Fetcher {
+    pub(super) fn new(leader: BrokerId, endpoint: Endpoint, number: usize, settings: Arc<FetcherSettings>) -> Self {
+        Self {
+            leader,
+            endpoint,
+            number,
+            settings,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Ends the fetcher. Gives back what it had.
+    pub(super) fn stop(&self) -> Vec<(TopicPartition, Start)> {
+        self.stop.cancel();
+        self.state.lock().drain()
+    }
+
+    /// One request and what follows of it. Dropped half-way, it leaves nothing undone that the next fetcher would not do.
+    async fn step(self: &Arc<Self>, replicas: &Arc<ReplicaManager>, link: &mut Link) {
+        {
+            // What has come until now is in the plan.
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+        }
+        self.truncate_logs_without_epochs(replicas).await;
+        let (plan, deadline) = {
+            let mut state = self.state.lock();
+            let now = now_ms();
+            let plan = state.plan(now, &View { replicas, now }, self.settings.backoff_ms);
+            (plan, state.next_deadline())
+        };
+        let Some(plan) = plan else {
+            let until = deadline.map_or(self.settings.backoff_ms, |at| (at - now_ms()).min(self.settings.backoff_ms));
+            let pause = tokio::time::sleep(Duration::from_millis(until.max(1) as u64));
+            tokio::select! {
+                biased;
+                () = self.changed.notified() => {}
+                () = pause => {}
+            }
+            return;
+        };
+        let version = if plan.uses_topic_ids { FETCH_VERSION } else { FETCH_VERSION_BY_NAME };
+        let request = self.request(&plan, version, replicas);
+        match self.fetch(link, version, &request).await {
+            Ok(Some(answer)) => {
+                link.failures = 0;
+                self.take(replicas, link, &plan, answer).await;
+            }
+            Ok(None) => {
+                debug!(leader = %self.leader, "partitions came while the leader had nothing to send");
+                self.state.lock().on_interrupted();
+            }
+            Err(error) => {
+                self.tell_failure(link, &error);
+                self.state.lock().on_failure(now_ms(), self.settings.backoff_ms);
+            }
+        }
+    }
+
+    fn tell_failure(&self, link: &mut Link, error: &CallError) {
+        link.failures += 1;
+        // The controller may need a while to find out that a leader is gone.
+        if link.failures == 1 || link.failures.is_multiple_of(60) {
+            warn!(leader = %self.leader, endpoint = %self.endpoint, fetcher = self.number, %error, failures = link.failures, "fetch from the leader failed");
+        } else {
+            debug!(leader = %self.leader, %error, "fetch from the leader failed");
+        }
+    }
+
+    /// A fetch that waits for records is given up for partitions that came meanwhile: producers of theirs wait for us.
+    async fn fetch(
+        &self,
+        link: &mut Link,
+        version: i16,
+        request: &FetchRequest,
+    ) -> Result<Option<FetchResponse>, CallError> {
+        let mut connection = match link.connection.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let within = self.settings.request_timeout;
+        let answer =
+            connection.call_unless(ApiKey::Fetch, version, request, within, self.changed.notified()).await?;
+        link.connection = answer.is_some().then_some(connection);
+        Ok(answer)
+    }
+
+    async fn call<Q: Message, A: Message>(
+        &self,
+        link: &mut Link,
+        key: ApiKey,
+        version: i16,
+        request: &Q,
+    ) -> Result<A, CallError> {
+        let mut connection = match link.connection.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let answer = connection.call(key, version, request, self.settings.request_timeout).await?;
+        link.connection = Some(connection);
+        Ok(answer)
+    }
+
+    async fn connect(&self) -> Result<BrokerConnection, CallError> {
+        if self.endpoint.protocol != SecurityProtocol::Plaintext {
+            return Err(std::io::Error::other(format!("{} is not PLAINTEXT", self.endpoint)).into());
+        }
+        let host = self.endpoint.host.as_deref().unwrap_or("localhost");
+        // Kafka's name of the thread.
+        let client_id = format!("broker-{}-fetcher-{}", self.settings.local, self.number);
+        let within = self.settings.connect_timeout;
+        BrokerConnection::connect(host, self.endpoint.port, client_id.as_str().into(), within).await
+    }
+
+    fn request(&self, plan: &Plan, version: i16, replicas: &ReplicaManager) -> FetchRequest {
+        let mut topics: Vec<FetchTopic> = Vec::new();
+        for (tp, asked) in &plan.asked {
+            let partition = to_partition(tp.partition, asked, self.settings.partition_max_bytes);
+            match topics.last_mut().filter(|t| *t.topic == *tp.topic && t.topic_id == asked.topic_id) {
+                Some(topic) => topic.partitions.push(partition),
+                None => topics.push(FetchTopic {
+                    topic: (&*tp.topic).into(),
+                    topic_id: asked.topic_id,
+                    partitions: vec![partition],
+                    ..Default::default()
+                }),
+            }
+        }
+        let mut forgotten: Vec<ForgottenTopic> = Vec::new();
+        for (tp, id) in &plan.forgotten {
+            match forgotten.last_mut().filter(|t| *t.topic == *tp.topic && t.topic_id == *id) {
+                Some(topic) => topic.partitions.push(tp.partition),
+                None => forgotten.push(ForgottenTopic {
+                    topic: (&*tp.topic).into(),
+                    topic_id: *id,
+                    partitions: vec![tp.partition],
+                    ..Default::default()
+                }),
+            }
+        }
+        let mut request = FetchRequest {
+            max_wait_ms: self.settings.wait_max_ms,
+            min_bytes: self.settings.min_bytes,
+            max_bytes: self.settings.response_max_bytes,
+            session_id: plan.session.id,
+            session_epoch: plan.session.epoch,
+            topics,
+            forgotten_topics_data: forgotten,
+            ..Default::default()
+        };
+        if version >= 15 {
+            let replica_epoch = replicas.broker_epoch().0;
+            request.replica_state =
+                ReplicaState { replica_id: self.settings.local.0, replica_epoch, ..Default::default() };
+        } else {
+            request.replica_id = self.settings.local.0;
+        }
+        request
+    }
+
+    // ---- answers
+
+    async fn take(self: &Arc<Self>, replicas: &Arc<ReplicaManager>, link: &mut Link, plan: &Plan, answer: FetchResponse) {
+        let rest = self.append_all(replicas, plan, answer);
+        replicas.wake_readers(&rest.committed);
+        for (code, (count, example)) in &rest.errors {
+            warn!(leader = %self.leader, %code, partitions = count, %example, "partitions can't be fetched for now");
+        }
+        if !rest.to_flush.is_empty() {
+            // What is due comes before the next fetch, which tells the leader that we have it.
+            blocking(move || {
+                for log in rest.to_flush {
+                    // A failure is told by the directory, which takes its partitions along.
+                    drop(log.flush(now_ms()));
+                }
+            })
+            .await;
+        }
+        if !rest.diverged.is_empty() {
+            let (fetcher, replicas) = (Arc::clone(self), Arc::clone(replicas));
+            blocking(move || fetcher.truncate_diverged(&replicas, rest.diverged)).await;
+        }
+        for (tp, epoch) in rest.out_of_range {
+            self.find_range(replicas, link, tp, epoch).await;
+        }
+    }
+
+    fn append_all(&self, replicas: &ReplicaManager, plan: &Plan, answer: FetchResponse) -> Rest {
+        let now = now_ms();
+        let backoff = self.settings.backoff_ms;
+        let mut rest = Rest::default();
+        let mut state = self.state.lock();
+        let error = ErrorCode::from_wire(answer.error_code);
+        let mut answered = BTreeSet::new();
+        let mut partitions = Vec::new();
+        for topic in answer.responses {
+            let known = if plan.uses_topic_ids { state.topic_name(topic.topic_id).cloned() } else { None };
+            // An id that nobody asked for: no partition has this name.
+            let name = known.unwrap_or_else(|| {
+                if plan.uses_topic_ids { topic.topic_id.to_string().into() } else { (*topic.topic).into() }
+            });
+            for data in topic.partitions {
+                let tp = TopicPartition { topic: Arc::clone(&name), partition: data.partition_index };
+                answered.insert(tp.clone());
+                partitions.push((tp, data));
+            }
+        }
+        if !state.on_answer(now, plan, error, answer.session_id, &answered, backoff) {
+            info!(leader = %self.leader, code = %error, "fetch session ends");
+            return rest;
+        }
+        for (tp, data) in partitions {
+            let Verdict::Take { fetch_offset, leader_epoch } = state.judge(&tp) else { continue };
+            match ErrorCode::from_wire(data.error_code) {
+                ErrorCode::None if data.diverging_epoch.epoch >= 0 => {
+                    let end = EpochEndOffset {
+                        epoch: LeaderEpoch(data.diverging_epoch.epoch),
+                        end_offset: data.diverging_epoch.end_offset,
+                    };
+                    rest.diverged.push((tp, leader_epoch, end));
+                }
+                ErrorCode::None => self.append(replicas, &mut state, &mut rest, tp, fetch_offset, data, now),
+                ErrorCode::OffsetOutOfRange => rest.out_of_range.push((tp, leader_epoch)),
+                ErrorCode::FencedLeaderEpoch => {
+                    info!(%tp, epoch = %leader_epoch, "the leader has a newer epoch: waiting for the controller");
+                    state.remove(&tp);
+                }
+                code => {
+                    state.delay(&tp, now, backoff);
+                    if code == ErrorCode::UnknownLeaderEpoch || code == ErrorCode::NotLeaderOrFollower {
+                        debug!(%tp, %code, "the leader is not there yet, or not any more");
+                    } else {
+                        rest.errors.entry(code).or_insert((0, tp)).0 += 1;
+                    }
+                }
+            }
+        }
+        rest
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a step of the loop above")]
+    fn append(
+        &self,
+        replicas: &ReplicaManager,
+        state: &mut FetcherState,
+        rest: &mut Rest,
+        tp: TopicPartition,
+        fetch_offset: Offset,
+        data: PartitionData,
+        now: Millis,
+    ) {
+        let Ok(partition) = replicas.partition(&tp.topic, tp.partition) else {
+            state.remove(&tp);
+            return;
+        };
+        let records = match data.records {
+            Some(Records::Bytes(records)) => records,
+            _ => bytes::Bytes::new(),
+        };
+        let appended =
+            partition.append_as_follower(&records, fetch_offset, data.high_watermark, data.log_start_offset, now);
+        match appended {
+            Ok(followed) => {
+                let log = partition.log();
+                let has_grown = followed.next_offset != fetch_offset;
+                let last_epoch = log.as_ref().filter(|_| has_grown).and_then(|log| log.latest_epoch());
+                state.on_appended(&tp, followed.next_offset, last_epoch, data.high_watermark);
+                if let Some(log) = log {
+                    replicas.record_followed(&log, records.len() as u64, now);
+                    if followed.flush_due {
+                        rest.to_flush.push(log);
+                    }
+                }
+                if followed.has_new_high_watermark {
+                    rest.committed.push(tp);
+                }
+            }
+            Err(FollowError::Append(error @ AppendError::Record(_))) => {
+                error!(%tp, fetch_offset, %error, "the leader has sent damaged records");
+                state.delay(&tp, now, self.settings.backoff_ms);
+            }
+            Err(error) => {
+                error!(%tp, fetch_offset, %error, "records of the leader can't be appended: the partition is not fetched any more");
+                state.remove(&tp);
+            }
+        }
+    }
+
+    // ---- truncation
+
+    async fn truncate_logs_without_epochs(self: &Arc<Self>, replicas: &Arc<ReplicaManager>) {
+        if self.state.lock().to_truncate().is_empty() {
+            return;
+        }
+        let (fetcher, replicas) = (Arc::clone(self), Arc::clone(replicas));
+        blocking(move || {
+            let mut state = fetcher.state.lock();
+            for (tp, high_watermark) in state.to_truncate() {
+                fetcher.truncate(&replicas, &mut state, &tp, high_watermark, None);
+            }
+            replicas.logs().checkpoint_recovery_points();
+        })
+        .await;
+    }
+
+    fn truncate_diverged(
+        &self,
+        replicas: &ReplicaManager,
+        diverged: Vec<(TopicPartition, LeaderEpoch, EpochEndOffset)>,
+    ) {
+        let mut state = self.state.lock();
+        for (tp, epoch, leader) in diverged {
+            let Some(fallback) = state.fetch_offset(&tp).filter(|_| state.leader_epoch(&tp) == Some(epoch)) else {
+                continue;
+            };
+            let Some(log) = replicas.online_log(&tp) else {
+                state.remove(&tp);
+                continue;
+            };
+            let offset =
+                truncation_offset(leader, log.end_offset_for_epoch(leader.epoch), log.log_end_offset(), fallback);
+            info!(%tp, leader_epoch = %leader.epoch, leader_end = leader.end_offset, log_end = log.log_end_offset(), offset, "the log has diverged from the leader's");
+            if offset < log.high_watermark() {
+                warn!(%tp, offset, high_watermark = log.high_watermark(), "truncating below the high watermark");
+            }
+            self.truncate(replicas, &mut state, &tp, offset, None);
+        }
+        replicas.logs().checkpoint_recovery_points();
+    }
+
+    fn truncate(
+        &self,
+        replicas: &ReplicaManager,
+        state: &mut FetcherState,
+        tp: &TopicPartition,
+        offset: Offset,
+        lag: Option<Offset>,
+    ) {
+        let Some(log) = replicas.online_log(tp) else {
+            state.remove(tp);
+            return;
+        };
+        match log.truncate_to(offset, now_ms()) {
+            // The log may end before it already.
+            Ok(_) => state.on_truncated(tp, log.log_end_offset(), log.latest_epoch(), lag),
+            Err(error) => {
+                error!(%tp, offset, %error, "truncation failed: the partition is not fetched any more");
+                state.remove(tp);
+            }
+        }
+    }
+
+    // ---- out of range
+
+    /// The leader has nothing at our end: it lost what we have, or deleted what we lack. Kafka: `fetchOffsetAndTruncate`.
+    async fn find_range(
+        self: &Arc<Self>,
+        replicas: &Arc<ReplicaManager>,
+        link: &mut Link,
+        tp: TopicPartition,
+        epoch: LeaderEpoch,
+    ) {
+        let range = async {
+            let end = self.list_offset(link, &tp, epoch, LATEST).await?;
+            let start = self.list_offset(link, &tp, epoch, EARLIEST).await?;
+            Ok::<_, ListFailed>((start, end))
+        };
+        let outcome = range.await;
+        let (fetcher, replicas) = (Arc::clone(self), Arc::clone(replicas));
+        blocking(move || {
+            let mut state = fetcher.state.lock();
+            if state.leader_epoch(&tp) != Some(epoch) {
+                return;
+            }
+            match outcome {
+                Ok((start, end)) => fetcher.go_into_range(&replicas, &mut state, &tp, start, end),
+                Err(ListFailed::Refused(ErrorCode::FencedLeaderEpoch)) => {
+                    info!(%tp, %epoch, "the leader has a newer epoch: waiting for the controller");
+                    state.remove(&tp);
+                }
+                Err(error) => {
+                    info!(%tp, %error, "the leader's offsets are not known");
+                    state.delay(&tp, now_ms(), fetcher.settings.backoff_ms);
+                }
+            }
+        })
+        .await;
+    }
+
+    fn go_into_range(
+        &self,
+        replicas: &ReplicaManager,
+        state: &mut FetcherState,
+        tp: &TopicPartition,
+        leader_start: Offset,
+        leader_end: Offset,
+    ) {
+        let Some(log) = replicas.online_log(tp) else {
+            state.remove(tp);
+            return;
+        };
+        let log_end = log.log_end_offset();
+        if leader_end < log_end {
+            warn!(%tp, log_end, leader_end, "the leader's log is shorter: truncating to its end");
+            self.truncate(replicas, state, tp, leader_end, Some(0));
+            return;
+        }
+        if leader_start > log_end {
+            warn!(%tp, log_end, leader_start, "the leader's log starts after ours ends: beginning anew at its start");
+            if let Err(error) = log.truncate_fully_and_start_at(leader_start, None, now_ms()) {
+                error!(%tp, %error, "truncation failed: the partition is not fetched any more");
+                state.remove(tp);
+                return;
+            }
+        }
+        let offset = leader_start.max(log_end);
+        info!(%tp, offset, "fetching goes on inside of the leader's range");
+        state.on_truncated(tp, offset, log.latest_epoch(), Some(leader_end - offset));
+    }
+
+    async fn list_offset(
+        &self,
+        link: &mut Link,
+        tp: &TopicPartition,
+        epoch: LeaderEpoch,
+        timestamp: i64,
+    ) -> Result<Offset, ListFailed> {
+        let partition = ListOffsetsPartition {
+            partition_index: tp.partition,
+            current_leader_epoch: epoch.0,
+            timestamp,
+            ..Default::default()
+        };
+        let topic =
+            ListOffsetsTopic { name: (&*tp.topic).into(), partitions: vec![partition], ..Default::default() };
+        let request =
+            ListOffsetsRequest { replica_id: self.settings.local.0, topics: vec![topic], ..Default::default() };
+        let answer: ListOffsetsResponse =
+            self.call(link, ApiKey::ListOffsets, LIST_OFFSETS_VERSION, &request).await?;
+        let found = answer.topics.first().and_then(|topic| topic.partitions.first());
+        let Some(found) = found.filter(|found| found.partition_index == tp.partition) else {
+            return Err(ListFailed::Refused(ErrorCode::UnknownServerError));
+        };
+        match ErrorCode::from_wire(found.error_code) {
+            ErrorCode::None => Ok(found.offset),
+            code => Err(ListFailed::Refused(code)),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ListFailed {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("{0}")]
+    Refused(ErrorCode),
+}
+
+/// The logs as a plan looks at them.
+struct View<'a> {
+    replicas: &'a ReplicaManager,
+    now: Millis,
+}
+
+impl Surroundings for View<'_> {
+    fn log_start(&self, tp: &TopicPartition) -> Option<Offset> {
+        self.replicas.online_log(tp).map(|log| log.log_start_offset())
+    }
+
+    fn is_throttled(&self, tp: &TopicPartition) -> bool {
+        self.replicas.throttles_as_follower(tp, self.now)
+    }
+
+    fn may_throttle(&self) -> bool {
+        self.replicas.follower_quota.is_set()
+    }
+}
+
+fn to_partition(partition: i32, asked: &Asked, max_bytes: i32) -> FetchPartition {
+    FetchPartition {
+        partition,
+        current_leader_epoch: asked.leader_epoch.0,
+        fetch_offset: asked.fetch_offset,
+        last_fetched_epoch: asked.last_fetched_epoch.map_or(-1, |epoch| epoch.0),
+        log_start_offset: asked.log_start,
+        partition_max_bytes: max_bytes,
+        replica_directory_id: Uuid::ZERO,
+        ..Default::default()
+    }
+}
+
+/// Waits for work that waits for the disk. Its panic is the fetcher's.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
