@@ -24,6 +24,21 @@ def wait_in_sync(cluster, topic, count, seconds=60):
         wait_until(whole, f"{topic} has {count} replicas in sync", seconds)
 
 
+def wait_isr(zk, topic, partitions, wanted, seconds=30):
+    """Waits until exactly these brokers are in sync, for each of the partitions. `zk` is kazoo's."""
+    wanted = sorted(wanted)
+    now = {}
+
+    def reached():
+        now.update(states(zk, topic))
+        return all(sorted(now[p]["isr"]) == wanted for p in partitions)
+
+    try:
+        wait_until(reached, f"{topic} has the in-sync replicas {wanted}", seconds)
+    except TimeoutError as e:
+        raise TimeoutError(f"{e}; its partitions are {now}") from None
+
+
 def leader_of(cluster, topic, partition):
     """The broker that leads a partition."""
     with cluster.ensemble.client(cluster.chroot) as zk:
