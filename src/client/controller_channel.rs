@@ -265,15 +265,9 @@ mod tests {
                 let header = RequestHeader::decode(&mut reader).unwrap();
                 let (key, version, id) = (header.api_key, header.api_version, header.correlation_id);
                 let frame = if key == ApiKey::ApiVersions {
-                    let api = |key: ApiKey| ApiVersion {
-                        api_key: key.wire(),
-                        max_version: 0,
-                        ..Default::default()
-                    };
-                    let answer = ApiVersionsResponse {
-                        api_keys: vec![api(ApiKey::AllocateProducerIds)],
-                        ..Default::default()
-                    };
+                    let api = |key: ApiKey| ApiVersion { api_key: key.wire(), max_version: 0, ..Default::default() };
+                    let answer =
+                        ApiVersionsResponse { api_keys: vec![api(ApiKey::AllocateProducerIds)], ..Default::default() };
                     Frame::response(key, version, id, &answer)
                 } else {
                     let Some(code) = codes.pop() else { break };
@@ -296,11 +290,11 @@ mod tests {
                 port: listener.local_addr().unwrap().port(),
             };
             nodes.push(ControllerNode { id: BrokerId(id as i32), endpoint });
-            crate::util::task::Group::new(tokio::runtime::Handle::current()).spawn("broker", broker(listener, connections));
+            crate::util::task::Group::new(tokio::runtime::Handle::current())
+                .spawn("broker", broker(listener, connections));
         }
         let asked = std::sync::atomic::AtomicUsize::new(0);
-        let settings =
-            ControllerChannelSettings { us: BrokerId(9), connect_timeout: LONG, request_timeout: LONG };
+        let settings = ControllerChannelSettings { us: BrokerId(9), connect_timeout: LONG, request_timeout: LONG };
         // Each question is answered with the next broker, the last one for ever.
         ControllerChannel::new(settings, move || {
             let n = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -234,12 +234,7 @@ impl Isr {
     }
 
     /// The controller's answer to `sent`. Kafka: `handleAlterPartitionUpdate`, `handleAlterPartitionError`.
-    pub fn on_answer(
-        &mut self,
-        moment: &Moment<'_>,
-        sent: &IsrChange,
-        answer: Result<Altered, ErrorCode>,
-    ) -> Effects {
+    pub fn on_answer(&mut self, moment: &Moment<'_>, sent: &IsrChange, answer: Result<Altered, ErrorCode>) -> Effects {
         if self.pending.as_ref() != Some(sent) {
             return Effects::default();
         }

@@ -418,9 +418,7 @@ impl Partition {
         let leader = self.leader.lock();
         let (Some(isr), Some(log)) = (leader.as_ref(), self.log()) else { return Vec::new() };
         let followers = isr.followers().iter().filter(|follower| {
-            isr.committed().contains(&follower.id)
-                && follower.log_end.offset >= offset
-                && follower.log_start <= offset
+            isr.committed().contains(&follower.id) && follower.log_end.offset >= offset && follower.log_start <= offset
         });
         let own = ReadableReplica { id: self.local, log_end: log.log_end_offset(), since_caught_up: 0 };
         let followers = followers.map(|follower| ReadableReplica {

@@ -126,8 +126,7 @@ impl ReplicaManager {
                 continue;
             };
             self.isr_sync.unsent.lock().remove(&tp);
-            let progress =
-                self.around(now_ms(), |around| item.partition.on_isr_answer(&item.change, outcome, around));
+            let progress = self.around(now_ms(), |around| item.partition.on_isr_answer(&item.change, outcome, around));
             retry |= progress.submit.is_some();
             self.run(&item.partition, progress);
         }
@@ -241,8 +240,10 @@ mod tests {
             isr: vec![1, 2],
             ..Default::default()
         };
-        let by_id = response::TopicData { topic_id: Uuid([1; 16]), partitions: vec![partition(1, 0)], ..Default::default() };
-        let by_name = response::TopicData { topic_name: "b".into(), partitions: vec![partition(0, 74)], ..Default::default() };
+        let by_id =
+            response::TopicData { topic_id: Uuid([1; 16]), partitions: vec![partition(1, 0)], ..Default::default() };
+        let by_name =
+            response::TopicData { topic_name: "b".into(), partitions: vec![partition(0, 74)], ..Default::default() };
         let answer = AlterPartitionResponse { topics: vec![by_id, by_name], ..Default::default() };
         let outcomes = outcomes(&items(), answer);
         let altered = Altered { leader_epoch: LeaderEpoch(5), partition_epoch: 8, isr: vec![BrokerId(1), BrokerId(2)] };

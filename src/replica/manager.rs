@@ -346,11 +346,7 @@ impl ReplicaManager {
 
     /// Waits until everything below the given ends is committed, at most until `timeout`. For each partition: what its
     /// producer is told.
-    pub async fn wait_committed(
-        &self,
-        appended: &[(Arc<Partition>, Offset)],
-        timeout: Duration,
-    ) -> Vec<ErrorCode> {
+    pub async fn wait_committed(&self, appended: &[(Arc<Partition>, Offset)], timeout: Duration) -> Vec<ErrorCode> {
         let mut outcomes: Vec<Option<ErrorCode>> = vec![None; appended.len()];
         let advance = |outcomes: &mut Vec<Option<ErrorCode>>| {
             for (outcome, (partition, end)) in outcomes.iter_mut().zip(appended).filter(|(o, _)| o.is_none()) {

@@ -75,7 +75,8 @@ impl ReplicationQuota {
 
     fn purge(&self, samples: &mut VecDeque<Sample>, now: Millis) {
         let age_max = self.window_ms * self.samples_max as Millis;
-        while samples.front().is_some_and(|oldest| now - oldest.started >= age_max) || samples.len() > self.samples_max {
+        while samples.front().is_some_and(|oldest| now - oldest.started >= age_max) || samples.len() > self.samples_max
+        {
             samples.pop_front();
         }
     }

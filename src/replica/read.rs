@@ -134,7 +134,8 @@ impl ReplicaManager {
             .iter()
             .filter_map(|p| Some(TopicPartition { topic: Arc::clone(p.topic.as_ref()?), partition: p.partition }))
             .collect();
-        let waiter = if limits.follower.is_some() { self.follower_fetches.watch(keys) } else { self.fetches.watch(keys) };
+        let waiter =
+            if limits.follower.is_some() { self.follower_fetches.watch(keys) } else { self.fetches.watch(keys) };
         parked();
         let deadline = tokio::time::sleep(max_wait);
         tokio::pin!(deadline);

@@ -1,10 +1,10 @@
 //! Owns the broker's life: what starts in which order, and stops in the reverse. Kafka: `KafkaServer`.
 
 use super::context::{Broker, now_ms};
+use super::controlled_shutdown;
 use super::dynamic_config::{self, LiveConfig};
 use super::fetch_session::FetchSessionCache;
 use super::identity::{self, DirMeta, IdentityError};
-use super::controlled_shutdown;
 use super::jobs;
 use super::producer_ids::ProducerIds;
 use super::runtimes::Runtimes;
@@ -294,11 +294,7 @@ fn start_controller(
 }
 
 /// The way of our own requests to whoever is the controller in the metadata of that moment.
-fn controller_channel(
-    config: &BrokerConfig,
-    us: BrokerId,
-    image: &Arc<ArcSwap<MetadataImage>>,
-) -> ControllerChannel {
+fn controller_channel(config: &BrokerConfig, us: BrokerId, image: &Arc<ArcSwap<MetadataImage>>) -> ControllerChannel {
     let settings = ControllerChannelSettings {
         us,
         connect_timeout: Duration::from_millis(config.controller_socket_timeout_ms.max(0) as u64),

@@ -119,8 +119,10 @@ impl Broker {
     pub(super) fn take_over_throttles(&self) {
         let config = self.config.load();
         let rate = |key: &str| config.props.get(key).and_then(|text| text.trim().parse().ok()).unwrap_or(UNLIMITED);
-        self.replicas
-            .set_throttled_rates(rate("leader.replication.throttled.rate"), rate("follower.replication.throttled.rate"));
+        self.replicas.set_throttled_rates(
+            rate("leader.replication.throttled.rate"),
+            rate("follower.replication.throttled.rate"),
+        );
     }
 
     /// Takes over what a layer's znode says now.

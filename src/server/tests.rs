@@ -237,7 +237,13 @@ fn api_versions_lists_what_is_served_and_answers_a_newer_client_in_version_0() {
 }
 
 /// What a controller of this epoch says of partition 0 of a topic.
-fn leader_and_isr(controller_epoch: i32, broker_epoch: i64, leader_epoch: i32, id: Uuid, replicas: &[i32]) -> LeaderAndIsrRequest {
+fn leader_and_isr(
+    controller_epoch: i32,
+    broker_epoch: i64,
+    leader_epoch: i32,
+    id: Uuid,
+    replicas: &[i32],
+) -> LeaderAndIsrRequest {
     let state = LeaderAndIsrPartitionState {
         controller_epoch,
         leader: replicas[0],
@@ -296,10 +302,21 @@ fn orders_of_old_controllers_for_other_registrations_or_topics_change_nothing() 
             let answer: LeaderAndIsrResponse = client.ask(ApiKey::LeaderAndIsr, 7, &leader_and_isr(1, -1, 1, id, &[7]));
             assert_eq!((answer.error_code, answer.topics[0].partition_errors[0].error_code), (0, 0));
         }
-        let state = StopReplicaPartitionState { partition_index: 0, leader_epoch, delete_partition: true, ..Default::default() };
-        let topic = StopReplicaTopicState { topic_name: "t".into(), partition_states: vec![state], ..Default::default() };
-        let request =
-            StopReplicaRequest { controller_id: 7, controller_epoch, broker_epoch, topic_states: vec![topic], ..Default::default() };
+        let state = StopReplicaPartitionState {
+            partition_index: 0,
+            leader_epoch,
+            delete_partition: true,
+            ..Default::default()
+        };
+        let topic =
+            StopReplicaTopicState { topic_name: "t".into(), partition_states: vec![state], ..Default::default() };
+        let request = StopReplicaRequest {
+            controller_id: 7,
+            controller_epoch,
+            broker_epoch,
+            topic_states: vec![topic],
+            ..Default::default()
+        };
         let answer: StopReplicaResponse = client.ask(ApiKey::StopReplica, 4, &request);
         assert_eq!(ErrorCode::from_wire(answer.error_code), whole);
         if let Some(code) = partition {

@@ -16,14 +16,7 @@ fn alive(_: BrokerId) -> bool {
 }
 
 fn moment(now: Millis, log_end: Offset, high_watermark: Offset) -> Moment<'static> {
-    Moment {
-        now,
-        log_end: at(log_end),
-        high_watermark,
-        min_insync_replicas: 1,
-        lag_time_max_ms: LAG,
-        is_alive: &alive,
-    }
+    Moment { now, log_end: at(log_end), high_watermark, min_insync_replicas: 1, lag_time_max_ms: LAG, is_alive: &alive }
 }
 
 fn fetch(from: Offset, leader_log_end: Offset) -> FollowerFetch {
@@ -46,7 +39,11 @@ fn the_high_watermark_waits_for_all_in_sync_and_for_nobody_else() {
     let m = moment(1_001 + LAG, 20, 10);
     assert_eq!(raised(isr.on_log_end(&m)), Some(-1), "2 has not fetched yet");
     assert_eq!(raised(isr.on_follower_fetch(&m, BrokerId(2), &fetch(15, 20))), Some(15));
-    assert_eq!(raised(isr.on_follower_fetch(&m, BrokerId(3), &fetch(3, 20))), Some(15), "3 is far behind and not in sync");
+    assert_eq!(
+        raised(isr.on_follower_fetch(&m, BrokerId(3), &fetch(3, 20))),
+        Some(15),
+        "3 is far behind and not in sync"
+    );
     assert_eq!(raised(isr.on_follower_fetch(&m, BrokerId(9), &fetch(3, 20))), None, "a stranger");
 }
 
@@ -55,7 +52,10 @@ fn a_replica_that_keeps_up_is_waited_for_before_it_joins() {
     let mut isr = leader(&[1, 2], &[1]);
     let dead = |id| id != BrokerId(2);
     let m = Moment { is_alive: &dead, ..moment(1_001, 20, 10) };
-    assert_eq!(isr.on_follower_fetch(&m, BrokerId(2), &fetch(20, 20)), Effects { high_watermark: Some(at(20)), submit: None });
+    assert_eq!(
+        isr.on_follower_fetch(&m, BrokerId(2), &fetch(20, 20)),
+        Effects { high_watermark: Some(at(20)), submit: None }
+    );
     let m = Moment { log_end: at(30), ..m };
     assert_eq!(raised(isr.on_log_end(&m)), Some(30), "a dead one is not waited for");
     let m = Moment { is_alive: &alive, ..m };
@@ -76,14 +76,21 @@ fn nothing_is_committed_while_too_few_are_in_sync() {
 #[test]
 fn a_follower_joins_at_the_high_watermark_and_at_the_start_of_the_epoch() {
     let mut isr = leader(&[1, 2], &[1]);
-    assert_eq!(isr.on_follower_fetch(&moment(1_001, 20, 8), BrokerId(2), &fetch(9, 20)).submit, None, "before the epoch");
+    assert_eq!(
+        isr.on_follower_fetch(&moment(1_001, 20, 8), BrokerId(2), &fetch(9, 20)).submit,
+        None,
+        "before the epoch"
+    );
     assert_eq!(isr.on_follower_fetch(&moment(1_001, 20, 13), BrokerId(2), &fetch(12, 20)).submit, None);
     let dead = |id| id != BrokerId(2);
     let m = Moment { is_alive: &dead, ..moment(1_001, 20, 13) };
     assert_eq!(isr.on_follower_fetch(&m, BrokerId(2), &fetch(14, 20)).submit, None, "not alive");
     let joined = isr.on_follower_fetch(&moment(1_001, 20, 13), BrokerId(2), &fetch(14, 20));
     let change = joined.submit.expect("a change");
-    assert_eq!(change, IsrChange { leader_epoch: LeaderEpoch(5), partition_epoch: 7, isr: ids(&[1, 2]), joining: Some(BrokerId(2)) });
+    assert_eq!(
+        change,
+        IsrChange { leader_epoch: LeaderEpoch(5), partition_epoch: 7, isr: ids(&[1, 2]), joining: Some(BrokerId(2)) }
+    );
     assert_eq!((isr.maximal_len(), isr.committed().len()), (2, 1));
     // It counts from now on, before the controller has answered.
     assert_eq!(raised(isr.on_log_end(&moment(1_001 + 2 * LAG, 40, 13))), Some(14));
@@ -132,7 +139,10 @@ fn a_follower_of_a_busy_log_counts_as_caught_up_as_of_its_previous_fetch() {
 
 #[test]
 fn refusals_revert_wait_or_repeat_as_in_kafka() {
-    use ErrorCode::{FencedLeaderEpoch, IneligibleReplica, InvalidRequest, InvalidUpdateVersion, NewLeaderElected, OperationNotAttempted, UnknownServerError, UnknownTopicId, UnknownTopicOrPartition};
+    use ErrorCode::{
+        FencedLeaderEpoch, IneligibleReplica, InvalidRequest, InvalidUpdateVersion, NewLeaderElected,
+        OperationNotAttempted, UnknownServerError, UnknownTopicId, UnknownTopicOrPartition,
+    };
     let m = moment(1_001, 20, 10);
     let changed = || {
         let mut isr = leader(&[1, 2], &[1]);
@@ -144,7 +154,14 @@ fn refusals_revert_wait_or_repeat_as_in_kafka() {
         assert_eq!(isr.on_answer(&m, &change, Err(code)), Effects::default());
         assert_eq!((isr.pending.clone(), isr.maximal_len()), (None, 1), "{code}");
     }
-    for code in [UnknownTopicOrPartition, UnknownTopicId, FencedLeaderEpoch, InvalidUpdateVersion, InvalidRequest, NewLeaderElected] {
+    for code in [
+        UnknownTopicOrPartition,
+        UnknownTopicId,
+        FencedLeaderEpoch,
+        InvalidUpdateVersion,
+        InvalidRequest,
+        NewLeaderElected,
+    ] {
         let (mut isr, change) = changed();
         assert_eq!(isr.on_answer(&m, &change, Err(code)), Effects::default());
         assert_eq!(isr.pending, Some(change), "{code}");
@@ -159,7 +176,11 @@ fn answers_to_what_is_not_under_way_or_of_other_epochs_change_nothing() {
     let m = moment(1_001, 20, 10);
     let mut isr = leader(&[1, 2], &[1]);
     let change = isr.on_follower_fetch(&m, BrokerId(2), &fetch(20, 20)).submit.expect("a change");
-    let altered = |leader_epoch, partition_epoch| Altered { leader_epoch: LeaderEpoch(leader_epoch), partition_epoch, isr: ids(&[1, 2]) };
+    let altered = |leader_epoch, partition_epoch| Altered {
+        leader_epoch: LeaderEpoch(leader_epoch),
+        partition_epoch,
+        isr: ids(&[1, 2]),
+    };
     let other = IsrChange { partition_epoch: 6, ..change.clone() };
     assert_eq!(isr.on_answer(&m, &other, Ok(altered(5, 9))), Effects::default());
     assert_eq!(isr.on_answer(&m, &change, Ok(altered(4, 9))), Effects::default());

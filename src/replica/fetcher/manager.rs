@@ -109,7 +109,10 @@ impl FetcherManager {
                     let fetcher = Arc::new(Fetcher::new(leader, endpoint, key.1, Arc::clone(&self.settings)));
                     let group = &self.groups[fetchers.started % self.groups.len()];
                     fetchers.started += 1;
-                    group.spawn("replica-fetcher", run(Arc::clone(&fetcher), Arc::clone(replicas), group.stop_token().clone()));
+                    group.spawn(
+                        "replica-fetcher",
+                        run(Arc::clone(&fetcher), Arc::clone(replicas), group.stop_token().clone()),
+                    );
                     fetchers.running.insert(key, Arc::clone(&fetcher));
                     fetcher.state(|state| moved.into_iter().for_each(|(tp, start)| state.add(tp, start)));
                     fetcher

@@ -168,8 +168,7 @@ impl Fetcher {
             None => self.connect().await?,
         };
         let within = self.settings.request_timeout;
-        let answer =
-            connection.call_unless(ApiKey::Fetch, version, request, within, self.changed.notified()).await?;
+        let answer = connection.call_unless(ApiKey::Fetch, version, request, within, self.changed.notified()).await?;
         link.connection = answer.is_some().then_some(connection);
         Ok(answer)
     }
@@ -249,7 +248,13 @@ impl Fetcher {
 
     // ---- answers
 
-    async fn take(self: &Arc<Self>, replicas: &Arc<ReplicaManager>, link: &mut Link, plan: &Plan, answer: FetchResponse) {
+    async fn take(
+        self: &Arc<Self>,
+        replicas: &Arc<ReplicaManager>,
+        link: &mut Link,
+        plan: &Plan,
+        answer: FetchResponse,
+    ) {
         let rest = self.append_all(replicas, plan, answer);
         replicas.wake_readers(&rest.committed);
         for (code, (count, example)) in &rest.errors {
@@ -520,12 +525,10 @@ impl Fetcher {
             timestamp,
             ..Default::default()
         };
-        let topic =
-            ListOffsetsTopic { name: (&*tp.topic).into(), partitions: vec![partition], ..Default::default() };
+        let topic = ListOffsetsTopic { name: (&*tp.topic).into(), partitions: vec![partition], ..Default::default() };
         let request =
             ListOffsetsRequest { replica_id: self.settings.local.0, topics: vec![topic], ..Default::default() };
-        let answer: ListOffsetsResponse =
-            self.call(link, ApiKey::ListOffsets, LIST_OFFSETS_VERSION, &request).await?;
+        let answer: ListOffsetsResponse = self.call(link, ApiKey::ListOffsets, LIST_OFFSETS_VERSION, &request).await?;
         let found = answer.topics.first().and_then(|topic| topic.partitions.first());
         let Some(found) = found.filter(|found| found.partition_index == tp.partition) else {
             return Err(ListFailed::Refused(ErrorCode::UnknownServerError));

@@ -22,7 +22,8 @@ type Deleted = (Arc<Partition>, Offset);
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: DeleteRecordsRequest) -> Reply {
     let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
-    let asked: Vec<_> = request.topics.iter().flat_map(|t| t.partitions.iter().map(|p| (t.name.clone(), p.clone()))).collect();
+    let asked: Vec<_> =
+        request.topics.iter().flat_map(|t| t.partitions.iter().map(|p| (t.name.clone(), p.clone()))).collect();
     let replicas = Arc::clone(&broker.replicas);
     // The new start is written to a checkpoint: off the data workers.
     let deleting = broker.blocking(move || -> Vec<Result<Deleted, ErrorCode>> {
