@@ -1,3 +1,5 @@
+//! What must hold of a leader and its followers, by example and over random histories.
+
 use super::*;
 use proptest::prelude::*;
 

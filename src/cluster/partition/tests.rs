@@ -1,3 +1,5 @@
+//! A partition as leader and as follower, on real logs.
+
 use super::*;
 use crate::config::LogConfig;
 use crate::log::log_dir::LogDir;

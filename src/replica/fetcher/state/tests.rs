@@ -1,3 +1,5 @@
+//! What a fetcher asks for, by example and over random histories.
+
 use super::*;
 use proptest::prelude::*;
 
