@@ -80,7 +80,9 @@ const PURE: &[&str] = &[
     "src/controller/batch.rs",
     "src/controller/context.rs",
     "src/controller/election.rs",
+    "src/controller/isr_updates.rs",
     "src/controller/partition_state.rs",
+    "src/controller/rebalance.rs",
     "src/controller/replica_state.rs",
 ];
 

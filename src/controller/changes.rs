@@ -31,7 +31,8 @@ impl<C: BrokerChannels> Term<C> {
             (Change::Children, paths::DELETE_TOPICS) => self.topic_deletion().await,
             (Change::Children, paths::ISR_CHANGE_NOTIFICATION) => self.isr_change_notification().await,
             (Change::Children, paths::LOG_DIR_EVENT_NOTIFICATION) => self.log_dir_event_notification().await,
-            (_, paths::REASSIGN_PARTITIONS | paths::PREFERRED_REPLICA_ELECTION) => {
+            (_, paths::PREFERRED_REPLICA_ELECTION) => self.preferred_replica_election().await,
+            (_, paths::REASSIGN_PARTITIONS) => {
                 if self.zk.exists_watched(&path, Some(&self.watcher)).await?.is_some() {
                     self.ignore_admin_node(&path);
                 }
@@ -145,7 +146,7 @@ impl<C: BrokerChannels> Term<C> {
         let (leaving, staying): (Vec<_>, Vec<_>) =
             replicas.into_iter().partition(|(tp, _)| self.context.to_delete.contains(&tp.topic));
         let leaderless = self.context.with_offline_leader();
-        self.move_partitions(&leaderless, PartitionState::Offline).await?;
+        self.move_partitions(&leaderless, PartitionState::Offline);
         let elected = self.elect_waiting().await?;
         self.move_replicas(&staying, ReplicaState::Offline).await?;
         self.fail_replicas(leaving).await?;
@@ -204,9 +205,9 @@ impl<C: BrokerChannels> Term<C> {
     /// Brings partitions that were just assigned to life.
     async fn create_partitions(&mut self, partitions: &[TopicPartition]) -> Result<(), Halt> {
         let replicas = self.context.replicas_of(partitions);
-        self.move_partitions(partitions, PartitionState::New).await?;
+        self.move_partitions(partitions, PartitionState::New);
         self.move_replicas(&replicas, ReplicaState::New).await?;
-        self.move_partitions(partitions, PartitionState::Online).await?;
+        self.elect_offline(partitions).await?;
         self.move_replicas(&replicas, ReplicaState::Online).await
     }
 

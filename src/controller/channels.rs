@@ -44,7 +44,7 @@ pub trait BrokerChannels: Send {
 pub struct ChannelSettings {
     /// Who we are; the client id of the connections.
     pub us: BrokerId,
-    /// Where brokers listen for the controller: the inter-broker listener.
+    /// Where brokers listen for the controller: `control.plane.listener.name`, else the inter-broker listener.
     pub listener: String,
     /// `controller.socket.timeout.ms`
     pub connect_timeout: Duration,
@@ -79,7 +79,10 @@ impl BrokerChannels for TcpChannels {
         let listener = &self.settings.listener;
         // Kafka's controller fails over on this; here the other brokers go on.
         let Some(endpoint) = broker.registration.endpoint(listener) else {
-            error!(broker = id.0, listener, "broker does not advertise the inter-broker listener: it gets no orders");
+            error!(
+                broker = id.0,
+                listener, "broker does not advertise the listener that the controller uses: it gets no orders"
+            );
             return;
         };
         if endpoint.protocol != SecurityProtocol::Plaintext {

@@ -53,7 +53,10 @@ pub(super) type Replica = (TopicPartition, BrokerId);
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) epoch: ControllerEpoch,
+    /// All that are registered.
     brokers: BTreeMap<BrokerId, LiveBroker>,
+    /// Those of them that asked to leave: they lead nothing new and join no ISR, and are still told everything.
+    shutting_down: BTreeSet<BrokerId>,
     topics: BTreeMap<Arc<str>, Topic>,
     topic_names: BTreeMap<Uuid, Arc<str>>,
     /// Partitions in failed log directories, as their brokers answered.
@@ -69,6 +72,7 @@ impl Context {
         Self {
             epoch,
             brokers: BTreeMap::new(),
+            shutting_down: BTreeSet::new(),
             topics: BTreeMap::new(),
             topic_names: BTreeMap::new(),
             offline_dirs: BTreeMap::new(),
@@ -86,6 +90,16 @@ impl Context {
 
     pub(super) fn remove_broker(&mut self, id: BrokerId) {
         self.brokers.remove(&id);
+        self.shutting_down.remove(&id);
+    }
+
+    /// Takes note that a broker is about to leave. It stays so until its registration goes.
+    pub(super) fn begin_shutdown(&mut self, id: BrokerId) {
+        self.shutting_down.insert(id);
+    }
+
+    pub(super) fn is_shutting_down(&self, id: BrokerId) -> bool {
+        self.shutting_down.contains(&id)
     }
 
     pub(super) fn broker(&self, id: BrokerId) -> Option<&LiveBroker> {
@@ -96,16 +110,28 @@ impl Context {
         self.brokers.values()
     }
 
+    /// Everybody who is told things: also those that are about to leave. Kafka: `liveOrShuttingDownBrokerIds`.
     pub(super) fn broker_ids(&self) -> Vec<BrokerId> {
         self.brokers.keys().copied().collect()
     }
 
+    /// Registered and not about to leave. Kafka: `isLiveBroker`.
     pub(super) fn is_live(&self, id: BrokerId) -> bool {
-        self.brokers.contains_key(&id)
+        self.brokers.contains_key(&id) && !self.shutting_down.contains(&id)
     }
 
+    /// May lead and be in sync.
     pub(super) fn is_online(&self, id: BrokerId, tp: &TopicPartition) -> bool {
-        self.is_live(id) && !self.offline_dirs.get(&id).is_some_and(|lost| lost.contains(tp))
+        self.is_live(id) && self.has_dir(id, tp)
+    }
+
+    /// As [`Self::is_online`], with brokers that are about to leave.
+    pub(super) fn is_online_or_leaving(&self, id: BrokerId, tp: &TopicPartition) -> bool {
+        self.brokers.contains_key(&id) && self.has_dir(id, tp)
+    }
+
+    fn has_dir(&self, id: BrokerId, tp: &TopicPartition) -> bool {
+        !self.offline_dirs.get(&id).is_some_and(|lost| lost.contains(tp))
     }
 
     /// A broker that starts or stops has no known failed directories.
@@ -206,6 +232,17 @@ impl Context {
         self.replicas(tp).iter().copied().filter(|id| self.is_online(*id, tp)).collect()
     }
 
+    pub(super) fn online_or_leaving_replicas(&self, tp: &TopicPartition) -> Vec<BrokerId> {
+        self.replicas(tp).iter().copied().filter(|id| self.is_online_or_leaving(*id, tp)).collect()
+    }
+
+    #[allow(dead_code, reason = "for the reassignment, which follows")]
+    pub(super) fn set_assignment(&mut self, tp: &TopicPartition, assignment: ReplicaAssignment) {
+        if let Some(partition) = self.partition_mut(tp) {
+            partition.assignment = assignment;
+        }
+    }
+
     pub(super) fn is_topic_being_reassigned(&self, topic: &str) -> bool {
         self.topics.get(topic).is_some_and(|t| t.partitions.values().any(|p| p.assignment.is_being_reassigned()))
     }
@@ -257,6 +294,16 @@ impl Context {
                 && !self.to_delete.contains(&tp.topic)
         };
         self.partitions().into_iter().filter(is_offline).collect()
+    }
+
+    /// The partitions that a broker leads and that others could lead. Kafka: `partitionLeadersOnBroker`.
+    pub(super) fn led_by(&self, id: BrokerId) -> Vec<TopicPartition> {
+        let leads = |tp: &TopicPartition| {
+            self.leadership(tp).is_some_and(|l| l.leader_and_isr.leader == id)
+                && self.replicas(tp).len() > 1
+                && !self.to_delete.contains(&tp.topic)
+        };
+        self.partitions().into_iter().filter(leads).collect()
     }
 
     pub(super) fn with_leadership(&self) -> Vec<TopicPartition> {

@@ -17,6 +17,7 @@ use super::context::Replica;
 use super::partition_state::PartitionState;
 use super::replica_state::ReplicaState;
 use super::term::{Halt, Term};
+use crate::zk::batch::FencedError;
 use crate::zk::client::Error;
 use crate::zk::paths;
 
@@ -100,8 +101,8 @@ impl<C: BrokerChannels> Term<C> {
         for topic in &topics {
             if !self.context.deletion_started.contains(topic) {
                 let partitions = self.context.partitions_of(topic);
-                self.move_partitions(&partitions, PartitionState::Offline).await?;
-                self.move_partitions(&partitions, PartitionState::NonExistent).await?;
+                self.move_partitions(&partitions, PartitionState::Offline);
+                self.move_partitions(&partitions, PartitionState::NonExistent);
                 self.context.deletion_started.insert(Arc::clone(topic));
             }
         }
@@ -162,17 +163,25 @@ impl<C: BrokerChannels> Term<C> {
     async fn complete(&mut self, topic: &Arc<str>) -> Result<(), Halt> {
         let replicas = self.context.replicas_of_topic(topic);
         self.move_replicas(&replicas, ReplicaState::NonExistent).await?;
-        let mut nodes = Vec::new();
-        let root = paths::topic(topic);
         let partitions = paths::partitions(topic);
-        for name in self.children_or_none(&partitions).await? {
-            let partition = format!("{partitions}/{name}");
-            let children = self.children_or_none(&partition).await?;
-            nodes.extend(children.into_iter().map(|child| format!("{partition}/{child}")));
-            nodes.push(partition);
+        let below: Vec<String> =
+            self.children_or_none(&partitions).await?.into_iter().map(|name| format!("{partitions}/{name}")).collect();
+        // What a partition has is a state. Only where there is something else too, children are asked for one by one.
+        let expected = below.iter().flat_map(|node| [format!("{node}/state"), node.clone()]).collect();
+        match self.fence.delete_all(&self.zk, expected).await {
+            Err(FencedError::Zk(Error::NotEmpty)) => {
+                let mut nodes = Vec::new();
+                for partition in below {
+                    let children = self.children_or_none(&partition).await?;
+                    nodes.extend(children.into_iter().map(|child| format!("{partition}/{child}")));
+                    nodes.push(partition);
+                }
+                self.fence.delete_all(&self.zk, nodes).await?;
+            }
+            other => other?,
         }
-        nodes.extend([partitions, root, paths::topic_config(topic), paths::delete_topic(topic)]);
-        self.fence.delete_all(&self.zk, nodes).await?;
+        let rest = vec![partitions, paths::topic(topic), paths::topic_config(topic), paths::delete_topic(topic)];
+        self.fence.delete_all(&self.zk, rest).await?;
         self.context.remove_topic(topic);
         info!(%topic, "topic deleted");
         Ok(())

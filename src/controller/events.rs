@@ -1,15 +1,28 @@
 //! Owns what reaches the controller's mailbox from inside the broker. Kafka: `ControllerEvent`. What ZooKeeper tells comes
 //! through watches instead.
 
-use crate::common::{BrokerId, ControllerEpoch};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, TopicPartition};
 use crate::protocol::messages::{
-    LeaderAndIsrResponse, StopReplicaRequest, StopReplicaResponse, UpdateMetadataResponse,
+    AlterPartitionRequest, AlterPartitionResponse, LeaderAndIsrResponse, StopReplicaRequest, StopReplicaResponse,
+    UpdateMetadataResponse,
 };
+use crate::zk::data::controller::ProducerIdBlock;
 
 #[derive(Debug)]
 pub enum Event {
     /// A broker answered a request of the term `epoch`.
     Answered { broker: BrokerId, epoch: ControllerEpoch, answer: Answer },
+    /// Somebody waits for the controller to do something.
+    Asked(Question),
+    /// `unclean.leader.election.enable` of the brokers changed.
+    UncleanElectionDefault(bool),
+    /// A topic's config that allows unclean elections was applied.
+    UncleanElectionOfTopic(Arc<str>),
 }
 
 #[derive(Debug)]
@@ -18,3 +31,42 @@ pub enum Answer {
     UpdateMetadata(UpdateMetadataResponse),
     StopReplica { asked: StopReplicaRequest, answer: StopReplicaResponse },
 }
+
+/// What only the active controller does, each with the way back. One whose `reply` is dropped was asked of a broker that
+/// is not the controller, or no longer.
+#[derive(Debug)]
+pub enum Question {
+    /// In a version of the request.
+    AlterPartition {
+        request: AlterPartitionRequest,
+        version: i16,
+        reply: oneshot::Sender<AlterPartitionResponse>,
+    },
+    AllocateProducerIds {
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        reply: oneshot::Sender<Result<ProducerIdBlock, ErrorCode>>,
+    },
+    /// Gives the partitions that the broker still leads.
+    ControlledShutdown {
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        reply: oneshot::Sender<Result<Vec<TopicPartition>, ErrorCode>>,
+    },
+    ElectLeaders {
+        partitions: Vec<TopicPartition>,
+        kind: ElectionKind,
+        reply: oneshot::Sender<ElectionResults>,
+    },
+}
+
+/// Kafka: `ElectionType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElectionKind {
+    Preferred,
+    /// Out-of-sync replicas may lead, whatever the topic says.
+    Unclean,
+}
+
+/// The new leader of each partition, or why there is none; a text where Kafka has one.
+pub type ElectionResults = BTreeMap<TopicPartition, Result<BrokerId, (ErrorCode, Option<String>)>>;

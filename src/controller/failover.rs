@@ -3,6 +3,8 @@
 //!
 //! Watches are armed by the reads themselves, so nothing that happens after a read is missed.
 
+use std::time::Duration;
+
 use tracing::{info, warn};
 
 use super::channels::BrokerChannels;
@@ -13,6 +15,9 @@ use crate::common::TopicPartition;
 use crate::zk::client::{CreateMode, Error};
 use crate::zk::data::cluster::FeatureNode;
 use crate::zk::{paths, startup, topics};
+
+/// From the start of a term to the first look at the balance of leaderships.
+const FIRST_REBALANCE: Duration = Duration::from_secs(5);
 
 impl<C: BrokerChannels> Term<C> {
     pub(super) async fn fail_over(&mut self) -> Result<(), Halt> {
@@ -39,12 +44,12 @@ impl<C: BrokerChannels> Term<C> {
             topics = self.context.topic_names().len(),
             "ready to serve as the controller"
         );
-        self.resume_deletions().await?;
-        for path in [paths::REASSIGN_PARTITIONS, paths::PREFERRED_REPLICA_ELECTION] {
-            if self.zk.exists_watched(path, Some(&self.watcher)).await?.is_some() {
-                self.ignore_admin_node(path);
-            }
+        if self.zk.exists_watched(paths::REASSIGN_PARTITIONS, Some(&self.watcher)).await?.is_some() {
+            self.ignore_admin_node(paths::REASSIGN_PARTITIONS);
         }
+        self.resume_deletions().await?;
+        self.preferred_replica_election().await?;
+        self.schedule_rebalance(FIRST_REBALANCE);
         Ok(())
     }
 

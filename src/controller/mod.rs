@@ -6,13 +6,14 @@
 //! | [`mod@self`] | the actor: election, resignation, sessions |
 //! | `failover`, `changes`, `deletion` | what an active controller does, at its start and at each event |
 //! | `term` | moving partitions and replicas between states: read, decide, write, tell |
-//! | `context`, `election`, `batch`, `backlog`, `partition_state`, `replica_state` | the decisions, pure |
+//! | `requests` | what brokers and administrators ask of it |
+//! | `context`, `election`, `isr_updates`, `rebalance`, `batch`, `backlog`, `partition_state`, `replica_state` | the decisions, pure |
 //! | [`channels`] | one ordered way to each broker |
 //! | [`topics`] | creating topics and partitions, on any broker |
 //!
 //! Every write of a controller on topics goes through only under its own epoch, so one that was superseded without
 //! noticing changes nothing; brokers in turn refuse its requests by the epoch in them.
-//! Absent so far: reassignment, preferred elections, ISR changes by AlterPartition, controlled shutdown, producer ids.
+//! Absent so far: reassignment.
 
 mod backlog;
 mod batch;
@@ -23,8 +24,11 @@ mod deletion;
 mod election;
 pub mod events;
 mod failover;
+mod isr_updates;
 mod partition_state;
+mod rebalance;
 mod replica_state;
+mod requests;
 mod term;
 #[cfg(test)]
 mod testing;
@@ -35,21 +39,22 @@ pub mod topics;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 pub use self::batch::ControlRequest;
 pub use self::channels::{BrokerChannels, ChannelSettings, TcpChannels};
 pub use self::context::LiveBroker;
-use self::events::Event;
+use self::events::{ElectionKind, ElectionResults, Event, Question};
 pub use self::term::ControllerSettings;
 use self::term::{Halt, Term};
-use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, Millis};
+use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, Millis, TopicPartition};
+use crate::protocol::messages::{AlterPartitionRequest, AlterPartitionResponse};
 use crate::util::task::Group;
 use crate::zk::batch::Fence;
 use crate::zk::client::{Client, CreateMode, Error, MultiError, Write, Written};
-use crate::zk::data::controller as data;
+use crate::zk::data::controller::{self as data, ProducerIdBlock};
 use crate::zk::paths;
 use crate::zk::session::Phase;
 use crate::zk::startup::{Registrar, StartupError};
@@ -78,6 +83,7 @@ pub struct ControllerStatus {
 #[derive(Clone)]
 pub struct ControllerHandle {
     status: watch::Receiver<ControllerStatus>,
+    mailbox: mpsc::Sender<Event>,
 }
 
 impl ControllerHandle {
@@ -98,6 +104,76 @@ impl ControllerHandle {
     pub fn watch(&self) -> watch::Receiver<ControllerStatus> {
         self.status.clone()
     }
+
+    /// Puts a question to the controller of this broker. None when it is not the active one, or is no longer before it
+    /// answered: what was asked may have been done or not.
+    async fn ask<A>(&self, question: impl FnOnce(oneshot::Sender<A>) -> Question) -> Option<A> {
+        let mut status = self.status.clone();
+        let term = status.borrow_and_update().epoch;
+        if !self.is_active() {
+            return None;
+        }
+        let (reply, answer) = oneshot::channel();
+        let answered = async {
+            self.mailbox.send(Event::Asked(question(reply))).await.ok()?;
+            answer.await.ok()
+        };
+        tokio::select! {
+            biased;
+            answer = answered => answer,
+            _ = status.wait_for(|status| !status.is_active || status.epoch != term) => None,
+        }
+    }
+
+    /// Changes ISRs as leaders ask for it, in a version of the request.
+    pub async fn alter_partition(&self, request: AlterPartitionRequest, version: i16) -> AlterPartitionResponse {
+        let answer = self.ask(|reply| Question::AlterPartition { request, version, reply }).await;
+        answer.unwrap_or_else(|| AlterPartitionResponse {
+            error_code: ErrorCode::NotController.wire(),
+            ..Default::default()
+        })
+    }
+
+    /// Takes a block of producer ids for a broker.
+    pub async fn allocate_producer_ids(
+        &self,
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+    ) -> Result<ProducerIdBlock, ErrorCode> {
+        let answer = self.ask(|reply| Question::AllocateProducerIds { broker, epoch, reply }).await;
+        answer.unwrap_or(Err(ErrorCode::NotController))
+    }
+
+    /// Moves everything off a broker that is about to stop. Gives the partitions that it still leads.
+    pub async fn controlled_shutdown(
+        &self,
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+    ) -> Result<Vec<TopicPartition>, ErrorCode> {
+        let answer = self.ask(|reply| Question::ControlledShutdown { broker, epoch, reply }).await;
+        // Kafka's word for it here.
+        answer.unwrap_or(Err(ErrorCode::StaleControllerEpoch))
+    }
+
+    /// Elects leaders where that is needed. Gives them, or why there is none, for each of `partitions`.
+    pub async fn elect_leaders(&self, partitions: Vec<TopicPartition>, kind: ElectionKind) -> ElectionResults {
+        let asked = partitions.clone();
+        let answer = self.ask(|reply| Question::ElectLeaders { partitions, kind, reply }).await;
+        answer.unwrap_or_else(|| asked.into_iter().map(|tp| (tp, Err((ErrorCode::NotController, None)))).collect())
+    }
+
+    /// Tells the controller of this broker, active or not, what `unclean.leader.election.enable` is from now on.
+    pub async fn set_unclean_election_default(&self, allowed: bool) {
+        // A controller that ended has no use for it.
+        drop(self.mailbox.send(Event::UncleanElectionDefault(allowed)).await);
+    }
+
+    /// Tells the controller of this broker that a topic allows unclean elections.
+    pub async fn unclean_election_allowed(&self, topic: &str) {
+        if self.is_active() {
+            drop(self.mailbox.send(Event::UncleanElectionOfTopic(topic.into())).await);
+        }
+    }
 }
 
 /// Starts the controller of this broker over TCP channels. `registrar` has registered the broker, in the session
@@ -111,12 +187,10 @@ pub fn start(
     settings: ControllerSettings,
     channels: ChannelSettings,
 ) -> ControllerHandle {
-    let (mailbox, events) = mpsc::channel(MAILBOX_CAPACITY);
     let inner = group.clone();
-    let make_channels = move || TcpChannels::new(channels.clone(), inner.clone(), mailbox.clone());
+    let make_channels = move |mailbox| TcpChannels::new(channels.clone(), inner.clone(), mailbox);
     let stop = group.stop_token().clone();
-    let (controller, handle) =
-        Controller::new(zk, registrar, generation, broker_epoch, settings, make_channels, events, stop);
+    let (controller, handle) = Controller::new(zk, registrar, generation, broker_epoch, settings, make_channels, stop);
     group.spawn("controller", controller.run());
     handle
 }
@@ -132,8 +206,11 @@ struct Controller<C, F> {
     /// Watches `/controller`.
     watcher: Watcher,
     status: watch::Sender<ControllerStatus>,
+    mailbox: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     make_channels: F,
+    /// `unclean.leader.election.enable` as it is now.
+    unclean_default: bool,
     term: Option<Term<C>>,
     stop: CancellationToken,
 }
@@ -144,7 +221,7 @@ fn now() -> Millis {
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
-impl<C: BrokerChannels, F: FnMut() -> C> Controller<C, F> {
+impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
     #[allow(clippy::too_many_arguments, reason = "each is a part that the controller is made of, given once")]
     fn new(
         any_session: Client,
@@ -153,16 +230,18 @@ impl<C: BrokerChannels, F: FnMut() -> C> Controller<C, F> {
         broker_epoch: BrokerEpoch,
         settings: ControllerSettings,
         make_channels: F,
-        events: mpsc::Receiver<Event>,
         stop: CancellationToken,
     ) -> (Self, ControllerHandle) {
+        let (mailbox, events) = mpsc::channel(MAILBOX_CAPACITY);
         let (status, watched) = watch::channel(ControllerStatus {
             controller: None,
             is_active: false,
             epoch: ControllerEpoch(0),
             broker_epoch,
         });
+        let handle = ControllerHandle { status: watched, mailbox: mailbox.clone() };
         let controller = Self {
+            unclean_default: settings.unclean_leader_election_enable,
             settings: Arc::new(settings),
             zk: any_session.bound(),
             watcher: any_session.watcher(),
@@ -170,12 +249,13 @@ impl<C: BrokerChannels, F: FnMut() -> C> Controller<C, F> {
             registrar,
             generation,
             status,
+            mailbox,
             events,
             make_channels,
             term: None,
             stop,
         };
-        (controller, ControllerHandle { status: watched })
+        (controller, handle)
     }
 
     async fn run(mut self) {
@@ -199,6 +279,12 @@ impl<C: BrokerChannels, F: FnMut() -> C> Controller<C, F> {
                 self.begin_session().await;
                 continue;
             }
+            let rebalance = async {
+                match self.term.as_ref().and_then(|term| term.rebalance_at) {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             let term_change = async {
                 match &self.term {
                     Some(term) => term.watcher.next().await,
@@ -219,6 +305,7 @@ impl<C: BrokerChannels, F: FnMut() -> C> Controller<C, F> {
                     Some(event) => Input::Event(event),
                     None => return,
                 },
+                () = rebalance => Input::Rebalance,
             };
             let done = self.apply(input).await;
             self.settle(done).await;
@@ -232,11 +319,32 @@ impl<C: BrokerChannels, F: FnMut() -> C> Controller<C, F> {
                 Some(term) => term.on_change(event).await,
                 None => Ok(()),
             },
-            Input::Event(Event::Answered { broker, epoch, answer }) => match &mut self.term {
-                // Answers to requests of an earlier term come too late.
-                Some(term) if term.context.epoch == epoch => term.on_answer(broker, answer).await,
-                _ => Ok(()),
+            Input::Event(event) => self.on_event(event).await,
+            Input::Rebalance => match &mut self.term {
+                Some(term) => {
+                    term.schedule_rebalance(self.settings.leader_imbalance_check_interval);
+                    term.rebalance_leaders().await
+                }
+                None => Ok(()),
             },
+        }
+    }
+
+    async fn on_event(&mut self, event: Event) -> Result<(), Halt> {
+        if let Event::UncleanElectionDefault(allowed) = &event {
+            self.unclean_default = *allowed;
+        }
+        // Without a term, and so without an answer: whoever asked finds the reply dropped.
+        let Some(term) = &mut self.term else { return Ok(()) };
+        match event {
+            // Answers to requests of an earlier term come too late.
+            Event::Answered { broker, epoch, answer } if term.context.epoch == epoch => {
+                term.on_answer(broker, answer).await
+            }
+            Event::Answered { .. } => Ok(()),
+            Event::Asked(question) => term.on_question(question).await,
+            Event::UncleanElectionDefault(allowed) => term.unclean_default_changed(allowed).await,
+            Event::UncleanElectionOfTopic(topic) => term.unclean_allowed_for(&topic).await,
         }
     }
 
@@ -347,8 +455,9 @@ impl<C: BrokerChannels, F: FnMut() -> C> Controller<C, F> {
             Some((epoch, fence)) => {
                 info!(broker = us.0, epoch = epoch.0, version = fence.version, "elected as the controller");
                 self.publish(Some(us), Some(epoch));
-                let channels = (self.make_channels)();
+                let channels = (self.make_channels)(self.mailbox.clone());
                 let mut term = Term::new(Arc::clone(&self.settings), self.zk.clone(), epoch, fence, channels);
+                term.unclean_default = self.unclean_default;
                 let begun = term.fail_over().await;
                 match begun {
                     Ok(()) => {
@@ -459,4 +568,6 @@ enum Input {
     ControllerNode,
     Change(crate::zk::watch::WatchEvent),
     Event(Event),
+    /// It is time to look at the balance of leaderships.
+    Rebalance,
 }

@@ -6,21 +6,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::batch::BatchBuilder;
 use super::channels::BrokerChannels;
 use super::context::{Context, Leadership, Replica};
-use super::election;
+use super::election::{self, Strategy};
 use super::partition_state::PartitionState as Phase;
 use super::replica_state::ReplicaState;
 use crate::common::{BrokerId, ControllerEpoch, TopicPartition};
 use crate::zk::batch::{Fence, FencedError};
 use crate::zk::client::{Client, CreateMode, Error, Write, Written};
+use crate::zk::data::config;
 use crate::zk::data::topic::{LeaderAndIsr, PartitionState};
 use crate::zk::watch::Watcher;
-use crate::zk::{configs, paths, topics};
+use crate::zk::{paths, topics};
 
 /// What the controller needs of the broker's configuration.
 #[derive(Clone, Debug)]
@@ -30,8 +33,27 @@ pub struct ControllerSettings {
     pub listener: String,
     /// `delete.topic.enable`
     pub delete_topic_enable: bool,
-    /// `unclean.leader.election.enable`, where the topic does not say.
+    /// `unclean.leader.election.enable` at the start, where the topic does not say.
     pub unclean_leader_election_enable: bool,
+    /// `auto.leader.rebalance.enable`
+    pub auto_leader_rebalance_enable: bool,
+    /// `leader.imbalance.check.interval.seconds`
+    pub leader_imbalance_check_interval: Duration,
+    /// `leader.imbalance.per.broker.percentage`
+    pub leader_imbalance_per_broker_percentage: i32,
+}
+
+/// How the elections of a step ended, by partition.
+pub(super) type Elections = BTreeMap<TopicPartition, Result<LeaderAndIsr, ElectError>>;
+
+/// Why a partition got no leader.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ElectError {
+    /// It stays as it was. The text is Kafka's. Kafka: `StateChangeFailedException`.
+    #[error("{0}")]
+    StateChange(String),
+    #[error("ZooKeeper: {0}")]
+    Zk(Error),
 }
 
 /// Why an event could not be worked through.
@@ -70,6 +92,10 @@ pub(super) struct Term<C> {
     pub(super) fence: Fence,
     pub(super) watcher: Watcher,
     pub(super) channels: C,
+    /// `unclean.leader.election.enable` of the brokers, as it is now.
+    pub(super) unclean_default: bool,
+    /// When leaderships are next looked at for balance.
+    pub(super) rebalance_at: Option<Instant>,
 }
 
 impl<C: BrokerChannels> Term<C> {
@@ -81,7 +107,16 @@ impl<C: BrokerChannels> Term<C> {
         channels: C,
     ) -> Self {
         let watcher = zk.watcher();
-        Self { settings, context: Context::new(epoch), zk, fence, watcher, channels }
+        let unclean_default = settings.unclean_leader_election_enable;
+        let context = Context::new(epoch);
+        Self { settings, context, zk, fence, watcher, channels, unclean_default, rebalance_at: None }
+    }
+
+    /// Looks at the balance of leaderships `after` so long, where that is wanted.
+    pub(super) fn schedule_rebalance(&mut self, after: Duration) {
+        if self.settings.auto_leader_rebalance_enable {
+            self.rebalance_at = Some(Instant::now() + after);
+        }
     }
 
     pub(super) fn send(&mut self, batch: BatchBuilder) {
@@ -99,13 +134,8 @@ impl<C: BrokerChannels> Term<C> {
 
     // Partitions
 
-    /// Moves partitions to a state; those that may not move there are logged and left. Gives how many elections of a new
-    /// leader succeeded.
-    pub(super) async fn move_partitions(
-        &mut self,
-        partitions: &[TopicPartition],
-        target: Phase,
-    ) -> Result<usize, Halt> {
+    /// Those of `partitions` that may move to a state, with the state that they are in. The others are logged.
+    fn movable(&self, partitions: &[TopicPartition], target: Phase) -> Vec<(TopicPartition, Phase)> {
         let mut may = Vec::with_capacity(partitions.len());
         for tp in partitions {
             let from = self.context.partition_state(tp);
@@ -115,32 +145,58 @@ impl<C: BrokerChannels> Term<C> {
                 error!(%tp, ?from, ?target, "invalid partition state change");
             }
         }
-        if target != Phase::Online {
-            for (tp, _) in &may {
-                self.context.set_partition_state(tp, target);
-            }
-            return Ok(0);
+        may
+    }
+
+    /// Moves partitions to a state that is the controller's own business: any but Online.
+    pub(super) fn move_partitions(&mut self, partitions: &[TopicPartition], target: Phase) {
+        for (tp, _) in self.movable(partitions, target) {
+            self.context.set_partition_state(&tp, target);
         }
+    }
+
+    /// Moves partitions to Online: gives new ones their first leader, and elects one by `strategy` for the others. Those
+    /// that may not move there are logged and left out.
+    pub(super) async fn bring_online(
+        &mut self,
+        partitions: &[TopicPartition],
+        strategy: Strategy,
+    ) -> Result<Elections, Halt> {
+        let may = self.movable(partitions, Phase::Online);
         let (new, led): (Vec<_>, Vec<_>) = may.into_iter().partition(|(_, from)| *from == Phase::New);
         let mut batch = BatchBuilder::default();
+        let mut elections = Elections::new();
         let moved = async {
-            self.initialize(&mut batch, new.into_iter().map(|(tp, _)| tp).collect()).await?;
-            self.elect(&mut batch, led.into_iter().map(|(tp, _)| tp).collect()).await
+            self.initialize(&mut batch, new.into_iter().map(|(tp, _)| tp).collect(), &mut elections).await?;
+            self.elect(&mut batch, led.into_iter().map(|(tp, _)| tp).collect(), strategy, &mut elections).await
         }
         .await;
         // What was written must be told, even when something after it failed.
         self.send(batch);
-        moved
+        moved.map(|()| elections)
     }
 
-    /// Elects a leader for everything that waits for one.
+    /// Elects a leader for everything that waits for one. Gives how many succeeded.
     pub(super) async fn elect_waiting(&mut self) -> Result<usize, Halt> {
         let waiting = self.context.waiting_for_leader();
-        self.move_partitions(&waiting, Phase::Online).await
+        self.elect_offline(&waiting).await
+    }
+
+    pub(super) async fn elect_offline(&mut self, partitions: &[TopicPartition]) -> Result<usize, Halt> {
+        let elections = self.bring_online(partitions, Strategy::Offline { allow_unclean: false }).await?;
+        Ok(elections.values().filter(|outcome| outcome.is_ok()).count())
     }
 
     /// Writes the first state of new partitions.
-    async fn initialize(&mut self, batch: &mut BatchBuilder, partitions: Vec<TopicPartition>) -> Result<(), Halt> {
+    async fn initialize(
+        &mut self,
+        batch: &mut BatchBuilder,
+        partitions: Vec<TopicPartition>,
+        elections: &mut Elections,
+    ) -> Result<(), Halt> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
         let mut decided: Vec<(TopicPartition, LeaderAndIsr)> = Vec::new();
         for tp in partitions {
             match election::initial(&self.context, &tp) {
@@ -148,6 +204,8 @@ impl<C: BrokerChannels> Term<C> {
                 None => {
                     let replicas = self.context.replicas(&tp);
                     error!(%tp, ?replicas, "no replica of the new partition is alive");
+                    let text = format!("No assigned replica of {tp} is alive.");
+                    elections.insert(tp, Err(ElectError::StateChange(text)));
                 }
             }
         }
@@ -171,9 +229,16 @@ impl<C: BrokerChannels> Term<C> {
         let mut known = Vec::new();
         for ((tp, leadership), at) in decided.into_iter().zip(at) {
             match results.get(at) {
-                Some(Ok(_)) => self.begin(batch, &tp, leadership, 0),
+                Some(Ok(_)) => {
+                    self.begin(batch, &tp, leadership.clone(), 0);
+                    elections.insert(tp, Ok(leadership));
+                }
                 Some(Err(Error::NodeExists)) => known.push((tp, leadership)),
-                other => error!(%tp, result = ?other, "cannot write the first state of the partition"),
+                other => {
+                    error!(%tp, result = ?other, "cannot write the first state of the partition");
+                    let error = other.and_then(|result| result.as_ref().err()).cloned().unwrap_or(Error::Unreadable);
+                    elections.insert(tp, Err(ElectError::Zk(error)));
+                }
             }
         }
         // Our own write, whose answer was lost, is found there now.
@@ -182,9 +247,13 @@ impl<C: BrokerChannels> Term<C> {
         for (tp, leadership) in known {
             match found.get(&tp) {
                 Some((state, version)) if *state == self.state_of(leadership.clone()) => {
-                    self.begin(batch, &tp, leadership, *version);
+                    self.begin(batch, &tp, leadership.clone(), *version);
+                    elections.insert(tp, Ok(leadership));
                 }
-                other => error!(%tp, found = ?other, "the new partition has a state already"),
+                other => {
+                    error!(%tp, found = ?other, "the new partition has a state already");
+                    elections.insert(tp, Err(ElectError::Zk(Error::NodeExists)));
+                }
             }
         }
         Ok(())
@@ -203,29 +272,46 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Takes over what stands in ZooKeeper by a write of ours.
-    fn absorb(&mut self, tp: &TopicPartition, leader_and_isr: LeaderAndIsr, partition_epoch: i32) {
+    pub(super) fn absorb(&mut self, tp: &TopicPartition, leader_and_isr: LeaderAndIsr, partition_epoch: i32) {
         let controller_epoch = self.context.epoch;
         self.context.set_leadership(tp, Leadership { leader_and_isr, partition_epoch, controller_epoch });
     }
 
     /// Elects leaders for partitions that had one. Again and again for those whose state somebody else changed meanwhile.
-    async fn elect(&mut self, batch: &mut BatchBuilder, partitions: Vec<TopicPartition>) -> Result<usize, Halt> {
-        let mut elected = 0;
+    async fn elect(
+        &mut self,
+        batch: &mut BatchBuilder,
+        partitions: Vec<TopicPartition>,
+        strategy: Strategy,
+        elections: &mut Elections,
+    ) -> Result<(), Halt> {
         let mut left = partitions;
         while !left.is_empty() {
             let states = self.read_states(&left).await?;
-            let open: Vec<TopicPartition> = states
-                .iter()
-                .filter(|(tp, (state, _))| election::needs_unclean(&self.context, tp, &state.leader_and_isr))
-                .map(|(tp, _)| tp.clone())
-                .collect();
-            let unclean = self.unclean_allowed(&open).await?;
+            for tp in left.iter().filter(|tp| !states.contains_key(*tp)) {
+                let text = format!("LeaderAndIsr information doesn't exist for partition {tp}");
+                elections.insert(tp.clone(), Err(ElectError::StateChange(text)));
+            }
+            let unclean = match strategy {
+                Strategy::Offline { allow_unclean: false } => {
+                    let needs = |tp: &TopicPartition, state: &PartitionState| {
+                        election::needs_unclean(&self.context, tp, &state.leader_and_isr)
+                    };
+                    let open = states.iter().filter(|(tp, (state, _))| needs(tp, state));
+                    self.unclean_allowed(open.map(|(tp, _)| Arc::clone(&tp.topic)).collect()).await?
+                }
+                _ => BTreeSet::new(),
+            };
             let mut decided = Vec::new();
             for (tp, (state, version)) in states {
                 let allowed = unclean.contains(&tp.topic);
-                match election::offline(&self.context, &tp, &state.leader_and_isr, allowed) {
+                match election::elect(strategy, &self.context, &tp, &state.leader_and_isr, allowed) {
                     Some(next) => decided.push((tp, next, version)),
-                    None => warn!(%tp, isr = ?state.leader_and_isr.isr, "no replica can become leader"),
+                    None => {
+                        warn!(%tp, isr = ?state.leader_and_isr.isr, %strategy, "no replica can become leader");
+                        let text = format!("Failed to elect leader for partition {tp} under strategy {strategy}");
+                        elections.insert(tp, Err(ElectError::StateChange(text)));
+                    }
                 }
             }
             left = Vec::new();
@@ -233,28 +319,46 @@ impl<C: BrokerChannels> Term<C> {
                 match outcome {
                     Outcome::Written(next, version) => {
                         info!(%tp, leader = next.leader.0, epoch = next.leader_epoch.0, isr = ?next.isr, "leader elected");
-                        self.absorb(&tp, next, version);
+                        self.absorb(&tp, next.clone(), version);
                         self.context.set_partition_state(&tp, Phase::Online);
-                        let recipients = self.context.online_replicas(&tp);
+                        let recipients = election::recipients(strategy, &self.context, &tp);
                         batch.leader_and_isr(&self.context, &recipients, &tp, false);
-                        elected += 1;
+                        elections.insert(tp, Ok(next));
                     }
                     Outcome::Changed => left.push(tp),
-                    Outcome::Failed(error) => error!(%tp, %error, "cannot write the elected leader"),
+                    Outcome::Failed(error) => {
+                        error!(%tp, %error, "cannot write the elected leader");
+                        elections.insert(tp, Err(ElectError::Zk(error)));
+                    }
                 }
             }
         }
-        Ok(elected)
+        Ok(())
     }
 
-    /// Of `partitions`, those whose topics allow a leader that was not in sync.
-    async fn unclean_allowed(&self, partitions: &[TopicPartition]) -> Result<BTreeSet<Arc<str>>, Halt> {
-        let topics: BTreeSet<Arc<str>> = partitions.iter().map(|tp| Arc::clone(&tp.topic)).collect();
+    /// Those of `topics` that allow a leader that was not in sync. One whose config cannot be read does not.
+    async fn unclean_allowed(&self, topics: BTreeSet<Arc<str>>) -> Result<BTreeSet<Arc<str>>, Halt> {
+        if topics.is_empty() {
+            return Ok(topics);
+        }
+        let names: Vec<Arc<str>> = topics.into_iter().collect();
+        let nodes: Vec<String> = names.iter().map(|topic| paths::topic_config(topic)).collect();
         let mut allowed = BTreeSet::new();
-        for topic in topics {
-            let config = configs::read(&self.zk, &format!("topics/{topic}")).await?;
+        for (topic, node) in names.into_iter().zip(self.zk.get_all(&nodes, None).await?) {
+            let config = match node.map(|found| config::decode(found.data.as_deref())) {
+                Ok(Ok(config)) => config,
+                Err(Error::NoNode) => config::Config::new(),
+                Ok(Err(error)) => {
+                    warn!(%topic, %error, "config skipped: no unclean election");
+                    continue;
+                }
+                Err(error) => {
+                    warn!(%topic, %error, "config not read: no unclean election");
+                    continue;
+                }
+            };
             let says = config.get("unclean.leader.election.enable").map(|value| value.eq_ignore_ascii_case("true"));
-            if says.unwrap_or(self.settings.unclean_leader_election_enable) {
+            if says.unwrap_or(self.unclean_default) {
                 allowed.insert(topic);
             }
         }
@@ -262,7 +366,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// The states that stand in ZooKeeper. A missing or strange one, and one of a later term, is logged and left out.
-    async fn read_states(
+    pub(super) async fn read_states(
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, (PartitionState, i32)>, Halt> {
@@ -281,7 +385,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Writes states over the versions that they were decided on.
-    async fn write_states(
+    pub(super) async fn write_states(
         &self,
         decided: Vec<(TopicPartition, LeaderAndIsr, i32)>,
     ) -> Result<Vec<(TopicPartition, Outcome)>, Halt> {
@@ -425,7 +529,7 @@ impl<C: BrokerChannels> Term<C> {
 }
 
 /// How the write of a decided state ended.
-enum Outcome {
+pub(super) enum Outcome {
     /// With the version that it has now.
     Written(LeaderAndIsr, i32),
     /// Somebody else wrote since it was read.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::events::{Answer, Event};
@@ -22,15 +22,17 @@ use crate::zk::data::config::Config;
 use crate::zk::data::topic::{PartitionState, TopicAssignment};
 use crate::zk::startup;
 
+mod histories;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct World {
-    group: Group,
-    options: ConnectOptions,
+pub(super) struct World {
+    pub(super) group: Group,
+    pub(super) options: ConnectOptions,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let group = Group::new(Handle::current());
         let server = std::env::var("ZURAU_ZK").unwrap_or_else(|_| crate::zk::tests::own_server(&group));
         let mut options = ConnectOptions::new(format!("{server}/controller-test-{}", rand::random::<u64>()));
@@ -41,23 +43,25 @@ impl World {
         world
     }
 
-    async fn client(&self) -> Client {
+    pub(super) async fn client(&self) -> Client {
         Client::connect(&self.options, &self.group).await.unwrap()
     }
 
     /// A broker that is registered and runs for controller.
-    async fn broker(&self, id: i32) -> Broker {
+    pub(super) async fn broker(&self, id: i32) -> Broker {
         let zk = self.client().await;
         let mut registrar = Registrar::new(zk.clone(), registration(id, 9_000 + id as u16));
         let epoch = registrar.register(1).await.unwrap();
         let sent = Arc::new(Sent::default());
-        let (mailbox, events) = mpsc::channel(16);
         let channels = Arc::clone(&sent);
         let settings = ControllerSettings {
             us: BrokerId(id),
             listener: "PLAINTEXT".into(),
             delete_topic_enable: true,
             unclean_leader_election_enable: false,
+            auto_leader_rebalance_enable: false,
+            leader_imbalance_check_interval: Duration::from_secs(300),
+            leader_imbalance_per_broker_percentage: 10,
         };
         let group = self.group.child_on(Handle::current());
         let (controller, handle) = Controller::new(
@@ -66,41 +70,39 @@ impl World {
             0,
             epoch,
             settings,
-            move || Recorder(Arc::clone(&channels)),
-            events,
+            move |_| Recorder(Arc::clone(&channels)),
             group.stop_token().clone(),
         );
         group.spawn("controller", controller.run());
-        Broker { zk, handle, sent, mailbox }
+        Broker { zk, handle, sent }
     }
 
     /// A broker that is registered and nothing else.
-    async fn bystander(&self, id: i32) -> Client {
+    pub(super) async fn bystander(&self, id: i32) -> Client {
         let zk = self.client().await;
         Registrar::new(zk.clone(), registration(id, 9_000 + id as u16)).register(1).await.unwrap();
         zk
     }
 }
 
-struct Broker {
-    zk: Client,
-    handle: ControllerHandle,
-    sent: Arc<Sent>,
-    mailbox: mpsc::Sender<Event>,
+pub(super) struct Broker {
+    pub(super) zk: Client,
+    pub(super) handle: ControllerHandle,
+    pub(super) sent: Arc<Sent>,
 }
 
 impl Broker {
-    async fn until(&self, reached: impl Fn(&ControllerStatus) -> bool) -> ControllerStatus {
+    pub(super) async fn until(&self, reached: impl Fn(&ControllerStatus) -> bool) -> ControllerStatus {
         let mut status = self.handle.watch();
         *timeout(PATIENCE, status.wait_for(reached)).await.expect("in time").unwrap()
     }
 
-    async fn until_active(&self) -> ControllerEpoch {
+    pub(super) async fn until_active(&self) -> ControllerEpoch {
         self.until(|status| status.is_active).await.epoch
     }
 
     /// Waits until a node exists and is as `reached` says.
-    async fn until_node(&self, path: &str, reached: impl Fn(&Node) -> bool) -> Node {
+    pub(super) async fn until_node(&self, path: &str, reached: impl Fn(&Node) -> bool) -> Node {
         let watcher = self.zk.watcher();
         let waiting = async {
             loop {
@@ -115,7 +117,7 @@ impl Broker {
         timeout(PATIENCE, waiting).await.expect(path)
     }
 
-    async fn until_gone(&self, path: &str) {
+    pub(super) async fn until_gone(&self, path: &str) {
         let watcher = self.zk.watcher();
         let waiting = async {
             while self.zk.exists_watched(path, Some(&watcher)).await.unwrap().is_some() {
@@ -125,7 +127,7 @@ impl Broker {
         timeout(PATIENCE, waiting).await.expect(path);
     }
 
-    async fn until_state(&self, topic: &str, partition: i32, leader: i32, epoch: i32) -> PartitionState {
+    pub(super) async fn until_state(&self, topic: &str, partition: i32, leader: i32, epoch: i32) -> PartitionState {
         let path = format!("/brokers/topics/{topic}/partitions/{partition}/state");
         let read = |node: &Node| PartitionState::decode(node.data.as_deref()).unwrap();
         let node = self
@@ -137,7 +139,7 @@ impl Broker {
         read(&node)
     }
 
-    async fn create(&self, topic: &str, replicas: &[&[i32]]) {
+    pub(super) async fn create(&self, topic: &str, replicas: &[&[i32]]) {
         let assignment: Assignment = (0..).zip(replicas.iter().map(|r| ids(r))).collect();
         topics::check_creation(&self.zk, topic, &assignment).await.unwrap();
         topics::create(&self.zk, topic, &Config::new(), &assignment).await.unwrap();
@@ -145,14 +147,14 @@ impl Broker {
 }
 
 #[derive(Default)]
-struct Sent {
+pub(super) struct Sent {
     requests: Mutex<Vec<(i32, ControlRequest)>>,
     added: Notify,
 }
 
 impl Sent {
     /// Waits for a request that `find` knows, and takes everything up to it.
-    async fn wait<T>(&self, find: impl Fn(i32, &ControlRequest) -> Option<T>) -> T {
+    pub(super) async fn wait<T>(&self, find: impl Fn(i32, &ControlRequest) -> Option<T>) -> T {
         let waiting = async {
             loop {
                 {
@@ -170,7 +172,7 @@ impl Sent {
     }
 
     /// What a broker was told of a partition's leadership.
-    async fn leadership(&self, broker: i32, topic: &str, partition: i32) -> LeaderAndIsrPartitionState {
+    pub(super) async fn leadership(&self, broker: i32, topic: &str, partition: i32) -> LeaderAndIsrPartitionState {
         self.wait(|to, request| match request {
             ControlRequest::LeaderAndIsr(request) if to == broker => {
                 let topic = request.topic_states.iter().find(|t| &*t.topic_name == topic)?;
@@ -181,7 +183,11 @@ impl Sent {
         .await
     }
 
-    async fn metadata(&self, broker: i32, find: impl Fn(&UpdateMetadataRequest) -> bool) -> UpdateMetadataRequest {
+    pub(super) async fn metadata(
+        &self,
+        broker: i32,
+        find: impl Fn(&UpdateMetadataRequest) -> bool,
+    ) -> UpdateMetadataRequest {
         self.wait(|to, request| match request {
             ControlRequest::UpdateMetadata(request) if to == broker && find(request) => Some(request.clone()),
             _ => None,
@@ -189,7 +195,7 @@ impl Sent {
         .await
     }
 
-    async fn deletion(&self, broker: i32) -> StopReplicaRequest {
+    pub(super) async fn deletion(&self, broker: i32) -> StopReplicaRequest {
         self.wait(|to, request| match request {
             ControlRequest::StopReplica(request)
                 if to == broker && request.topic_states[0].partition_states[0].delete_partition =>
@@ -351,7 +357,7 @@ async fn a_topic_is_deleted_on_its_brokers_and_then_in_zookeeper() {
     let again = topics::check_creation(&broker.zk, "t", &[(0, ids(&[1]))].into()).await.unwrap_err();
     assert_eq!(again.to_string(), "Topic 't' is marked for deletion.");
     topics::request_deletion(&broker.zk, "t").await.unwrap();
-    broker.mailbox.send(answer_deletion(1, &asked, 0)).await.unwrap();
+    broker.handle.mailbox.send(answer_deletion(1, &asked, 0)).await.unwrap();
     broker.until_gone("/admin/delete_topics/t").await;
     assert_eq!(broker.zk.exists("/brokers/topics/t").await, Ok(None));
     assert_eq!(broker.zk.exists("/config/topics/t").await, Ok(None));
@@ -373,16 +379,16 @@ async fn deletion_waits_for_a_replica_that_is_away() {
     broker.until_state("t", 0, -1, 1).await;
     topics::request_deletion(&broker.zk, "t").await.unwrap();
     let asked = broker.sent.deletion(1).await;
-    broker.mailbox.send(answer_deletion(1, &asked, 0)).await.unwrap();
+    broker.handle.mailbox.send(answer_deletion(1, &asked, 0)).await.unwrap();
     let two = world.bystander(2).await;
     let asked = broker.sent.deletion(2).await;
     assert!(broker.zk.exists("/brokers/topics/t").await.unwrap().is_some());
     // A refusal makes it wait again, for the next return of the broker.
-    broker.mailbox.send(answer_deletion(2, &asked, 56)).await.unwrap();
+    broker.handle.mailbox.send(answer_deletion(2, &asked, 56)).await.unwrap();
     two.close().await;
     let _two = world.bystander(2).await;
     let asked = broker.sent.deletion(2).await;
-    broker.mailbox.send(answer_deletion(2, &asked, 0)).await.unwrap();
+    broker.handle.mailbox.send(answer_deletion(2, &asked, 0)).await.unwrap();
     broker.until_gone("/admin/delete_topics/t").await;
 }
 

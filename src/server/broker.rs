@@ -283,10 +283,16 @@ fn start_controller(
         listener: listener.clone(),
         delete_topic_enable: config.delete_topic_enable,
         unclean_leader_election_enable: config.unclean_leader_election_enable,
+        auto_leader_rebalance_enable: config.auto_leader_rebalance_enable,
+        leader_imbalance_check_interval: Duration::from_secs(
+            config.leader_imbalance_check_interval_seconds.max(1) as u64
+        ),
+        leader_imbalance_per_broker_percentage: config.leader_imbalance_per_broker_percentage,
     };
+    let control_plane = config.control_plane_listener_name.as_ref();
     let channels = ChannelSettings {
         us: id,
-        listener,
+        listener: control_plane.map_or(listener, ToString::to_string),
         connect_timeout: Duration::from_millis(config.controller_socket_timeout_ms.max(0) as u64),
         request_timeout: Duration::from_millis(config.request_timeout_ms.max(0) as u64),
     };

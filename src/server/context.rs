@@ -12,6 +12,7 @@ use crate::replica::{LeaderAndIsr, ReplicaManager};
 use crate::util::task::Group;
 use crate::zk::client::Client;
 use crate::zk::configs;
+use crate::zk::data::config::Config;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashSet};
@@ -58,13 +59,13 @@ impl Broker {
         }
     }
 
-    /// Takes over what `/config/topics/TOPIC` says.
-    pub(super) async fn learn_topic_config(&self, topic: &str) {
+    /// Takes over what `/config/topics/TOPIC` says, and gives it; nothing when it cannot be read.
+    pub(super) async fn learn_topic_config(&self, topic: &str) -> Config {
         let overrides = match configs::read(&self.zk, &format!("topics/{topic}")).await {
             Ok(overrides) => overrides,
             Err(error) => {
                 warn!(topic, %error, "topic config not read");
-                return;
+                return Config::new();
             }
         };
         match LogConfig::resolve(&self.config.load().log_defaults, &overrides) {
@@ -72,6 +73,7 @@ impl Broker {
             Ok(_) => self.replicas.set_topic_config(topic, None),
             Err(error) => warn!(topic, %error, "topic config ignored"),
         }
+        overrides
     }
 
     /// Ends when the broker stops: parked requests are answered then.

@@ -42,6 +42,7 @@ serve! {
     LeaderAndIsr => leader_and_isr,
     StopReplica => stop_replica,
     UpdateMetadata => update_metadata,
+    ControlledShutdown => controlled_shutdown,
     ApiVersions => api_versions,
     CreateTopics => create_topics,
     DeleteTopics => delete_topics,
@@ -52,9 +53,13 @@ serve! {
     AlterConfigs => alter_configs,
     DescribeLogDirs => describe_log_dirs,
     CreatePartitions => create_partitions,
+    ElectLeaders => elect_leaders,
     IncrementalAlterConfigs => incremental_alter_configs,
+    AlterPartition => alter_partition,
+    UpdateFeatures => update_features,
     DescribeCluster => describe_cluster,
     DescribeProducers => describe_producers,
+    AllocateProducerIds => allocate_producer_ids,
 }
 
 /// One request on its way through a handler.

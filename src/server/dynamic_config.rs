@@ -23,6 +23,9 @@ use tracing::{error, info, warn};
 /// The name that stands for every broker below `/config/brokers`.
 const CLUSTER_DEFAULT: &str = "<default>";
 
+/// What the controller hears of when it is switched on.
+const UNCLEAN_ELECTION: &str = "unclean.leader.election.enable";
+
 /// How long to wait before ZooKeeper is asked again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -105,7 +108,12 @@ pub(super) async fn follow(broker: Arc<Broker>, stop: CancellationToken) {
 async fn take_over(broker: &Broker, changes: &mut ConfigChanges) -> Result<(), Error> {
     for path in changes.scan(now_ms()).await? {
         match path.split_once('/') {
-            Some(("topics", topic)) => broker.learn_topic_config(topic).await,
+            Some(("topics", topic)) => {
+                let overrides = broker.learn_topic_config(topic).await;
+                if overrides.get(UNCLEAN_ELECTION).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+                    broker.controller.unclean_election_allowed(topic).await;
+                }
+            }
             Some(("brokers", CLUSTER_DEFAULT)) => broker.learn_broker_config(Layer::ClusterDefault).await?,
             Some(("brokers", id)) if *id == broker.id.to_string() => broker.learn_broker_config(Layer::Broker).await?,
             _ => {}
@@ -138,10 +146,11 @@ impl Broker {
         }
         if !applied.changed.is_empty() {
             info!(path, changed = ?applied.changed, "configuration changed");
-            let config = self.config.load();
+            let config = Arc::clone(&self.config.load());
             self.replicas.set_default_config(Arc::new(config.log.clone()), &config.log_defaults);
             self.replicas.resize_fetchers(config.num_replica_fetchers);
             self.take_over_throttles();
+            self.controller.set_unclean_election_default(config.unclean_leader_election_enable).await;
         }
         Ok(())
     }

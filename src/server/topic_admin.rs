@@ -2,10 +2,10 @@
 //! Kafka: `ZkAdminManager`, `AutoTopicCreationManager`. The znodes are `controller::topics`' business.
 
 use super::context::Broker;
-use crate::common::ErrorCode;
+use crate::common::{BrokerId, ErrorCode, TopicPartition};
 use crate::config::{ConfigError, Props, topic};
 use crate::controller::topics::{self, Assignment, Refusal, Start, TopicError};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -137,7 +137,23 @@ pub(super) async fn wait_gone(broker: &Broker, topics: &[String], timeout: Durat
     .await
 }
 
-async fn wait(broker: &Broker, timeout: Duration, missing: impl Fn() -> BTreeSet<String>) -> BTreeSet<String> {
+/// Waits until the metadata names these leaders; the partitions of which it does not in the end.
+pub(super) async fn wait_elected(
+    broker: &Broker,
+    leaders: &BTreeMap<TopicPartition, BrokerId>,
+    timeout: Duration,
+) -> BTreeSet<TopicPartition> {
+    wait(broker, timeout, || {
+        let image = broker.image.load();
+        let leads = |tp: &TopicPartition, leader: BrokerId| {
+            image.partition(&tp.topic, tp.partition).is_some_and(|known| known.leader == leader)
+        };
+        leaders.iter().filter(|(tp, leader)| !leads(tp, **leader)).map(|(tp, _)| tp.clone()).collect()
+    })
+    .await
+}
+
+async fn wait<T>(broker: &Broker, timeout: Duration, missing: impl Fn() -> BTreeSet<T>) -> BTreeSet<T> {
     let deadline = Instant::now() + timeout;
     loop {
         let changed = broker.image_changed.notified();

@@ -5,6 +5,8 @@
 //! expires or the client is closed. Callers with a deadline put a timeout around it. Many calls may be under way at once:
 //! they go out in order, at most `max_in_flight` unanswered.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +20,7 @@ use super::session::wire::code;
 use super::session::{Arming, Driver, Phase, Request, Session, Settings};
 use super::watch::{WatchKind, Watcher};
 pub use super::wire::{Acl, Stat};
-use super::wire::{op, perms};
+use super::wire::{Code, op, perms};
 use crate::util::task::Group;
 
 /// The server refuses packets from 1 MiB on (`jute.maxbuffer`) by dropping the connection.
@@ -26,6 +28,9 @@ pub const MAX_REQUEST_BYTES: usize = (1 << 20) - 1_024;
 
 /// Requests that wait for their turn; senders beyond wait for room.
 const QUEUE_CAPACITY: usize = 1_024;
+
+/// Nodes that one multiRead asks for. States of partitions are about 100 bytes each.
+const READS_PER_REQUEST: usize = 100;
 
 /// What can be done about a failed request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -250,6 +255,8 @@ pub struct Client {
     session_timeout: Duration,
     /// The generation that this handle is bound to.
     generation: Option<u64>,
+    /// A server said that it does not know multiRead.
+    lacks_multi_read: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -276,6 +283,7 @@ impl Client {
             set_acl: options.set_acl,
             session_timeout: options.session_timeout,
             generation: None,
+            lacks_multi_read: Arc::default(),
         };
         let mut state = client.state.clone();
         let settled = state.wait_for(|s| matches!(s.phase, Phase::Connected | Phase::AuthFailed | Phase::Closed));
@@ -450,6 +458,44 @@ impl Client {
         Ok(out)
     }
 
+    /// Reads many small nodes, [`READS_PER_REQUEST`] at a time where the servers know multiRead (3.6 on), else as
+    /// [`Self::get_all`]. Arms nothing: multiRead cannot.
+    pub async fn get_many(&self, paths: &[String]) -> Result<Vec<Result<Node, Error>>, Error> {
+        if self.lacks_multi_read.load(Ordering::Relaxed) {
+            return self.get_all(paths, None).await;
+        }
+        let mut waiting = Vec::with_capacity(paths.len().div_ceil(READS_PER_REQUEST));
+        for chunk in paths.chunks(READS_PER_REQUEST) {
+            waiting.push(self.submit(op::MULTI_READ, self.multi_read_body(chunk), None).await?);
+        }
+        let mut out = Vec::with_capacity(paths.len());
+        for (chunk, answer) in paths.chunks(READS_PER_REQUEST).zip(waiting) {
+            match answer.await.unwrap_or(Err(Error::Closed)) {
+                Ok(body) => out.extend(read_multi_read(chunk.len(), &body)?),
+                Err(Error::Code(code)) if code == Code::Unimplemented as i32 => {
+                    self.lacks_multi_read.store(true, Ordering::Relaxed);
+                    return self.get_all(paths, None).await;
+                }
+                Err(error) if error.is_session_end() => return Err(error),
+                // Together they were too much, perhaps.
+                Err(_) => out.extend(self.get_all(chunk, None).await?),
+            }
+        }
+        Ok(out)
+    }
+
+    /// As a multi, of reads: | op i32 | done bool | -1 i32 | path | watch bool | …
+    fn multi_read_body(&self, paths: &[String]) -> Vec<u8> {
+        let mut body = Writer::default();
+        for path in paths {
+            put_multi_header(&mut body, op::GET_DATA, false);
+            body.string(&self.full(path));
+            body.bool(false);
+        }
+        put_multi_header(&mut body, op::ERROR, true);
+        body.bytes
+    }
+
     pub async fn exists(&self, path: &str) -> Result<Option<Stat>, Error> {
         self.exists_watched(path, None).await
     }
@@ -534,32 +580,27 @@ impl Client {
     /// multi: | op i32 | done bool | -1 i32 | operation | … | -1 i32 | true | -1 i32 |
     fn multi_body(&self, writes: &[Write]) -> Vec<u8> {
         let mut body = Writer::default();
-        let header = |body: &mut Writer, op: i32, done: bool| {
-            body.int(op);
-            body.bool(done);
-            body.int(-1);
-        };
         for write in writes {
             match write {
                 Write::Create { path, data, mode } => {
-                    header(&mut body, op::CREATE, false);
+                    put_multi_header(&mut body, op::CREATE, false);
                     self.put_create(&mut body, path, data.as_deref(), *mode);
                 }
                 Write::Set { data, version, .. } => {
-                    header(&mut body, op::SET_DATA, false);
+                    put_multi_header(&mut body, op::SET_DATA, false);
                     body.string(&self.full(write.path()));
                     body.buffer(Some(data));
                     body.int(*version);
                 }
                 Write::Delete { version, .. } | Write::Check { version, .. } => {
                     let is_check = matches!(write, Write::Check { .. });
-                    header(&mut body, if is_check { op::CHECK } else { op::DELETE }, false);
+                    put_multi_header(&mut body, if is_check { op::CHECK } else { op::DELETE }, false);
                     body.string(&self.full(write.path()));
                     body.int(*version);
                 }
             }
         }
-        header(&mut body, op::ERROR, true);
+        put_multi_header(&mut body, op::ERROR, true);
         body.bytes
     }
 
@@ -597,6 +638,30 @@ impl Client {
             None => Err(Error::Unreadable.into()),
         }
     }
+}
+
+fn put_multi_header(body: &mut Writer, op: i32, done: bool) {
+    body.int(op);
+    body.bool(done);
+    body.int(-1);
+}
+
+/// Each node or why there is none, `count` of them.
+fn read_multi_read(count: usize, answer: &[u8]) -> Result<Vec<Result<Node, Error>>, Error> {
+    let mut reader = Reader::new(answer);
+    let mut nodes = Vec::with_capacity(count);
+    loop {
+        match read_multi_header(&mut reader)? {
+            (_, true, _) => break,
+            (op::GET_DATA, ..) => {
+                let data = reader.slice()?.map(<[u8]>::to_vec);
+                nodes.push(Ok(Node { data, stat: Stat::read(&mut reader)? }));
+            }
+            (op::ERROR, ..) => nodes.push(Err(Error::from_code(reader.int()?))),
+            _ => return Err(Error::Unreadable),
+        }
+    }
+    if nodes.len() == count { Ok(nodes) } else { Err(Error::Unreadable) }
 }
 
 fn read_multi_header(reader: &mut Reader<'_>) -> Result<(i32, bool, i32), Error> {

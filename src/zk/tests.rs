@@ -127,6 +127,21 @@ fn registration(id: i32, port: u16) -> BrokerRegistration {
 }
 
 #[tokio::test]
+async fn many_nodes_are_read_as_one_by_one() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let paths: Vec<String> = (0..250).map(|n| format!("/n{n}")).collect();
+    for (n, path) in paths.iter().enumerate().filter(|(n, _)| n % 3 != 0) {
+        client.create(path, (n % 2 == 0).then_some(b"data"), CreateMode::Persistent).await.expect("create");
+    }
+    let together = client.get_many(&paths).await.expect("read");
+    assert_eq!(together, client.get_all(&paths, None).await.expect("read"));
+    assert_eq!(together[0], Err(Error::NoNode));
+    assert_eq!(together[2].as_ref().expect("there").data.as_deref(), Some(&b"data"[..]));
+    assert!(client.get_many(&[]).await.expect("read").is_empty());
+}
+
+#[tokio::test]
 async fn paths_are_created_without_data_and_again_without_harm() {
     let world = World::new().await;
     let zk = world.client().await;

@@ -54,7 +54,7 @@ pub async fn states(
 ) -> Result<BTreeMap<TopicPartition, (PartitionState, i32)>, Error> {
     let nodes: Vec<String> = partitions.iter().map(paths::partition_state).collect();
     let mut out = BTreeMap::new();
-    for (tp, node) in partitions.iter().zip(client.get_all(&nodes, None).await?) {
+    for (tp, node) in partitions.iter().zip(client.get_many(&nodes).await?) {
         let node = match node {
             Ok(node) => node,
             Err(Error::NoNode) => continue,

@@ -3,7 +3,7 @@
 import socket
 import struct
 
-METADATA, FIND_COORDINATOR, API_VERSIONS = 3, 10, 18
+METADATA, FIND_COORDINATOR, API_VERSIONS, INIT_PRODUCER_ID = 3, 10, 18, 22
 
 
 def connect(port, seconds=10):
@@ -104,3 +104,14 @@ def served(port):
     if (correlation, error) != (7, 0):
         raise RuntimeError(f"correlation id {correlation}, error {error}")
     return {key: (low, high) for key, low, high in f.array(lambda: (f.take("h"), f.take("h"), f.take("h")))}
+
+
+def init_producer_id(port):
+    """InitProducerId v0 without a transactional id: (error, producer id)."""
+    with connect(port) as s:
+        s.sendall(request(INIT_PRODUCER_ID, 0, 7, struct.pack(">hi", -1, 0)))
+        f = _Fields(read_frame(s))
+    if f.take("i") != 7:
+        raise RuntimeError("another correlation id")
+    f.take("i")
+    return f.take("h"), f.take("q")

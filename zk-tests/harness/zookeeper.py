@@ -30,10 +30,10 @@ class Server:
         self.kind = kind
         self.name = f"zookeeper-{number}"
         self._directory = directory / self.name
-        self._data = self._directory / "data"
-        self._data.mkdir(parents=True)
+        self.data = self._directory / "data"
+        self.data.mkdir(parents=True)
         lines = [
-            f"dataDir={self._data}",
+            f"dataDir={self.data}",
             f"clientPort={port}",
             "clientPortAddress=127.0.0.1",
             f"tickTime={_TICK_MS}",
@@ -45,7 +45,7 @@ class Server:
         if ensemble:
             lines += ["initLimit=20", "syncLimit=10"]
             lines += [f"server.{n}=127.0.0.1:{peer}:{election}" for n, (peer, election) in enumerate(ensemble, 1)]
-            (self._data / "myid").write_text(str(number))
+            (self.data / "myid").write_text(str(number))
         self._options = []
         if users:
             lines += ["authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider"]

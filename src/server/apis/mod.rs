@@ -1,9 +1,12 @@
 //! Owns the handlers: one file an API, each with a `handle` that gives the reply. Kafka: the `handle…Request` methods of
 //! `KafkaApis`.
 
+pub(super) mod allocate_producer_ids;
 pub(super) mod alter_configs;
+pub(super) mod alter_partition;
 pub(super) mod api_versions;
 mod config_resource;
+pub(super) mod controlled_shutdown;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
 pub(super) mod delete_records;
@@ -12,6 +15,7 @@ pub(super) mod describe_cluster;
 pub(super) mod describe_configs;
 pub(super) mod describe_log_dirs;
 pub(super) mod describe_producers;
+pub(super) mod elect_leaders;
 pub(super) mod fetch;
 pub(super) mod incremental_alter_configs;
 pub(super) mod init_producer_id;
@@ -21,6 +25,7 @@ pub(super) mod metadata;
 pub(super) mod offset_for_leader_epoch;
 pub(super) mod produce;
 pub(super) mod stop_replica;
+pub(super) mod update_features;
 pub(super) mod update_metadata;
 
 /// The bit field of operations that everybody may do where no authorizer is configured, for a topic

@@ -26,6 +26,16 @@ impl ReplicaAssignment {
     pub fn is_being_reassigned(&self) -> bool {
         !self.adding.is_empty() || !self.removing.is_empty()
     }
+
+    /// Where a reassignment leads to; without one, the replicas.
+    pub fn target(&self) -> Vec<BrokerId> {
+        self.replicas.iter().copied().filter(|id| !self.removing.contains(id)).collect()
+    }
+
+    /// Where a reassignment came from; without one, the replicas.
+    pub fn origin(&self) -> Vec<BrokerId> {
+        self.replicas.iter().copied().filter(|id| !self.adding.contains(id)).collect()
+    }
 }
 
 /// What a topic's znode says.

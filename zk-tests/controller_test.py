@@ -1,0 +1,260 @@
+"""The broker under test as controller over Apache brokers: what it writes into ZooKeeper, and what Apache says about it.
+
+One script of administration and faults runs on three brokers. Broker 1 is the controller all the time; 2 and 3 are
+Apache's and suffer. Every write of every node, read from ZooKeeper's own log, is compared with what three Apache brokers
+wrote on the same script, and so is every kind of warning and error in the logs of brokers 2 and 3. Masked are ids and
+times. What Apache did is kept in corpus/; ZURAU_CAPTURE=1 with ZURAU_TEST_PEER=apache writes it anew.
+ZURAU_KINDS=zurau,zurau,zurau runs the script on three brokers of another mix.
+"""
+
+import json
+import os
+import re
+
+import pytest
+
+from harness import PEER, ROOT, history, wire
+from harness.admin import create_topic, delete_topic
+from harness.broker import Cluster
+from harness.processes import wait_until
+
+KINDS = os.environ.get("ZURAU_KINDS", f"{PEER},apache,apache").split(",")
+CAPTURE = "ZURAU_CAPTURE" in os.environ
+_CORPUS = ROOT / "corpus" / "controller"
+_REPLICATION = {
+    # Long enough for loaded machines: nobody leaves an ISR unless he is stopped.
+    "replica_lag_time_max_ms": 6000,
+    # A stopped process keeps its session that long.
+    "zookeeper_session_timeout_ms": 18000,
+    "auto_leader_rebalance_enable": "false",
+    "unclean_leader_election_enable": "false",
+}
+
+
+class Script:
+    """Three brokers, the script, and what it needs to know of the state in between."""
+
+    def __init__(self, directory, ensemble, tools, chroot):
+        self.cluster = Cluster(directory, ensemble, chroot)
+        self.tools = tools
+        self.brokers = {n: self.cluster.broker(n, kind, **_REPLICATION) for n, kind in enumerate(KINDS, 1)}
+
+    def tool(self, name, *args):
+        return self.tools.run(name, "--bootstrap-server", self.brokers[1].bootstrap, *args)
+
+    def state(self, topic, partition):
+        return json.loads(self.zk.get(f"/brokers/topics/{topic}/partitions/{partition}/state")[0])
+
+    def assignment(self, topic):
+        partitions = json.loads(self.zk.get(f"/brokers/topics/{topic}")[0])["partitions"]
+        return {int(p): replicas for p, replicas in partitions.items()}
+
+    def topics(self):
+        return self.zk.get_children("/brokers/topics")
+
+    def wait_led(self, **leaders):
+        """Waits for leaders: topic="1,2,1", one for each partition."""
+        for topic, expected in leaders.items():
+            numbers = [int(n) for n in expected.split(",")]
+
+            def led(topic=topic, numbers=numbers):
+                return all(self.state(topic, p)["leader"] == n for p, n in enumerate(numbers))
+
+            wait_until(led, f"{topic} is led by {numbers}", 60)
+
+    def wait_in_sync(self, *brokers):
+        """Waits until these brokers are in the ISR of everything that they hold."""
+
+        def in_sync():
+            for topic in self.topics():
+                for p, replicas in self.assignment(topic).items():
+                    isr = self.state(topic, p)["isr"]
+                    if any(b in replicas and b not in isr for b in brokers):
+                        return False
+            return True
+
+        wait_until(in_sync, f"{brokers} are in sync", 90)
+
+    def wait_out(self, broker):
+        """Waits until a broker leads nothing and is in no ISR in which it is not alone."""
+
+        def out():
+            states = [self.state(t, p) for t in self.topics() for p in self.assignment(t)]
+            return all(s["leader"] != broker and (broker not in s["isr"] or s["isr"] == [broker]) for s in states)
+
+        wait_until(out, f"{broker} is out", 60)
+
+    def wait_gone(self, path):
+        wait_until(lambda: not self.zk.exists(path), f"{path} is gone", 60)
+
+    def kill(self, number):
+        self.brokers[number].kill()
+        self.cluster.forget(self.brokers[number])
+        self.wait_out(number)
+
+    def stop(self, number):
+        self.brokers[number].stop()
+        self.wait_out(number)
+
+    def start(self, number):
+        self.brokers[number].start()
+        self.wait_in_sync(number)
+
+    def run(self):
+        with self.cluster.ensemble.client(self.cluster.chroot) as zk:
+            self.zk = zk
+            for step in (self.topics_come_and_go, self.brokers_come_and_go, self.elections, self.isr, self.nonsense):
+                step()
+            for broker in reversed(self.brokers.values()):
+                broker.stop()
+        return self
+
+    def create(self, topic, *replicas, **config):
+        create_topic(self.brokers[1], topic, assignment=[list(r) for r in replicas], **config)
+
+    def topics_come_and_go(self):
+        for broker in self.brokers.values():
+            broker.start()
+        self.create("a", (1, 2, 3), (2, 3, 1), (3, 1, 2), (2, 3))
+        self.create("b", (2,), (3, 2), cleanup_policy="compact", retention_ms=1000)
+        self.create("c.d_e-F", (3, 2, 1))
+        self.create("short-lived", (1, 2), (2, 3))
+        delete_topic(self.brokers[1], "short-lived")
+        self.wait_gone("/admin/delete_topics/short-lived")
+        self.create("short-lived", (3, 1))
+        where = ("--replica-assignment", "1:2:3,2:3:1,3:1:2,2:3:1,3:2:1,1:3:2")
+        self.tool("topics", "--alter", "--topic", "c.d_e-F", "--partitions", "3", "--replica-assignment", "3:2:1,1:2:3,2:1:3").check()
+        self.wait_led(**{"c.d_e-F": "3,1,2"})
+        assert self.tool("topics", "--alter", "--topic", "a", "--partitions", "6", *where).exit != 0
+        configs = ("--entity-type", "topics", "--entity-name", "a", "--add-config", "max.message.bytes=2000000")
+        self.tool("configs", "--alter", *configs).check()
+        wait_until(lambda: wire.init_producer_id(self.brokers[2].port)[0] == 0, "broker 2 has producer ids")
+        wait_until(lambda: wire.init_producer_id(self.brokers[3].port)[0] == 0, "broker 3 has producer ids")
+
+    def brokers_come_and_go(self):
+        self.stop(2)
+        # With a replica away: creation works, deletion waits.
+        self.create("while-2-is-away", (3, 2), (1, 2, 3))
+        delete_topic(self.brokers[1], "short-lived")
+        self.wait_gone("/admin/delete_topics/short-lived")
+        delete_topic(self.brokers[1], "b")
+        self.brokers[2].start()
+        self.wait_gone("/admin/delete_topics/b")
+        self.wait_in_sync(2)
+        self.kill(3)
+        self.tool("topics", "--alter", "--topic", "while-2-is-away", "--partitions", "3", "--replica-assignment", "3:2,1:2:3,3:1").check()
+        self.wait_led(**{"while-2-is-away": "2,1,1"})
+        self.start(3)
+        self.stop(3)
+        self.stop(2)
+        self.wait_led(a="1,1,1,-1")
+        self.start(3)
+        self.start(2)
+
+    def elections(self):
+        election = ("org.apache.kafka.tools.LeaderElectionCommand", "--election-type")
+        self.tool(*election, "preferred", "--all-topic-partitions").check()
+        self.wait_led(a="1,2,3,2", **{"c.d_e-F": "3,1,2", "while-2-is-away": "3,1,3"})
+        # Nothing to do is fine too.
+        self.tool(*election, "preferred", "--topic", "a", "--partition", "0").check()
+        self.stop(2)
+        refused = self.tool(*election, "preferred", "--topic", "a", "--partition", "1")
+        assert "PreferredLeaderNotAvailableException" in refused.stdout + refused.stderr
+        self.start(2)
+        # By the znode of old tools.
+        asked = [{"topic": "a", "partition": 1}, {"topic": "a", "partition": 3}, {"topic": "ghost", "partition": 0}]
+        self.zk.create("/admin/preferred_replica_election", json.dumps({"version": 1, "partitions": asked}).encode())
+        self.wait_gone("/admin/preferred_replica_election")
+        self.wait_led(a="1,2,3,2")
+        # Unclean elections: by an administrator, and by a topic's config.
+        self.create("unclean", (3, 2))
+        self.create("unclean-too", (3, 2))
+        self.stop(2)
+        self.kill(3)
+        self.wait_led(unclean="-1", **{"unclean-too": "-1"})
+        self.brokers[2].start()
+        assert self.state("unclean", 0)["leader"] == -1
+        self.tool(*election, "unclean", "--topic", "unclean", "--partition", "0").check()
+        self.wait_led(unclean="2")
+        configs = ("--entity-type", "topics", "--entity-name", "unclean-too")
+        self.tool("configs", "--alter", *configs, "--add-config", "unclean.leader.election.enable=true").check()
+        self.wait_led(**{"unclean-too": "2"})
+        self.start(3)
+        self.tool(*election, "preferred", "--all-topic-partitions").check()
+        self.wait_led(a="1,2,3,2", unclean="3", **{"unclean-too": "3"})
+
+    def isr(self):
+        self.create("lag", (2, 3), (3, 2), (1, 3))
+        # It is stopped for less than its session: only its leaders miss it.
+        self.brokers[3].pause()
+        wait_until(lambda: self.state("lag", 0)["isr"] == [2], "3 leaves the ISR of 2", 17)
+        wait_until(lambda: self.state("lag", 2)["isr"] == [1], "3 leaves the ISR of 1", 17)
+        self.brokers[3].resume()
+        self.wait_in_sync(2, 3)
+
+    def nonsense(self):
+        self.zk.create("/admin/delete_topics/ghost")
+        self.wait_gone("/admin/delete_topics/ghost")
+        self.zk.create("/admin/preferred_replica_election", b"no json")
+        self.wait_gone("/admin/preferred_replica_election")
+        self.zk.create("/isr_change_notification/isr_change_", b'{"version":1,"partitions":[{"topic":"a","partition":0}]}', sequence=True)
+        wait_until(lambda: not self.zk.get_children("/isr_change_notification"), "the notification was read")
+        self.zk.create("/log_dir_event_notification/log_dir_event_", b'{"version":1,"broker":2,"event":1}', sequence=True)
+        wait_until(lambda: not self.zk.get_children("/log_dir_event_notification"), "the event was read")
+        self.zk.create("/brokers/topics/by-hand", b'{"version":1,"partitions":{"0":[2,3]}}')
+        self.wait_led(**{"by-hand": "2"})
+        for topic in sorted(self.topics()):
+            delete_topic(self.brokers[1], topic)
+            self.wait_gone(f"/admin/delete_topics/{topic}")
+
+    def lives(self):
+        """What was written to each node, without what no broker decides."""
+        done = history.writes(self.cluster.ensemble.servers[0], self.cluster.chroot)
+        return {
+            path: life
+            for path, life in history.by_path(done).items()
+            if not path.startswith(("/config/changes/", "/consumers", "/cluster"))
+        }
+
+    def complaints(self):
+        """The kinds of warnings and errors of brokers 2 and 3, where they are Apache's."""
+        found = set()
+        for number, broker in self.brokers.items():
+            if number == 1 or broker.kind != "apache":
+                continue
+            for line in broker.process.log.read_text().splitlines():
+                if match := re.match(r"\[[^]]+\] (WARN|ERROR|FATAL) (.*) \(([\w.$]+)\)$", line):
+                    found.add(f"{match[1]} {match[3]} {_kind(match[2])}")
+        return found
+
+
+def _kind(message):
+    """The message without what differs from one to the next of its kind."""
+    message = re.sub(r"\[[^]]*\]|\{[^}]*\}|\([^)]*\)", "", message)
+    message = re.sub(r"\b(a|c\.d_e-F|lag|unclean|unclean-too|while-2-is-away|by-hand|b|short-lived)-\d+\b", "PARTITION", message)
+    return re.sub(r"\s+", " ", re.sub(r"[-\w.]*\d[-\w.:/]*", "N", message))[:160].strip()
+
+
+def _kept(name, found):
+    """What Apache did, from the corpus; with ZURAU_CAPTURE it is written there first."""
+    file = _CORPUS / f"{name}-apache-3.9.1.txt"
+    if CAPTURE:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(found)
+    return file.read_text()
+
+
+@pytest.fixture(scope="module")
+def script(module_directory, ensemble, apache_tools):
+    return Script(module_directory, ensemble, apache_tools, "/controlled").run()
+
+
+def test_every_write_is_apaches(script):
+    found = "".join(f"{path}\n" + "".join(f"    {line}\n" for line in life) for path, life in sorted(script.lives().items()))
+    assert found.splitlines() == _kept("writes", found).splitlines()
+
+
+def test_apache_brokers_complain_of_nothing_new(script):
+    found = script.complaints()
+    known = set(_kept("complaints", "".join(f"{line}\n" for line in sorted(found))).splitlines())
+    assert not found - known, "\n".join(sorted(found - known))
