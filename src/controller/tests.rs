@@ -49,7 +49,11 @@ impl World {
 
     /// A broker that is registered and runs for controller.
     pub(super) async fn broker(&self, id: i32) -> Broker {
-        let zk = self.client().await;
+        self.broker_on(self.client().await, id).await
+    }
+
+    /// The same, in a session that is there already.
+    async fn broker_on(&self, zk: Client, id: i32) -> Broker {
         let mut registrar = Registrar::new(zk.clone(), registration(id, 9_000 + id as u16));
         let epoch = registrar.register(1).await.unwrap();
         let sent = Arc::new(Sent::default());
@@ -456,4 +460,64 @@ async fn a_controller_node_of_an_earlier_session_is_not_ours() {
     assert!(!status.is_active);
     earlier.close().await;
     broker.until_active().await;
+}
+
+#[tokio::test]
+async fn a_controllership_that_nobody_took_up_is_given_up() {
+    let world = World::new().await;
+    let zk = world.client().await;
+    // As if the answer to a won election had been lost, and what follows with it (KAFKA-13407).
+    let won = data::ControllerNode::encode(BrokerId(1), 1);
+    zk.create(paths::CONTROLLER, Some(&won), CreateMode::Ephemeral).await.unwrap();
+    let broker = world.broker_on(zk, 1).await;
+    assert_eq!(broker.until_active().await, ControllerEpoch(1));
+    broker.create("t", &[&[1]]).await;
+    broker.until_state("t", 0, 1, 0).await;
+}
+
+/// Not a test of a rule but a measure: `ZURAU_MEASURE=1000,5000` prints how long a new controller takes at so many
+/// partitions, from the end of the old one's session until what it decided has been sent.
+#[tokio::test]
+async fn failover_is_measured() {
+    let Ok(sizes) = std::env::var("ZURAU_MEASURE") else { return };
+    for size in sizes.split(',').map(|size| size.parse::<usize>().expect("a number")) {
+        let world = World::new().await;
+        let one = world.broker(1).await;
+        one.until_active().await;
+        let two = world.broker(2).await;
+        two.until(|status| status.controller == Some(BrokerId(1))).await;
+        let _three = world.bystander(3).await;
+        one.sent.metadata(3, |told| told.live_brokers.len() == 3).await;
+        for (topic, from) in (0..size).step_by(500).enumerate() {
+            let replicas: Vec<Vec<i32>> =
+                (from..size.min(from + 500)).map(|p| (0..3).map(|n| ((p + n) % 3) as i32 + 1).collect()).collect();
+            let replicas: Vec<&[i32]> = replicas.iter().map(Vec::as_slice).collect();
+            let begun = std::time::Instant::now();
+            one.create(&format!("t{topic}"), &replicas).await;
+            let told = |request: &UpdateMetadataRequest| {
+                request
+                    .topic_states
+                    .iter()
+                    .any(|t| &*t.topic_name == format!("t{topic}") && t.partition_states.len() == replicas.len())
+            };
+            one.sent.metadata(3, told).await;
+            println!("{} partitions created in {:?}", replicas.len(), begun.elapsed());
+        }
+        two.sent.requests.lock().clear();
+        one.zk.close().await;
+        let begun = std::time::Instant::now();
+        two.until_active().await;
+        let elected = begun.elapsed();
+        // Leaders of everything that the dead one led are in the last word to broker 3.
+        let told = two.sent.metadata(3, |request| {
+            let states = || request.topic_states.iter().flat_map(|t| &t.partition_states);
+            states().count() >= size / 3 && states().all(|p| p.leader > 1)
+        });
+        let told = told.await;
+        println!(
+            "{size} partitions: controller after {elected:?}, {} partitions led anew after {:?}",
+            told.topic_states.iter().map(|t| t.partition_states.len()).sum::<usize>(),
+            begun.elapsed()
+        );
+    }
 }

@@ -156,18 +156,19 @@ async fn a_superseded_controller_changes_no_isr_and_sends_leaders_on() {
 #[tokio::test]
 async fn who_shuts_down_leads_nothing_and_leaves_the_isrs() {
     let three = Three::new().await;
-    three.one.create("u", &[&[2, 1], &[1, 2], &[2]]).await;
-    three.one.until_state("u", 2, 2, 0).await;
+    three.one.create("u", &[&[2, 1], &[1, 2]]).await;
+    three.one.create("alone", &[&[2]]).await;
+    three.one.until_state("alone", 0, 2, 0).await;
     let epoch = three.epoch_of(2).await;
     let ask = async |broker, epoch| three.one.handle.controlled_shutdown(BrokerId(broker), BrokerEpoch(epoch)).await;
     assert_eq!(ask(2, epoch.0 - 1).await, Err(ErrorCode::StaleBrokerEpoch));
     assert_eq!(ask(9, 5).await, Err(ErrorCode::UnknownServerError));
     assert_eq!(ask(9, -1).await, Err(ErrorCode::BrokerNotAvailable));
     assert_eq!(ask(2, epoch.0).await, Ok(vec![]));
-    // The one replica of u-2 stays where it is.
+    // A lone replica stays where it is.
     assert_eq!(three.one.until_state("u", 0, 1, 1).await.leader_and_isr.isr, ids(&[1]));
     assert_eq!(three.one.until_state("u", 1, 1, 1).await.leader_and_isr.isr, ids(&[1]));
-    assert_eq!(three.one.until_state("u", 2, 2, 0).await.leader_and_isr.isr, ids(&[2]));
+    assert_eq!(three.one.until_state("alone", 0, 2, 0).await.leader_and_isr.isr, ids(&[2]));
     assert_eq!(three.one.until_state("t", 0, 1, 1).await.leader_and_isr.isr, ids(&[1, 3]));
     // It becomes a follower of what it led, and stops what it followed.
     let told = three.one.sent.wait(|to, request| match request {
@@ -203,7 +204,7 @@ async fn who_shuts_down_leads_nothing_and_leaves_the_isrs() {
 #[tokio::test]
 async fn preferred_replicas_are_elected_where_that_is_needed_and_possible() {
     let three = Three::new().await;
-    three.one.create("u", &[&[2, 1], &[2, 3], &[1]]).await;
+    three.one.create("u", &[&[2, 1], &[2, 3], &[1, 3]]).await;
     three.one.until_state("u", 1, 2, 0).await;
     three.two.close().await;
     three.one.until_state("u", 0, 1, 1).await;
