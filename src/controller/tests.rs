@@ -477,6 +477,7 @@ async fn a_controllership_that_nobody_took_up_is_given_up() {
 
 /// Not a test of a rule but a measure: `ZURAU_MEASURE=1000,5000` prints how long a new controller takes at so many
 /// partitions, from the end of the old one's session until what it decided has been sent.
+#[allow(clippy::print_stdout, reason = "the measure")]
 #[tokio::test]
 async fn failover_is_measured() {
     let Ok(sizes) = std::env::var("ZURAU_MEASURE") else { return };
@@ -498,7 +499,7 @@ async fn failover_is_measured() {
                 request
                     .topic_states
                     .iter()
-                    .any(|t| &*t.topic_name == format!("t{topic}") && t.partition_states.len() == replicas.len())
+                    .any(|t| *t.topic_name == format!("t{topic}") && t.partition_states.len() == replicas.len())
             };
             one.sent.metadata(3, told).await;
             println!("{} partitions created in {:?}", replicas.len(), begun.elapsed());

@@ -151,13 +151,14 @@ impl BrokerServer {
             move || status.broker_epoch(),
             runtimes.data_groups(&control).to_vec(),
         );
+        let to_controller = controller_channel(&config, id, &image);
         let broker = Arc::new(Broker {
             id,
             cluster_id,
-            to_controller: controller_channel(&config, id, &image),
+            producer_ids: ProducerIds::new(to_controller.clone(), id, controller.clone()),
+            to_controller,
             replicas,
             fetch_sessions: FetchSessionCache::new(config.max_incremental_fetch_session_cache_slots.max(0) as usize),
-            producer_ids: ProducerIds::new(zk.clone(), id),
             image,
             image_changed: Notify::new(),
             controller,

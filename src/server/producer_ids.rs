@@ -1,58 +1,67 @@
-//! Owns the ids for idempotent producers: blocks of a thousand, taken from `/latest_producer_id_block` by compare and set.
-//! Kafka: `ProducerIdManager`. Absent on purpose: AllocateProducerIds, by which an Apache broker asks its controller for
-//! the same blocks; the znode is the same either way.
+//! Owns the ids for producers: blocks of a thousand, which the controller gives out. Kafka: `RPCProducerIdManager`.
 
-use crate::common::BrokerId;
-use crate::zk::client::{Client, Error};
-use crate::zk::data::Malformed;
-use crate::zk::data::controller::ProducerIdBlock;
-use crate::zk::paths;
-use std::ops::RangeInclusive;
+use crate::client::controller_channel::{ChannelError, ControllerChannel};
+use crate::common::{BrokerId, ErrorCode};
+use crate::controller::ControllerHandle;
+use crate::protocol::ApiKey;
+use crate::protocol::messages::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
+use std::ops::Range;
+use std::time::Duration;
 use tokio::sync::Mutex;
+use tracing::debug;
+
+/// How long a producer is kept waiting for a new block; then it is told to ask again. Kafka tells it so at once.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct ProducerIds {
-    zk: Client,
+    to_controller: ControllerChannel,
     broker: BrokerId,
+    /// Knows the epoch of our registration.
+    controller: ControllerHandle,
     /// What is left of the current block. Held while a new one is taken, so that producers who wait share it.
-    left: Mutex<RangeInclusive<i64>>,
+    left: Mutex<Range<i64>>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProducerIdError {
-    #[error("/latest_producer_id_block: {0}")]
-    Malformed(#[from] Malformed),
-    #[error("all producer ids are used up")]
-    Exhausted,
     #[error(transparent)]
-    ZooKeeper(#[from] Error),
+    Channel(#[from] ChannelError),
+    #[error("the controller refuses: {0}")]
+    Refused(ErrorCode),
+    /// A block that was given out before, or none at all.
+    #[error("the controller gave out {count} ids from {first} after {after}")]
+    Strange { first: i64, count: i32, after: i64 },
 }
 
 impl ProducerIds {
-    pub fn new(zk: Client, broker: BrokerId) -> Self {
-        Self { zk, broker, left: Mutex::new(RangeInclusive::new(1, 0)) }
+    pub fn new(to_controller: ControllerChannel, broker: BrokerId, controller: ControllerHandle) -> Self {
+        Self { to_controller, broker, controller, left: Mutex::new(0..0) }
     }
 
     pub async fn next(&self) -> Result<i64, ProducerIdError> {
         let mut left = self.left.lock().await;
-        loop {
-            if let Some(id) = left.next() {
-                return Ok(id);
-            }
-            *left = self.take_block().await?;
+        if left.is_empty() {
+            *left = self.take_block(left.end).await?;
         }
+        left.next().ok_or(ProducerIdError::Strange { first: 0, count: 0, after: left.end })
     }
 
-    async fn take_block(&self) -> Result<RangeInclusive<i64>, ProducerIdError> {
-        loop {
-            let node = self.zk.get(paths::LATEST_PRODUCER_ID_BLOCK).await?;
-            let last = ProducerIdBlock::decode(node.data.as_deref())?;
-            let block = ProducerIdBlock::next(last, self.broker).ok_or(ProducerIdError::Exhausted)?;
-            match self.zk.set(paths::LATEST_PRODUCER_ID_BLOCK, &block.encode(), node.stat.version).await {
-                Ok(_) => return Ok(block.first..=block.last),
-                // Another broker was faster.
-                Err(Error::BadVersion) => {}
-                Err(error) => return Err(error.into()),
-            }
+    async fn take_block(&self, after: i64) -> Result<Range<i64>, ProducerIdError> {
+        let request = AllocateProducerIdsRequest {
+            broker_id: self.broker.0,
+            broker_epoch: self.controller.broker_epoch().0,
+            ..Default::default()
+        };
+        let answer: AllocateProducerIdsResponse =
+            self.to_controller.call(ApiKey::AllocateProducerIds, &request, PATIENCE).await?;
+        match ErrorCode::from_wire(answer.error_code) {
+            ErrorCode::None => {}
+            code => return Err(ProducerIdError::Refused(code)),
         }
+        let (first, count) = (answer.producer_id_start, answer.producer_id_len);
+        let end = first.checked_add(i64::from(count)).filter(|_| count > 0 && first >= after);
+        let end = end.ok_or(ProducerIdError::Strange { first, count, after })?;
+        debug!(first, count, "producer ids");
+        Ok(first..end)
     }
 }
