@@ -5,7 +5,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::fault::{self, Op};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -46,16 +48,29 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
     let temporary = PathBuf::from(temporary);
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    drop(file);
+    let write = || {
+        fault::check(Op::Create)?;
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    if let Err(e) = write() {
+        // What is there of it takes room that may be all that is left.
+        drop(fs::remove_file(&temporary));
+        return Err(e);
+    }
     rename(&temporary, path)
+}
+
+/// Renames inside of one file system. A crash of the machine may undo it.
+pub fn rename_unsynced(from: &Path, to: &Path) -> io::Result<()> {
+    fault::check(Op::Rename)?;
+    fs::rename(from, to)
 }
 
 /// Renames inside of one file system, and waits until both directories have the change.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)?;
+    rename_unsynced(from, to)?;
     match (from.parent(), to.parent()) {
         (Some(a), Some(b)) if a != b => {
             sync_dir(b)?;
@@ -68,6 +83,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Waits until the names in a directory are on the disk.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    fault::check(Op::Sync)?;
     File::open(dir)?.sync_all()
 }
 
@@ -76,6 +92,7 @@ pub fn create_dir_all_synced(dir: &Path) -> io::Result<bool> {
     if dir.is_dir() {
         return Ok(false);
     }
+    fault::check(Op::Create)?;
     fs::create_dir_all(dir)?;
     if let Some(parent) = dir.canonicalize()?.parent() {
         sync_dir(parent)?;
@@ -85,6 +102,7 @@ pub fn create_dir_all_synced(dir: &Path) -> io::Result<bool> {
 
 /// True when there was a file to remove.
 pub fn remove_if_exists(path: &Path) -> io::Result<bool> {
+    fault::check(Op::Remove)?;
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -126,6 +144,16 @@ pub fn modified_ms(path: &Path) -> io::Result<i64> {
     Ok(millis(fs::metadata(path)?.modified()?))
 }
 
+/// Lets a file look as if it was last changed then.
+pub fn set_modified_ms(path: &Path, modified: i64) -> io::Result<()> {
+    fault::check(Op::SetTime)?;
+    let time = match u64::try_from(modified) {
+        Ok(after) => UNIX_EPOCH + Duration::from_millis(after),
+        Err(_) => UNIX_EPOCH - Duration::from_millis(modified.unsigned_abs()),
+    };
+    File::options().write(true).open(path)?.set_modified(time)
+}
+
 pub(super) fn millis(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
@@ -141,6 +169,7 @@ pub fn space(path: &Path) -> io::Result<(u64, u64)> {
 
 /// Removes a directory with what is in it; false when it is not there.
 pub fn remove_dir_all(dir: &Path) -> io::Result<bool> {
+    fault::check(Op::Remove)?;
     match fs::remove_dir_all(dir) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),

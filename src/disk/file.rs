@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::fault::{self, Op};
+
 /// Most pieces that one `pwritev` takes (Linux `UIO_MAXIOV`).
 const IOV_MAX: usize = 1_024;
 
@@ -22,11 +24,13 @@ pub struct DataFile {
 impl DataFile {
     /// Opens for reading and writing; the file must exist.
     pub fn open(path: &Path) -> io::Result<Self> {
+        fault::check(Op::Open)?;
         Ok(Self { file: OpenOptions::new().read(true).write(true).open(path)? })
     }
 
     /// Opens for reading and writing, and creates an empty file where there is none.
     pub fn open_or_create(path: &Path) -> io::Result<Self> {
+        fault::check(Op::Create)?;
         Ok(Self { file: OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)? })
     }
 
@@ -50,6 +54,7 @@ impl DataFile {
 
     /// Reads until `buf` is full or the file ends; returns the bytes read.
     pub fn read_at(&self, mut buf: &mut [u8], mut position: u64) -> io::Result<usize> {
+        fault::check(Op::Read)?;
         let wanted = buf.len();
         while !buf.is_empty() {
             match self.file.read_at(buf, position) {
@@ -83,6 +88,7 @@ impl DataFile {
     /// Writes all pieces one after another from `position` on: one `pwritev` unless the disk takes less. The slices are
     /// consumed.
     pub fn write_all_at(&self, mut pieces: &mut [IoSlice<'_>], mut position: u64) -> io::Result<()> {
+        fault::check(Op::Write)?;
         IoSlice::advance_slices(&mut pieces, 0);
         while !pieces.is_empty() {
             match rustix::io::pwritev(&self.file, &pieces[..pieces.len().min(IOV_MAX)], position) {
@@ -100,12 +106,15 @@ impl DataFile {
 
     /// Cuts or extends the file.
     pub fn truncate(&self, len: u64) -> io::Result<()> {
+        fault::check(Op::Truncate)?;
         self.file.set_len(len)
     }
 
-    /// Waits until content and length are on the disk. Never retry a failure: the kernel may have dropped the pages.
+    /// Waits until content and length are on the disk; times and owners need not be. Never retry a failure: the kernel may
+    /// have dropped the pages.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+        fault::check(Op::Sync)?;
+        self.file.sync_data()
     }
 }
 

@@ -1,16 +1,20 @@
 //! Owns files, directories, their locks, and every `unsafe` block. Kafka: `FileRecords`, `FileLock`, `Utils.flushDir`,
 //! `Utils.atomicMoveWithFallback`.
+//! Whatever changes the disk, or may find it broken, asks [`fault`] first, so that tests can break it.
 //! Absent on purpose: memory maps. A store into a map on a full file system, or a load from one that another program cut,
 //! is a SIGBUS and ends the process; positioned reads and writes end as an error of one log directory.
 
 mod dir;
+pub mod fault;
 mod file;
+mod pool;
 
 pub use dir::{
     DirLock, create_dir_all_synced, file_names, modified_ms, raise_file_limit, remove_dir_all, remove_if_exists,
-    rename, replace_file, space, subdirectories, sync_dir,
+    rename, rename_unsynced, replace_file, set_modified_ms, space, subdirectories, sync_dir,
 };
 pub use file::{DataFile, FileSlice};
+pub use pool::{FilePool, LazyFile};
 
 use std::fmt;
 use std::io;
@@ -37,6 +41,11 @@ impl DiskError {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// See [`is_full`].
+    pub fn is_full(&self) -> bool {
+        is_full(&self.source)
+    }
 }
 
 impl fmt::Display for DiskError {
@@ -61,4 +70,9 @@ impl<T> During<T> for io::Result<T> {
     fn during_lazily(self, action: &'static str, path: impl FnOnce() -> PathBuf) -> Result<T, DiskError> {
         self.map_err(|source| DiskError::new(action, &path(), source))
     }
+}
+
+/// No room, or none left to this user: not the disk is broken, and when others make room the same call works.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -9,12 +9,11 @@ use crate::common::ids::{Millis, Offset};
 use crate::record::validate::{self, ValidatedBatches};
 use crate::record::{Batch, BatchHeader, HEADER_LEN, NO_TIMESTAMP, RecordError, batches};
 
-use super::index::TimestampOffset;
 use super::log_dir::DirError;
 use super::producer_state::{AppendOrigin, BatchKind, BatchMetadata, ProducerBatch, ProducerError, VerificationGuard};
 use super::recovery::aborted;
 use super::scan::control_kind;
-use super::segment::{RollParams, Segment};
+use super::segment::{AppendedBatch, RollParams, Segment};
 use super::unified_log::{OffsetMetadata, Tail, UnifiedLog};
 
 /// What an append did.
@@ -65,9 +64,11 @@ pub enum AppendError {
 struct Write<'a, 'b> {
     pieces: &'a mut [IoSlice<'b>],
     bytes: u32,
+    /// In the order of `pieces`, not empty.
+    batches: &'a [AppendedBatch],
     first_offset: Option<Offset>,
     last_offset: Offset,
-    max: TimestampOffset,
+    max_timestamp: Millis,
     records: i64,
     now: Millis,
 }
@@ -124,18 +125,16 @@ impl UnifiedLog {
         }
         self.assign_epoch(leader_epoch, first_offset)?;
         let head = header.encode();
-        let max = TimestampOffset {
-            timestamp: records.max_timestamp,
-            offset: batch.offset_of_max_timestamp.saturating_add(log_end.offset),
-        };
+        let appended = AppendedBatch { size: bytes, last_offset, max_timestamp: header.max_timestamp };
         let flush_due = self.write(
             &mut tail,
             Write {
                 pieces: &mut [IoSlice::new(&head), IoSlice::new(&batch.bytes[HEADER_LEN..])],
                 bytes,
+                batches: &[appended],
                 first_offset: Some(first_offset),
                 last_offset,
-                max,
+                max_timestamp: header.max_timestamp,
                 records: i64::from(header.last_offset_delta) + 1,
                 now,
             },
@@ -148,7 +147,7 @@ impl UnifiedLog {
         let mut entries = batches(records);
         let mut first: Option<Batch<'_>> = None;
         let mut last_offset = -1;
-        let mut max = TimestampOffset { timestamp: NO_TIMESTAMP, offset: -1 };
+        let mut appended = Vec::new();
         for entry in entries.by_ref() {
             let entry = entry?;
             entry.check_crc()?;
@@ -156,9 +155,11 @@ impl UnifiedLog {
                 return Err(AppendError::OffsetsOutOfOrder);
             }
             last_offset = entry.last_offset();
-            if entry.max_timestamp() > max.timestamp {
-                max = TimestampOffset { timestamp: entry.max_timestamp(), offset: last_offset };
-            }
+            appended.push(AppendedBatch {
+                size: entry.size() as u32,
+                last_offset,
+                max_timestamp: entry.max_timestamp(),
+            });
             first.get_or_insert(entry);
         }
         let records = &records[..entries.consumed()];
@@ -203,9 +204,10 @@ impl UnifiedLog {
             Write {
                 pieces: &mut [IoSlice::new(records)],
                 bytes,
+                batches: &appended,
                 first_offset,
                 last_offset,
-                max,
+                max_timestamp: appended.iter().map(|batch| batch.max_timestamp).max().unwrap_or(NO_TIMESTAMP),
                 records: last_offset - first.base_offset() + 1,
                 now,
             },
@@ -268,13 +270,13 @@ impl UnifiedLog {
         let params = RollParams {
             now: write.now,
             bytes: write.bytes,
-            max_timestamp: write.max.timestamp,
+            max_timestamp: write.max_timestamp,
             last_offset: write.last_offset,
         };
         let segment = self.segment_for(tail, write.first_offset, &params)?;
         let config = self.config();
         let interval = config.index_interval_bytes as u32;
-        self.guard(segment.append(write.pieces, write.bytes, write.last_offset, write.max, interval))?;
+        self.guard(segment.append(write.pieces, write.batches, interval))?;
         let log_end =
             OffsetMetadata { offset: write.last_offset + 1, place: Some((segment.base_offset(), segment.size())) };
         self.marks.lock().log_end = log_end;

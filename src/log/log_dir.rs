@@ -10,17 +10,22 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use tokio::sync::mpsc;
 use tracing::error;
 
 use crate::common::ids::TopicPartition;
-use crate::disk::DiskError;
+use crate::disk::{self, DiskError, During, FilePool};
+use crate::util::rate_limit::RateLimit;
 
 pub const DELETE_SUFFIX: &str = "-delete";
 pub const FUTURE_SUFFIX: &str = "-future";
 pub const STRAY_SUFFIX: &str = "-stray";
+
+/// How often a full directory is worth a line.
+const FULL_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Longest file name of the usual file systems.
 const NAME_MAX: usize = 255;
@@ -34,20 +39,58 @@ pub enum DirError {
     /// It failed before.
     #[error("log directory {0} is offline")]
     Offline(PathBuf),
+    /// No room for this call. Nothing of it has happened, reads go on, and so do writes once there is room. Apache
+    /// takes such a directory offline.
+    #[error("log directory {dir} is full: {source}")]
+    Full { dir: PathBuf, source: DiskError },
 }
 
-/// One of `log.dirs`: an independent failure domain. The first disk error takes it offline, for good.
+/// Lets operations that can do without go on where there is no room for them.
+pub(super) fn unless_full(result: Result<(), DirError>) -> Result<(), DirError> {
+    match result {
+        Err(DirError::Full { .. }) => Ok(()),
+        other => other,
+    }
+}
+
+/// One of `log.dirs`: an independent failure domain. The first disk error takes it offline, for good; having no room is
+/// none.
 #[derive(Debug)]
 pub struct LogDir {
     path: PathBuf,
     is_offline: AtomicBool,
     failures: mpsc::Sender<PathBuf>,
+    files: Arc<FilePool>,
+    full: RateLimit,
+    /// A log here has another first dirty offset than the checkpoint says.
+    cleaner_checkpoint_is_stale: AtomicBool,
 }
 
 impl LogDir {
-    /// `failures` gets the path once, when the directory fails; it has room for each directory.
-    pub fn new(path: PathBuf, failures: mpsc::Sender<PathBuf>) -> Self {
-        Self { path, is_offline: AtomicBool::new(false), failures }
+    /// `failures` gets the path once, when the directory fails; it has room for each directory. `files` bounds what all
+    /// directories have open.
+    pub fn new(path: PathBuf, failures: mpsc::Sender<PathBuf>, files: Arc<FilePool>) -> Self {
+        Self {
+            path,
+            is_offline: AtomicBool::new(false),
+            failures,
+            files,
+            full: RateLimit::every(FULL_TOLD_EVERY),
+            cleaner_checkpoint_is_stale: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn files(&self) -> &Arc<FilePool> {
+        &self.files
+    }
+
+    pub(super) fn set_cleaner_checkpoint_stale(&self, is_stale: bool) {
+        self.cleaner_checkpoint_is_stale.store(is_stale, Ordering::Release);
+    }
+
+    /// Whether the cleaner's checkpoint is to be written, asked by who does.
+    pub(super) fn take_cleaner_checkpoint_stale(&self) -> bool {
+        self.cleaner_checkpoint_is_stale.swap(false, Ordering::AcqRel)
     }
 
     pub fn path(&self) -> &Path {
@@ -62,9 +105,20 @@ impl LogDir {
         if self.is_offline() { Err(DirError::Offline(self.path.clone())) } else { Ok(()) }
     }
 
-    /// Passes a result on; an error takes the directory offline.
+    /// Passes a result on; an error takes the directory offline, unless it only says that there is no room.
     pub fn guard<T>(&self, result: Result<T, DiskError>) -> Result<T, DirError> {
-        result.map_err(|source| self.fail(source))
+        result.map_err(|source| self.judge(source))
+    }
+
+    /// What an error means. See [`Self::guard`].
+    pub fn judge(&self, source: DiskError) -> DirError {
+        if !source.is_full() {
+            return self.fail(source);
+        }
+        if let Some(left_out) = self.full.permit() {
+            error!(dir = %self.path.display(), error = %source, left_out, "log directory is full, nothing is written until there is room");
+        }
+        DirError::Full { dir: self.path.clone(), source }
     }
 
     /// Takes the directory offline. Later errors, which are usually its consequences, are not told again.
@@ -81,24 +135,40 @@ impl LogDir {
 /// Where a partition's files are. Shared by its segments, because the directory is renamed before it is deleted.
 #[derive(Debug)]
 pub(super) struct PartitionDir {
-    path: Mutex<Arc<Path>>,
+    /// Held for reading while a file is opened by its path, so that the path cannot come to mean another one.
+    path: RwLock<Arc<Path>>,
+    files: Arc<FilePool>,
 }
 
 impl PartitionDir {
-    pub(super) fn new(path: &Path) -> Self {
-        Self { path: Mutex::new(Arc::from(path)) }
+    pub(super) fn new(path: &Path, files: &Arc<FilePool>) -> Self {
+        Self { path: RwLock::new(Arc::from(path)), files: Arc::clone(files) }
     }
 
     pub(super) fn path(&self) -> Arc<Path> {
-        Arc::clone(&self.path.lock())
-    }
-
-    pub(super) fn set(&self, path: &Path) {
-        *self.path.lock() = Arc::from(path);
+        Arc::clone(&self.path.read())
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path().join(name)
+    }
+
+    pub(super) fn files(&self) -> &Arc<FilePool> {
+        &self.files
+    }
+
+    /// Runs `work` with a file's path, which stays the same for so long.
+    pub(super) fn with_file<T>(&self, name: &str, work: impl FnOnce(&Path) -> T) -> T {
+        let path = self.path.read();
+        work(&path.join(name))
+    }
+
+    /// Gives the directory another name, and waits until the disk has it.
+    pub(super) fn rename(&self, to: &Path) -> Result<(), DiskError> {
+        let mut path = self.path.write();
+        disk::rename(&path, to).during("rename", &path)?;
+        *path = Arc::from(to);
+        Ok(())
     }
 }
 
@@ -183,13 +253,23 @@ mod tests {
     }
 
     #[test]
+    fn a_full_directory_stays_in_service() {
+        let (tx, mut rx) = mpsc::channel(1);
+        let dir = LogDir::new(PathBuf::from("/d"), tx, Arc::new(FilePool::new(1)));
+        for code in [libc::ENOSPC, libc::EDQUOT] {
+            let full = Err::<(), _>(std::io::Error::from_raw_os_error(code)).during("write", Path::new("/d/f"));
+            assert!(matches!(dir.guard(full), Err(DirError::Full { .. })));
+        }
+        assert!(dir.check().is_ok() && rx.try_recv().is_err());
+    }
+
+    #[test]
     fn the_first_failure_is_told_once() {
         let (tx, mut rx) = mpsc::channel(1);
-        let dir = LogDir::new(PathBuf::from("/d"), tx);
+        let dir = LogDir::new(PathBuf::from("/d"), tx, Arc::new(FilePool::new(1)));
         assert!(dir.check().is_ok());
         for _ in 0..2 {
-            let failed =
-                crate::disk::During::during(Err::<(), _>(std::io::Error::other("x")), "write", Path::new("/d/f"));
+            let failed = Err::<(), _>(std::io::Error::other("x")).during("write", Path::new("/d/f"));
             assert!(matches!(dir.guard(failed), Err(DirError::Failed { .. })));
         }
         assert!(matches!(dir.check(), Err(DirError::Offline(_))));

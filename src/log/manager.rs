@@ -15,9 +15,10 @@ use tracing::{debug, error, info, warn};
 use crate::common::Uuid;
 use crate::common::ids::{Millis, Offset, TopicPartition};
 use crate::config::topic::LogConfig;
-use crate::disk::{self, DirLock, DiskError, During};
+use crate::disk::{self, DirLock, DiskError, During, FilePool};
 
-use super::checkpoint::{self, HIGH_WATERMARK_FILE, LOCK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
+use super::checkpoint::{self, CLEANER_FILE, HIGH_WATERMARK_FILE, LOCK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
+use super::cleaner::LogCleaner;
 use super::log_dir::{DirError, LogDir, PartitionDirKind, delete_dir_name, parse_partition_dir};
 use super::producer_state::ProducerStateConfig;
 use super::recovery::LoadError;
@@ -36,6 +37,8 @@ pub struct LogManagerOptions {
     pub producer_config: ProducerStateConfig,
     /// For topics without settings of their own, and for the delay before a deleted log's files go.
     pub default_config: Arc<LogConfig>,
+    /// Files of segments that are open at once, about.
+    pub max_open_files: usize,
 }
 
 /// Why a broker cannot use its log directories.
@@ -132,6 +135,7 @@ pub struct LogManager {
     creation: Mutex<()>,
     /// One writer of each checkpoint at a time.
     checkpoints: Mutex<()>,
+    pub(super) cleaner: Mutex<Option<LogCleaner>>,
 }
 
 impl LogManager {
@@ -139,10 +143,11 @@ impl LogManager {
     /// [`Self::handle_dir_failure`]. A directory that cannot be used from the start is among them.
     pub fn open(options: LogManagerOptions) -> Result<(Self, mpsc::Receiver<PathBuf>), StartError> {
         let (failures, events) = mpsc::channel(options.log_dirs.len().max(1));
+        let files = Arc::new(FilePool::new(options.max_open_files));
         let mut canonical = Vec::new();
         let mut dirs = Vec::new();
         for path in &options.log_dirs {
-            let log_dir = Arc::new(LogDir::new(path.clone(), failures.clone()));
+            let log_dir = Arc::new(LogDir::new(path.clone(), failures.clone(), Arc::clone(&files)));
             let lock = match prepare_dir(path) {
                 Ok(real) if canonical.contains(&real) => return Err(StartError::DuplicateDir(path.clone())),
                 Ok(real) => {
@@ -180,6 +185,7 @@ impl LogManager {
             damaged: Mutex::default(),
             creation: Mutex::default(),
             checkpoints: Mutex::default(),
+            cleaner: Mutex::default(),
         };
         Ok((manager, events))
     }
@@ -285,6 +291,7 @@ impl LogManager {
             recovery_points: read(RECOVERY_POINT_FILE),
             log_starts: read(LOG_START_FILE),
             high_watermarks: read(HIGH_WATERMARK_FILE),
+            clean_ends: read(CLEANER_FILE),
         })
     }
 
@@ -325,6 +332,7 @@ impl LogManager {
             match opened {
                 Ok(log) => {
                     log.update_high_watermark(known(&job.high_watermarks));
+                    log.cleaning.set_checkpoint(job.clean_ends.get(tp).copied());
                     info!(
                         "Completed load of {} with {} segments, local-log-start-offset {} and log-end-offset {} in {}ms \
                          ({loaded}/{total} completed in {})",
@@ -405,7 +413,7 @@ impl LogManager {
                     self.logs.write().insert(tp.clone(), Arc::clone(&log));
                     return Ok(log);
                 }
-                Err(LoadError::Disk(e)) => last = log_dir.fail(e).into(),
+                Err(LoadError::Disk(e)) => last = log_dir.judge(e).into(),
                 Err(LoadError::Damaged(why)) => return Err(CreateLogError::Damaged { tp: tp.clone(), why }),
             }
         }
@@ -449,7 +457,12 @@ impl LogManager {
                 let damaged = self.damaged.lock().remove(tp);
                 let name = delete_dir_name(tp);
                 let renamed = match (&log, damaged) {
-                    (Some(log), _) => log.rename_for_deletion(&name).map(|()| Arc::clone(log.log_dir())),
+                    (Some(log), _) => {
+                        if log.cleaner_checkpoint().is_some() {
+                            log.log_dir().set_cleaner_checkpoint_stale(true);
+                        }
+                        log.rename_for_deletion(&name).map(|()| Arc::clone(log.log_dir()))
+                    }
                     (None, Some(damaged)) => {
                         let target = damaged.log_dir.path().join(&name);
                         let renamed = disk::rename(&damaged.dir, &target).during("rename", &damaged.dir);
@@ -477,6 +490,7 @@ impl LogManager {
             // A failure is told by the directory.
             drop(self.checkpoint_dir(&dir));
         }
+        self.checkpoint_cleaned();
         failed
     }
 
@@ -501,11 +515,24 @@ impl LogManager {
     pub fn cleanup_logs(&self, now: Millis) -> usize {
         let mut deleted = 0;
         for log in self.logs().iter().filter(|log| !log.config().compact) {
-            // A failure is told by the directory.
-            deleted += log.delete_old_segments(now).unwrap_or(0);
+            deleted += Self::retain(log, now);
         }
         debug!(segments = deleted, "log cleanup completed");
         deleted
+    }
+
+    /// The same for logs that are compacted; the cleaner's threads do this between two cleanings.
+    pub(super) fn retain_compacted(&self, now: Millis) {
+        for log in self.logs().iter().filter(|log| log.config().compact && !log.cleaning.is_uncleanable()) {
+            Self::retain(log, now);
+        }
+    }
+
+    /// A log that is just being cleaned, or truncated, has its turn the next time.
+    fn retain(log: &UnifiedLog, now: Millis) -> usize {
+        let Some(_turn) = log.cleaning.gate.try_begin() else { return 0 };
+        // A failure is told by the directory.
+        log.delete_old_segments(now).unwrap_or(0)
     }
 
     /// Flushes logs whose last flush is `flush.ms` ago. Every `log.flush.scheduler.interval.ms`.
@@ -525,8 +552,18 @@ impl LogManager {
         }
     }
 
+    /// Writes down how far logs are clean, where that has changed.
+    pub(super) fn checkpoint_cleaned(&self) {
+        for dir in self.live_dirs().filter(|dir| dir.take_cleaner_checkpoint_stale()) {
+            if self.checkpoint(dir, CLEANER_FILE, UnifiedLog::cleaner_checkpoint).is_err() {
+                dir.set_cleaner_checkpoint_stale(true);
+            }
+        }
+    }
+
     /// Every `log.flush.offset.checkpoint.interval.ms`, and after a truncation.
     pub fn checkpoint_recovery_points(&self) {
+        self.checkpoint_cleaned();
         self.checkpoint_all(RECOVERY_POINT_FILE, |log| Some(log.recovery_point()));
     }
 
@@ -613,6 +650,8 @@ impl LogManager {
     /// the locks. Nothing may be appended any more.
     pub fn shutdown(&self, now: Millis) {
         info!("Shutting down.");
+        self.stop_cleaner();
+        self.checkpoint_cleaned();
         let logs = self.logs();
         std::thread::scope(|scope| {
             for dir in self.dirs.iter().filter(|dir| !dir.log_dir.is_offline()) {
@@ -686,6 +725,7 @@ struct LoadJob<'d> {
     recovery_points: BTreeMap<TopicPartition, Offset>,
     log_starts: BTreeMap<TopicPartition, Offset>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
+    clean_ends: BTreeMap<TopicPartition, Offset>,
 }
 
 #[cfg(test)]

@@ -9,12 +9,14 @@ pub mod retention;
 pub mod scheduler;
 
 mod append;
+mod cleaner;
 mod manager;
 mod producer_snapshots;
 mod read;
 mod recovery;
 mod scan;
 mod segment;
+mod segment_files;
 mod segments;
 #[cfg(test)]
 mod testing;
@@ -23,6 +25,7 @@ mod tests;
 mod unified_log;
 
 pub use append::{AppendError, AppendInfo};
+pub use cleaner::CleanerSettings;
 pub use manager::{CreateLogError, LogDescription, LogDirDescription, LogManager, LogManagerOptions, StartError};
 pub use read::{FetchData, FetchIsolation, OffsetQuery, ReadError, TimestampedOffset};
 pub use recovery::LoadError;

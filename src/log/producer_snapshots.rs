@@ -14,7 +14,7 @@ use crate::disk::{self, DataFile, DiskError, During};
 
 use super::log_dir::PartitionDir;
 use super::producer_state::{ProducerState, ProducerStateConfig};
-use super::segment::{SNAPSHOT_SUFFIX, file_name, mark_deleted, offset_of};
+use super::segment_files::{SNAPSHOT_SUFFIX, file_name, mark_deleted, offset_of};
 
 #[derive(Debug)]
 pub(super) struct ProducerSnapshots {
@@ -53,7 +53,11 @@ impl ProducerSnapshots {
             file.truncate(0)?;
             file.write_all_at(&mut [IoSlice::new(&bytes)], 0)
         };
-        write().during("write producer snapshot", &path)?;
+        if let Err(e) = write() {
+            // Half a snapshot is none: its checksum tells, but it takes room.
+            drop(disk::remove_if_exists(&path));
+            return Err(DiskError::new("write producer snapshot", &path, e));
+        }
         self.files.insert(offset);
         self.last_snapshot = offset;
         Ok(())

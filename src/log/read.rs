@@ -148,9 +148,10 @@ impl UnifiedLog {
                 true => Some(self.aborted_in(&segments, segment, start, first.position, len)?),
                 false => None,
             };
+            let file = self.readable(segment.file())?;
             return Ok(FetchData {
                 start: place,
-                records: Some(FileSlice { file: Arc::clone(segment.file()), position: u64::from(first.position), len }),
+                records: Some(FileSlice { file, position: u64::from(first.position), len }),
                 first_entry_incomplete: wanted < first.size,
                 aborted,
             });
@@ -309,7 +310,8 @@ impl UnifiedLog {
 
     fn readable<T>(&self, result: Result<T, SegmentError>) -> Result<T, ReadError> {
         result.map_err(|e| match e {
-            SegmentError::Disk(e) => ReadError::Dir(self.log_dir().fail(e)),
+            SegmentError::Disk(e) => ReadError::Dir(self.log_dir().judge(e)),
+            SegmentError::Gone { .. } => ReadError::Dir(DirError::Offline(self.log_dir().path().to_owned())),
             damaged => ReadError::Corrupt(damaged.to_string()),
         })
     }

@@ -25,16 +25,12 @@ use super::log_dir::PartitionDir;
 use super::producer_snapshots::ProducerSnapshots;
 use super::producer_state::{AppendOrigin, CompletedTxn, ProducerBatch, ProducerError, ProducerStateConfig};
 use super::scan::ScanError;
-use super::segment::{
-    DELETED_SUFFIX, LOG_SUFFIX, OFFSET_INDEX_SUFFIX, Segment, SegmentError, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX,
-    file_name, mark_deleted, offset_of,
+use super::segment::{Segment, SegmentError};
+use super::segment_files::{
+    CLEANED_SUFFIX, DELETED_SUFFIX, LOG_SUFFIX, OFFSET_INDEX_SUFFIX, SNAPSHOT_SUFFIX, SWAP_SUFFIX, TIME_INDEX_SUFFIX,
+    TXN_INDEX_SUFFIX, file_name, mark_deleted, offset_of,
 };
 use super::segments::Segments;
-
-/// Output of compaction that is not complete.
-const CLEANED_SUFFIX: &str = ".cleaned";
-/// Output of compaction that is complete and takes the place of other segments.
-const SWAP_SUFFIX: &str = ".swap";
 
 /// Why a directory does not become a log.
 #[derive(Debug, thiserror::Error)]
@@ -123,8 +119,12 @@ impl Loader<'_> {
         let (recovery_point, log_end) = self.recover()?;
 
         // Epochs that only the batches knew must be known before the recovery point passes them.
+        let mut unwritten = false;
         if self.epochs != epochs_on_disk {
-            checkpoint::write_epochs(&dir.join(LEADER_EPOCH_FILE), self.epochs.entries())?;
+            match checkpoint::write_epochs(&dir.join(LEADER_EPOCH_FILE), self.epochs.entries()) {
+                Err(e) if e.is_full() => unwritten = true,
+                written => written?,
+            }
         }
         let from_end = self.epochs.truncate_from_end(log_end);
         let from_start = self.epochs.truncate_from_start(self.params.log_start);
@@ -147,7 +147,7 @@ impl Loader<'_> {
             log_end,
             recovery_point,
             epochs: self.epochs,
-            epochs_are_stale: from_end || from_start,
+            epochs_are_stale: unwritten || from_end || from_start,
             producers,
         })
     }
@@ -299,8 +299,8 @@ impl Loader<'_> {
     fn delete(&self, segments: &[Arc<Segment>]) -> Result<(), LoadError> {
         for segment in segments {
             info!(base_offset = segment.base_offset(), "deleting a segment as part of log recovery");
-            segment.delete()?;
-            if let Some(marked) = mark_deleted(&segment.path(super::segment::SNAPSHOT_SUFFIX))? {
+            segment.files().delete()?;
+            if let Some(marked) = mark_deleted(&segment.path(SNAPSHOT_SUFFIX))? {
                 disk::remove_if_exists(&marked).during("delete", &marked)?;
             }
         }
@@ -325,8 +325,8 @@ impl Loader<'_> {
         let cut = segment.size() - valid;
         segment.cut(valid)?;
         self.reindex(segment, &mut producers)?;
-        segment.seal()?;
-        producers.take()?;
+        without_room(segment.seal())?;
+        without_room(producers.take().map_err(Into::into))?;
         Ok(cut)
     }
 
@@ -334,7 +334,7 @@ impl Loader<'_> {
         segment.reset_indexes()?;
         let interval = self.params.config.index_interval_bytes as u32;
         let mut last_indexed = 0;
-        let mut scan = segment.heads(0);
+        let mut scan = segment.heads(0)?;
         while let Some(head) = scan.next_head().map_err(|e| segment.scan_error(e))? {
             let is_due = head.position - last_indexed > interval;
             segment.reindex(&head, is_due)?;
@@ -347,7 +347,7 @@ impl Loader<'_> {
                 self.epochs.assign(epoch, head.base_offset);
             }
             let batch = if header.has_producer_id() {
-                let batch = super::scan::producer_batch(segment.file(), &head, header);
+                let batch = super::scan::producer_batch(&*segment.file()?, &head, header);
                 Some(batch.map_err(|e| segment.scan_error(e))?)
             } else {
                 None
@@ -374,7 +374,7 @@ pub(super) fn aborted(txn: &CompletedTxn, last_stable_offset: Offset) -> Aborted
 /// and stay below the next segment.
 /// Where offsets go backwards the batch before the step may be the wrong one; when it had left a gap, it is.
 fn valid_bytes(segment: &Segment, next_base: Option<Offset>) -> Result<u32, LoadError> {
-    let mut scan = segment.check_scan();
+    let mut scan = segment.check_scan()?;
     let mut next_offset = segment.base_offset();
     let mut gap: Option<Gap> = None;
     loop {
@@ -470,7 +470,7 @@ pub(super) fn rebuild_producer_state(
         // A clean stop without snapshots: there were no producers. Empty snapshots save the next loader the question.
         for offset in last_bases.into_iter().chain([rebuild.last_offset]) {
             producers.state.set_map_end_offset(offset);
-            producers.take()?;
+            without_room(producers.take().map_err(Into::into))?;
         }
         return Ok(());
     }
@@ -483,7 +483,7 @@ pub(super) fn rebuild_producer_state(
             let start = segment.base_offset().max(producers.state.map_end_offset()).max(rebuild.log_start);
             producers.state.set_map_end_offset(start);
             if last_bases.contains(&segment.base_offset()) {
-                producers.take()?;
+                without_room(producers.take().map_err(Into::into))?;
             }
             let end = match holds_end {
                 Some(base) if base == segment.base_offset() => {
@@ -492,25 +492,35 @@ pub(super) fn rebuild_producer_state(
                 _ => None,
             };
             let Some(first) = segment.translate(start)? else { continue };
-            let mut scan = segment.heads_until(first.position, end.unwrap_or_else(|| segment.size()));
+            let mut scan = segment.heads_until(first.position, end.unwrap_or_else(|| segment.size()))?;
             while let Some(head) = scan.next_head().map_err(|e| segment.scan_error(e))? {
                 let Some(header) = head.header.filter(|h| h.has_producer_id()) else { continue };
-                let batch = super::scan::producer_batch(segment.file(), &head, &header);
+                let batch = super::scan::producer_batch(&*segment.file()?, &head, &header);
                 let batch = batch.map_err(|e| segment.scan_error(e))?;
                 replay(producers, Some(&batch), head.last_offset + 1, |_, _| Ok::<(), SegmentError>(()))?;
             }
         }
     }
     producers.state.set_map_end_offset(rebuild.last_offset);
-    producers.take()?;
-    Ok(())
+    without_room(producers.take().map_err(Into::into))
+}
+
+/// A log on a full disk is read and served without the files that only save time at the next start.
+fn without_room(result: Result<(), SegmentError>) -> Result<(), SegmentError> {
+    match result {
+        Err(SegmentError::Disk(e)) if e.is_full() => {
+            warn!(error = %e, "left out for want of room");
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// The offset after the last batch of a file whose indexes are not opened.
 fn next_offset_of_file(path: &Path, base: Offset) -> Result<Offset, LoadError> {
     let file = disk::DataFile::open(path).during("open", path)?;
     let end = file.len().during("stat", path)?.min(i32::MAX as u64) as u32;
-    let mut scan = super::scan::HeadScan::new(&file, 0, end);
+    let mut scan = super::scan::HeadScan::new(Arc::new(file), 0, end);
     let mut next = base;
     loop {
         match scan.next_head() {

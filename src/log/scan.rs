@@ -2,6 +2,7 @@
 //! `FileLogInputStream`, `FileChannelRecordBatch`. Memory is bounded by the buffers here, whatever an entry claims.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::common::LeaderEpoch;
 use crate::common::ids::{Millis, Offset};
@@ -96,8 +97,8 @@ impl EntryHead {
 }
 
 /// Walks over headers from a position that is known to start an entry.
-pub(super) struct HeadScan<'f> {
-    file: &'f DataFile,
+pub(super) struct HeadScan {
+    file: Arc<DataFile>,
     position: u32,
     end: u32,
     buffer: [u8; HEAD_BUFFER],
@@ -106,9 +107,9 @@ pub(super) struct HeadScan<'f> {
     buffered: usize,
 }
 
-impl<'f> HeadScan<'f> {
+impl HeadScan {
     /// Entries that do not end at `end` or before are not there.
-    pub(super) fn new(file: &'f DataFile, position: u32, end: u32) -> Self {
+    pub(super) fn new(file: Arc<DataFile>, position: u32, end: u32) -> Self {
         Self { file, position, end, buffer: [0; HEAD_BUFFER], buffered_at: 0, buffered: 0 }
     }
 
@@ -133,8 +134,8 @@ impl<'f> HeadScan<'f> {
 }
 
 /// Walks over whole entries and checks their checksums, a buffer at a time.
-pub(super) struct CheckScan<'f> {
-    file: &'f DataFile,
+pub(super) struct CheckScan {
+    file: Arc<DataFile>,
     position: u32,
     end: u32,
     buffer: Vec<u8>,
@@ -142,8 +143,8 @@ pub(super) struct CheckScan<'f> {
     buffered: usize,
 }
 
-impl<'f> CheckScan<'f> {
-    pub(super) fn new(file: &'f DataFile, end: u32) -> Self {
+impl CheckScan {
+    pub(super) fn new(file: Arc<DataFile>, end: u32) -> Self {
         let buffer = vec![0; CHECK_BUFFER.min(end as usize)];
         Self { file, position: 0, end, buffer, buffered_at: 0, buffered: 0 }
     }

@@ -2,15 +2,15 @@
 //! `LogSegment`. One thread at a time appends, under the log's lock; readers take no lock that covers disk work.
 
 use std::io::IoSlice;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::common::ids::{Millis, Offset};
 use crate::config::topic::LogConfig;
-use crate::disk::{self, DataFile, DiskError, During};
+use crate::disk::{DataFile, DiskError, During, LazyFile};
 use crate::record::{Batch, NO_TIMESTAMP, RecordError};
 
 use super::index::{
@@ -19,27 +19,11 @@ use super::index::{
 };
 use super::log_dir::PartitionDir;
 use super::scan::{CheckScan, EntryHead, HeadScan, ScanError};
+use super::segment_files::{LOG_SUFFIX, OFFSET_INDEX_SUFFIX, SegmentFiles, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
 
-pub(super) const LOG_SUFFIX: &str = ".log";
-pub(super) const OFFSET_INDEX_SUFFIX: &str = ".index";
-pub(super) const TIME_INDEX_SUFFIX: &str = ".timeindex";
-pub(super) const TXN_INDEX_SUFFIX: &str = ".txnindex";
-pub(super) const SNAPSHOT_SUFFIX: &str = ".snapshot";
-/// Waits for its removal.
-pub(super) const DELETED_SUFFIX: &str = ".deleted";
 /// Largest batch that a lookup by timestamp reads as a whole: the broker accepts none that is larger by default, and
 /// what is larger is answered by its last offset.
 const SEARCHED_BATCH_MAX: u32 = 128 * 1024 * 1024;
-
-/// The name of a segment's file.
-pub(super) fn file_name(base_offset: Offset, suffix: &str) -> String {
-    format!("{base_offset:020}{suffix}")
-}
-
-/// The offset in front of a file name's first dot.
-pub(super) fn offset_of(name: &str) -> Option<Offset> {
-    name.split_once('.')?.0.parse().ok().filter(|offset| *offset >= 0)
-}
 
 /// Why a segment cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +41,9 @@ pub(super) enum SegmentError {
     /// An offset is more than 2^31 above the base.
     #[error("{path}: offset {offset} is too far from the base offset")]
     OffsetOverflow { path: PathBuf, offset: Offset },
+    /// The segment was deleted, and its files are gone.
+    #[error("{path} was deleted")]
+    Gone { path: PathBuf },
 }
 
 /// A batch that holds an offset.
@@ -74,6 +61,14 @@ pub struct FoundTimestamp {
     pub offset: Offset,
     /// -1 where the batch has none.
     pub leader_epoch: crate::common::LeaderEpoch,
+}
+
+/// A batch of an append, as much of it as the indexes ask for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AppendedBatch {
+    pub size: u32,
+    pub last_offset: Offset,
+    pub max_timestamp: Millis,
 }
 
 #[derive(Debug)]
@@ -98,50 +93,74 @@ pub(super) struct RollParams {
 
 #[derive(Debug)]
 pub(super) struct Segment {
-    base_offset: Offset,
-    dir: Arc<PartitionDir>,
-    log: Arc<DataFile>,
+    files: Arc<SegmentFiles>,
+    log: LazyFile,
     offset_index: OffsetIndex,
     time_index: TimeIndex,
     txn_index: TxnIndex,
     /// Bytes that count.
     size: AtomicU32,
+    /// The file is longer than what counts.
+    is_preallocated: AtomicBool,
     stamps: Mutex<Stamps>,
     roll_jitter_ms: Millis,
 }
 
 impl Segment {
-    /// Opens the files, and makes those that are missing. `preallocate` is not honoured: the file grows as it is
-    /// written, which every broker can read, and nothing past the end ever needs to be told from data.
+    /// Takes over the files that are there, and makes those that are missing. Opens none that is there.
     pub(super) fn open(
         dir: &Arc<PartitionDir>,
         base_offset: Offset,
         config: &LogConfig,
         now: Millis,
     ) -> Result<Self, DiskError> {
-        let path = |suffix| dir.file(&file_name(base_offset, suffix));
-        let log_path = path(LOG_SUFFIX);
-        let log = DataFile::open_or_create(&log_path).during("open segment", &log_path)?;
-        let len = log.len().during("stat", &log_path)?;
-        let index_path = path(OFFSET_INDEX_SUFFIX);
-        let offset_index = OffsetIndex::open(&index_path, base_offset).during("open offset index", &index_path)?;
-        let index_path = path(TIME_INDEX_SUFFIX);
-        let time_index = TimeIndex::open(&index_path, base_offset).during("open time index", &index_path)?;
-        let index_path = path(TXN_INDEX_SUFFIX);
-        let txn_index = TxnIndex::open(&index_path).during("open transaction index", &index_path)?;
+        Self::of_files(Arc::new(SegmentFiles::new(dir, base_offset)), config, now)
+    }
+
+    /// A segment that compaction writes. Files of an earlier attempt must be gone.
+    pub(super) fn create_cleaned(
+        dir: &Arc<PartitionDir>,
+        base_offset: Offset,
+        config: &LogConfig,
+        now: Millis,
+    ) -> Result<Self, DiskError> {
+        let files = Arc::new(SegmentFiles::cleaned(dir, base_offset));
+        files.delete()?;
+        Self::of_files(Arc::clone(&files), config, now).inspect_err(|_| drop(files.delete()))
+    }
+
+    fn of_files(files: Arc<SegmentFiles>, config: &LogConfig, now: Millis) -> Result<Self, DiskError> {
+        let log = LazyFile::new(files.dir().files());
+        let path = || files.path(LOG_SUFFIX);
+        let (len, is_preallocated) = match files.len(LOG_SUFFIX).during_lazily("stat", path)? {
+            Some(len) => (len, false),
+            None => {
+                let made = log.get(|| files.open_or_create(LOG_SUFFIX)).during_lazily("create segment", path)?;
+                let preallocated = config.initial_file_size();
+                if preallocated > 0 {
+                    made.truncate(preallocated as u64).during_lazily("preallocate", path)?;
+                }
+                (0, preallocated > 0)
+            }
+        };
+        let offset_index =
+            OffsetIndex::open(&files).during_lazily("open offset index", || files.path(OFFSET_INDEX_SUFFIX))?;
+        let time_index = TimeIndex::open(&files).during_lazily("open time index", || files.path(TIME_INDEX_SUFFIX))?;
+        let txn_index =
+            TxnIndex::open(&files).during_lazily("open transaction index", || files.path(TXN_INDEX_SUFFIX))?;
         let roll_jitter_ms = match config.segment_jitter_ms.min(config.segment_ms) {
             0 => 0,
             max => rand::random_range(0..max.max(1)),
         };
         Ok(Self {
-            base_offset,
-            dir: Arc::clone(dir),
-            log: Arc::new(log),
+            files,
+            log,
             offset_index,
             time_index,
             txn_index,
             // A segment is below 2^31; what a file has beyond that is no data of any broker.
             size: AtomicU32::new(len.min(i32::MAX as u64) as u32),
+            is_preallocated: AtomicBool::new(is_preallocated),
             stamps: Mutex::new(Stamps {
                 bytes_since_last_index_entry: 0,
                 max_timestamp: None,
@@ -153,27 +172,42 @@ impl Segment {
     }
 
     pub(super) fn base_offset(&self) -> Offset {
-        self.base_offset
+        self.files.base_offset()
     }
 
     pub(super) fn size(&self) -> u32 {
         self.size.load(Ordering::Acquire)
     }
 
-    pub(super) fn file(&self) -> &Arc<DataFile> {
-        &self.log
+    /// Bytes of the entries of offset index and time index.
+    pub(super) fn index_sizes(&self) -> (u64, u64) {
+        (self.offset_index.size(), self.time_index.size())
+    }
+
+    /// Names and endings of the files.
+    pub(super) fn files(&self) -> &SegmentFiles {
+        &self.files
+    }
+
+    pub(super) fn file(&self) -> Result<Arc<DataFile>, SegmentError> {
+        match self.log.get(|| self.files.open(LOG_SUFFIX)) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.files.is_deleted() => {
+                Err(SegmentError::Gone { path: self.path(LOG_SUFFIX) })
+            }
+            opened => Ok(opened.during_lazily("open", || self.path(LOG_SUFFIX))?),
+        }
     }
 
     pub(super) fn path(&self, suffix: &str) -> PathBuf {
-        self.dir.file(&file_name(self.base_offset, suffix))
+        self.files.path(suffix)
     }
 
     pub(super) fn modified_ms(&self) -> Result<Millis, DiskError> {
-        self.log.modified_ms().during("stat", &self.path(LOG_SUFFIX))
+        self.files.modified_ms(LOG_SUFFIX).during_lazily("stat", || self.path(LOG_SUFFIX))
     }
 
     fn fits(&self, offset: Offset) -> bool {
-        (0..=i64::from(i32::MAX)).contains(&offset.saturating_sub(self.base_offset))
+        (0..=i64::from(i32::MAX)).contains(&offset.saturating_sub(self.base_offset()))
     }
 
     pub(super) fn should_roll(&self, config: &LogConfig, append: &RollParams) -> Result<bool, SegmentError> {
@@ -199,57 +233,65 @@ impl Segment {
         }
     }
 
-    fn first_batch_timestamp(&self) -> Result<Option<Millis>, SegmentError> {
+    /// Largest timestamp of the first batch; `None` for an empty segment.
+    pub(super) fn first_batch_timestamp(&self) -> Result<Option<Millis>, SegmentError> {
         if let Some(known) = self.stamps.lock().first_batch_timestamp {
             return Ok(Some(known));
         }
-        let first = self.scan(HeadScan::new(&self.log, 0, self.size()).next_head())?;
+        let first = self.scan(self.heads(0)?.next_head())?;
         let mut stamps = self.stamps.lock();
         stamps.first_batch_timestamp = first.map(|head| head.max_timestamp);
         Ok(stamps.first_batch_timestamp)
     }
 
-    /// Writes entries at the end, then an index entry if one is due. `max` is their largest timestamp with the last
-    /// offset of its batch. The caller has checked that everything fits.
+    /// Writes entries at the end, `batches` one by one, then the index entries that are due: one after each
+    /// `index_interval_bytes` or more. The caller has checked that everything fits.
     pub(super) fn append(
         &self,
         pieces: &mut [IoSlice<'_>],
-        len: u32,
-        last_offset: Offset,
-        max: TimestampOffset,
+        batches: &[AppendedBatch],
         index_interval_bytes: u32,
     ) -> Result<(), SegmentError> {
-        let position = self.size();
-        if !self.fits(last_offset) {
-            return Err(SegmentError::OffsetOverflow { path: self.path(LOG_SUFFIX), offset: last_offset });
+        let start = self.size();
+        if let Some(last) = batches.last().filter(|last| !self.fits(last.last_offset)) {
+            return Err(SegmentError::OffsetOverflow { path: self.path(LOG_SUFFIX), offset: last.last_offset });
         }
-        self.log.write_all_at(pieces, u64::from(position)).during_lazily("append to", || self.path(LOG_SUFFIX))?;
-        let largest = self.max_timestamp()?;
-        let (index_due, largest) = {
-            let mut stamps = self.stamps.lock();
-            if position == 0 {
-                stamps.first_batch_timestamp = Some(max.timestamp);
+        let mut largest = self.max_timestamp()?;
+        let log = self.file()?;
+        if let Err(e) = log.write_all_at(pieces, u64::from(start)) {
+            // Part of it may be there: nobody may take that for a batch. If even this fails recovery cuts it.
+            if !self.is_preallocated.load(Ordering::Relaxed) {
+                drop(log.truncate(u64::from(start)));
             }
-            let largest = if max.timestamp > largest.timestamp { max } else { largest };
-            stamps.max_timestamp = Some(largest);
-            let due = stamps.bytes_since_last_index_entry > index_interval_bytes;
-            if due {
-                stamps.bytes_since_last_index_entry = 0;
-            }
-            stamps.bytes_since_last_index_entry = stamps.bytes_since_last_index_entry.saturating_add(len);
-            (due, largest)
-        };
-        if index_due {
-            self.index(self.offset_index.append(last_offset, position), OFFSET_INDEX_SUFFIX)?;
-            self.index(self.time_index.maybe_append(largest.timestamp, largest.offset), TIME_INDEX_SUFFIX)?;
+            return Err(DiskError::new("append to", &self.path(LOG_SUFFIX), e).into());
         }
-        self.size.store(position + len, Ordering::Release);
+        let mut position = start;
+        let mut since_last_entry = self.stamps.lock().bytes_since_last_index_entry;
+        for batch in batches {
+            if batch.max_timestamp > largest.timestamp {
+                largest = TimestampOffset { timestamp: batch.max_timestamp, offset: batch.last_offset };
+            }
+            if since_last_entry > index_interval_bytes {
+                self.index(self.offset_index.append(batch.last_offset, position), OFFSET_INDEX_SUFFIX)?;
+                self.index(self.time_index.maybe_append(largest.timestamp, largest.offset), TIME_INDEX_SUFFIX)?;
+                since_last_entry = 0;
+            }
+            since_last_entry = since_last_entry.saturating_add(batch.size);
+            position += batch.size;
+        }
+        let mut stamps = self.stamps.lock();
+        if start == 0 {
+            stamps.first_batch_timestamp = batches.first().map(|first| first.max_timestamp);
+        }
+        stamps.max_timestamp = Some(largest);
+        stamps.bytes_since_last_index_entry = since_last_entry;
+        drop(stamps);
+        self.size.store(position, Ordering::Release);
         Ok(())
     }
 
     pub(super) fn append_aborted(&self, txn: &AbortedTxn) -> Result<(), SegmentError> {
-        let path = self.path(TXN_INDEX_SUFFIX);
-        self.txn(self.txn_index.append(&path, txn))
+        self.txn(self.txn_index.append(txn))
     }
 
     /// Largest timestamp with the last offset of its batch; (-1, base offset) without timestamps.
@@ -272,7 +314,7 @@ impl Segment {
     /// The first batch that ends at or after `offset`, and where it lies.
     pub(super) fn translate(&self, offset: Offset) -> Result<Option<BatchPosition>, SegmentError> {
         let from = self.lookup(offset)?.position;
-        let mut scan = HeadScan::new(&self.log, from, self.size());
+        let mut scan = self.heads(from)?;
         while let Some(head) = self.scan(scan.next_head())? {
             if head.last_offset >= offset {
                 let EntryHead { last_offset, position, size, .. } = head;
@@ -286,6 +328,11 @@ impl Segment {
         self.offset_index.lookup(offset).during_lazily("read", || self.path(OFFSET_INDEX_SUFFIX))
     }
 
+    /// Where a batch begins that is not behind the one with `offset`.
+    pub(super) fn position_before(&self, offset: Offset) -> Result<u32, SegmentError> {
+        Ok(self.lookup(offset)?.position)
+    }
+
     /// The first indexed offset that lies behind `position`.
     pub(super) fn first_offset_from(&self, position: u64) -> Result<Option<Offset>, DiskError> {
         let found = self.offset_index.first_from_position(position);
@@ -293,24 +340,24 @@ impl Segment {
     }
 
     /// Headers from the start of a batch on.
-    pub(super) fn heads(&self, position: u32) -> HeadScan<'_> {
-        HeadScan::new(&self.log, position, self.size())
+    pub(super) fn heads(&self, position: u32) -> Result<HeadScan, SegmentError> {
+        Ok(HeadScan::new(self.file()?, position, self.size()))
     }
 
     /// Headers up to a position.
-    pub(super) fn heads_until(&self, position: u32, end: u32) -> HeadScan<'_> {
-        HeadScan::new(&self.log, position, end.min(self.size()))
+    pub(super) fn heads_until(&self, position: u32, end: u32) -> Result<HeadScan, SegmentError> {
+        Ok(HeadScan::new(self.file()?, position, end.min(self.size())))
     }
 
-    pub(super) fn check_scan(&self) -> CheckScan<'_> {
-        CheckScan::new(&self.log, self.size())
+    pub(super) fn check_scan(&self) -> Result<CheckScan, SegmentError> {
+        Ok(CheckScan::new(self.file()?, self.size()))
     }
 
     /// The offset after the last batch. Reads the log from the last index entry on.
     pub(super) fn read_next_offset(&self) -> Result<Offset, SegmentError> {
         let last = self.offset_index.last_offset().during_lazily("read", || self.path(OFFSET_INDEX_SUFFIX))?;
-        let mut scan = self.heads(self.lookup(last)?.position);
-        let mut next = self.base_offset;
+        let mut scan = self.heads(self.lookup(last)?.position)?;
+        let mut next = self.base_offset();
         while let Some(head) = self.scan(scan.next_head())? {
             next = head.last_offset.saturating_add(1);
         }
@@ -324,7 +371,7 @@ impl Segment {
         from: Offset,
     ) -> Result<Option<FoundTimestamp>, SegmentError> {
         let indexed = self.time_index.lookup(target).during_lazily("read", || self.path(TIME_INDEX_SUFFIX))?;
-        let mut scan = self.heads(self.lookup(indexed.offset.max(from))?.position);
+        let mut scan = self.heads(self.lookup(indexed.offset.max(from))?.position)?;
         while let Some(head) = self.scan(scan.next_head())? {
             if head.max_timestamp >= target
                 && let Some(found) =
@@ -339,7 +386,7 @@ impl Segment {
     /// The first record with the segment's largest timestamp.
     pub(super) fn find_max_timestamp(&self) -> Result<Option<FoundTimestamp>, SegmentError> {
         let max = self.max_timestamp()?;
-        let mut scan = self.heads(self.lookup(max.offset)?.position);
+        let mut scan = self.heads(self.lookup(max.offset)?.position)?;
         while let Some(head) = self.scan(scan.next_head())? {
             if head.max_timestamp == max.timestamp {
                 return self.find_in_batch(&head, |timestamp, _| timestamp == max.timestamp);
@@ -359,7 +406,7 @@ impl Segment {
         }
         let mut bytes = vec![0; head.size as usize];
         let path = || self.path(LOG_SUFFIX);
-        let got = self.log.read_at(&mut bytes, u64::from(head.position)).during_lazily("read", path)?;
+        let got = self.file()?.read_at(&mut bytes, u64::from(head.position)).during_lazily("read", path)?;
         let corrupt = |source| SegmentError::Corrupt { path: path(), source };
         let Some(batch) = Batch::first(&bytes[..got]).map_err(corrupt)? else { return Ok(None) };
         let mut records = crate::record::records(&batch).map_err(corrupt)?;
@@ -377,14 +424,15 @@ impl Segment {
 
     /// A transaction index that cannot be right means that the segment must be recovered.
     pub(super) fn check_txn_index(&self) -> Result<(), SegmentError> {
-        self.txn(self.txn_index.sanity_check(self.base_offset))
+        self.txn(self.txn_index.sanity_check(self.base_offset()))
     }
 
     pub(super) fn reset_indexes(&self) -> Result<(), DiskError> {
         self.offset_index.reset().during_lazily("reset", || self.path(OFFSET_INDEX_SUFFIX))?;
         self.time_index.reset().during_lazily("reset", || self.path(TIME_INDEX_SUFFIX))?;
         self.txn_index.reset().during_lazily("reset", || self.path(TXN_INDEX_SUFFIX))?;
-        self.stamps.lock().max_timestamp = Some(TimestampOffset { timestamp: NO_TIMESTAMP, offset: self.base_offset });
+        self.stamps.lock().max_timestamp =
+            Some(TimestampOffset { timestamp: NO_TIMESTAMP, offset: self.base_offset() });
         Ok(())
     }
 
@@ -406,11 +454,12 @@ impl Segment {
     }
 
     /// Cuts the log, and nothing of the indexes.
-    pub(super) fn cut(&self, len: u32) -> Result<(), DiskError> {
+    pub(super) fn cut(&self, len: u32) -> Result<(), SegmentError> {
         let path = || self.path(LOG_SUFFIX);
         self.size.store(len, Ordering::Release);
-        if self.log.len().during_lazily("stat", path)? != u64::from(len) {
-            self.log.truncate(u64::from(len)).during_lazily("truncate", path)?;
+        self.is_preallocated.store(false, Ordering::Relaxed);
+        if self.files.len(LOG_SUFFIX).during_lazily("stat", path)? != Some(u64::from(len)) {
+            self.file()?.truncate(u64::from(len)).during_lazily("truncate", path)?;
         }
         Ok(())
     }
@@ -442,7 +491,7 @@ impl Segment {
     /// The time index's last entry, or something larger behind it.
     fn read_max_timestamp(&self) -> Result<TimestampOffset, SegmentError> {
         let mut largest = self.time_index.last_entry().during_lazily("read", || self.path(TIME_INDEX_SUFFIX))?;
-        let mut scan = self.heads(self.lookup(largest.offset)?.position);
+        let mut scan = self.heads(self.lookup(largest.offset)?.position)?;
         while let Some(head) = self.scan(scan.next_head())? {
             if head.max_timestamp > largest.timestamp {
                 largest = TimestampOffset { timestamp: head.max_timestamp, offset: head.last_offset };
@@ -457,34 +506,26 @@ impl Segment {
         if let Some(largest) = known {
             self.index(self.time_index.maybe_append(largest.timestamp, largest.offset), TIME_INDEX_SUFFIX)?;
         }
+        if self.is_preallocated.load(Ordering::Relaxed) {
+            self.cut(self.size())?;
+        }
         self.offset_index.seal().during_lazily("trim", || self.path(OFFSET_INDEX_SUFFIX))?;
         Ok(self.time_index.seal().during_lazily("trim", || self.path(TIME_INDEX_SUFFIX))?)
     }
 
-    /// Waits until log and indexes are on the disk.
-    pub(super) fn sync(&self) -> Result<(), DiskError> {
-        self.log.sync().during_lazily("sync", || self.path(LOG_SUFFIX))?;
+    /// Writes index entries that are only in memory.
+    pub(super) fn write_indexes(&self) -> Result<(), SegmentError> {
+        self.offset_index.write().during_lazily("write", || self.path(OFFSET_INDEX_SUFFIX))?;
+        self.time_index.write().during_lazily("write", || self.path(TIME_INDEX_SUFFIX))?;
+        self.txn(self.txn_index.write())
+    }
+
+    /// Waits until all that is in the files of log and indexes is on the disk.
+    pub(super) fn sync(&self) -> Result<(), SegmentError> {
+        self.file()?.sync().during_lazily("sync", || self.path(LOG_SUFFIX))?;
         self.offset_index.sync().during_lazily("sync", || self.path(OFFSET_INDEX_SUFFIX))?;
         self.time_index.sync().during_lazily("sync", || self.path(TIME_INDEX_SUFFIX))?;
-        self.txn_index.sync().during_lazily("sync", || self.path(TXN_INDEX_SUFFIX))
-    }
-
-    /// Gives the files names that loading does not know, and returns them. Readers go on with their open files.
-    pub(super) fn mark_deleted(&self) -> Result<Vec<PathBuf>, DiskError> {
-        let mut marked = Vec::new();
-        for suffix in [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX] {
-            marked.extend(mark_deleted(&self.path(suffix))?);
-        }
-        Ok(marked)
-    }
-
-    /// Removes the files.
-    pub(super) fn delete(&self) -> Result<(), DiskError> {
-        for suffix in [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX] {
-            let path = self.path(suffix);
-            disk::remove_if_exists(&path).during("delete", &path)?;
-        }
-        Ok(())
+        Ok(self.txn_index.sync().during_lazily("sync", || self.path(TXN_INDEX_SUFFIX))?)
     }
 
     fn scan<T>(&self, result: Result<T, ScanError>) -> Result<T, SegmentError> {
@@ -514,17 +555,5 @@ impl Segment {
                 TxnIndexError::Corrupt(why) => SegmentError::CorruptTxnIndex { path, why },
             }
         })
-    }
-}
-
-/// Appends `.deleted` to a file's name; `None` when it is not there.
-pub(super) fn mark_deleted(path: &Path) -> Result<Option<PathBuf>, DiskError> {
-    let mut marked = path.as_os_str().to_owned();
-    marked.push(DELETED_SUFFIX);
-    let marked = PathBuf::from(marked);
-    match std::fs::rename(path, &marked) {
-        Ok(()) => Ok(Some(marked)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(DiskError::new("rename", path, e)),
     }
 }

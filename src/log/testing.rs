@@ -14,6 +14,7 @@ use super::{AppendError, AppendInfo, LogOptions, UnifiedLog};
 use crate::common::LeaderEpoch;
 use crate::common::ids::{Millis, Offset, TopicPartition};
 use crate::config::topic::LogConfig;
+use crate::disk::FilePool;
 use crate::record::validate::{AppendOrigin, ValidationContext, validate};
 use crate::record::{BatchBuilder, BatchOptions, TimestampType};
 
@@ -46,7 +47,7 @@ pub(super) fn open_in(dir: &Path, options: LogOptions, now: Millis) -> Arc<Unifi
 
 pub(super) fn try_open_in(dir: &Path, options: LogOptions, now: Millis) -> Result<Arc<UnifiedLog>, super::LoadError> {
     let (failures, _) = tokio::sync::mpsc::channel(1);
-    let log_dir = Arc::new(LogDir::new(dir.to_owned(), failures));
+    let log_dir = Arc::new(LogDir::new(dir.to_owned(), failures, Arc::new(FilePool::new(4))));
     UnifiedLog::open(&dir.join("t-0"), tp(), log_dir, options, Arc::new(Scheduler::default()), now)
 }
 

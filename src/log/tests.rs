@@ -7,6 +7,7 @@ use super::testing::*;
 use super::*;
 use crate::common::LeaderEpoch;
 use crate::config::topic::LogConfig;
+use crate::disk::FilePool;
 use crate::record::validate::AppendOrigin;
 use crate::record::{BatchOptions, batches, control};
 
@@ -239,7 +240,7 @@ fn files_of_deleted_segments_go_after_their_delay() {
     let dir = tempfile::tempdir().unwrap();
     let scheduler = Arc::new(scheduler::Scheduler::default());
     let (failures, _) = tokio::sync::mpsc::channel(1);
-    let log_dir = Arc::new(log_dir::LogDir::new(dir.path().to_owned(), failures));
+    let log_dir = Arc::new(log_dir::LogDir::new(dir.path().to_owned(), failures, Arc::new(FilePool::new(4))));
     let config = LogConfig { retention_ms: 1, file_delete_delay_ms: 50, ..small_config() };
     let log =
         UnifiedLog::open(&dir.path().join("t-0"), tp(), log_dir, options(config), Arc::clone(&scheduler), 0).unwrap();

@@ -24,14 +24,16 @@ use crate::config::topic::LogConfig;
 use crate::disk::{self, DiskError, During};
 
 use super::checkpoint::{self, LEADER_EPOCH_FILE};
+use super::cleaner::LogCleaning;
 use super::epoch_cache::{EpochCache, EpochEndOffset, EpochEntry};
-use super::log_dir::{DirError, LogDir, PartitionDir};
+use super::log_dir::{DirError, LogDir, PartitionDir, unless_full};
 use super::producer_snapshots::ProducerSnapshots;
 use super::producer_state::{ProducerEntry, ProducerStateConfig, VerificationGuard};
 use super::recovery::{self, LoadError, LoadParams, Rebuild};
 use super::retention::{self, Reason, SegmentFacts};
 use super::scheduler::Scheduler;
 use super::segment::{RollParams, Segment, SegmentError};
+use super::segment_files::{LOG_SUFFIX, SegmentFiles};
 use super::segments::Segments;
 
 /// An offset with the place where its batch begins, as far as that is known.
@@ -154,6 +156,7 @@ pub struct UnifiedLog {
     recovery_point: AtomicI64,
     last_flush_ms: AtomicI64,
     scheduler: Arc<Scheduler>,
+    pub(super) cleaning: LogCleaning,
 }
 
 impl UnifiedLog {
@@ -168,7 +171,7 @@ impl UnifiedLog {
         now: Millis,
     ) -> Result<Arc<Self>, LoadError> {
         disk::create_dir_all_synced(dir).during("create", dir)?;
-        let partition_dir = Arc::new(PartitionDir::new(dir));
+        let partition_dir = Arc::new(PartitionDir::new(dir, log_dir.files()));
         let loaded = recovery::load(&LoadParams {
             topic_partition: &topic_partition,
             dir: &partition_dir,
@@ -210,6 +213,7 @@ impl UnifiedLog {
             recovery_point: AtomicI64::new(loaded.recovery_point.max(loaded.log_start)),
             last_flush_ms: AtomicI64::new(now),
             scheduler,
+            cleaning: LogCleaning::default(),
         });
         log.update_first_unstable(&log.tail.lock());
         if loaded.epochs_are_stale {
@@ -235,8 +239,12 @@ impl UnifiedLog {
         self.config.load_full()
     }
 
+    /// A log that is not compacted any more is left by the cleaner before this returns.
     pub fn set_config(&self, config: Arc<LogConfig>) {
-        self.config.store(config);
+        let is_compacted = config.compact;
+        if self.config.swap(config).compact && !is_compacted {
+            drop(self.cleaning.gate.pause());
+        }
     }
 
     pub fn topic_id(&self) -> Option<Uuid> {
@@ -308,6 +316,17 @@ impl UnifiedLog {
     /// Base offset of the segment that is appended to.
     pub fn active_segment_base(&self) -> Offset {
         self.segments.load().active().map_or(0, |s| s.base_offset())
+    }
+
+    /// The first offset that compaction has not seen, for the directory's checkpoint.
+    pub fn cleaner_checkpoint(&self) -> Option<Offset> {
+        self.cleaning.checkpoint()
+    }
+
+    pub(super) fn set_cleaner_checkpoint(&self, offset: Option<Offset>) {
+        if self.cleaning.set_checkpoint(offset) {
+            self.log_dir.set_cleaner_checkpoint_stale(true);
+        }
     }
 
     /// Base offset of the first segment: log start offsets above it are worth a checkpoint.
@@ -411,14 +430,19 @@ impl UnifiedLog {
         if self.epochs.read().latest().is_some_and(|last| last.epoch == epoch && start >= last.start_offset) {
             return Ok(());
         }
+        // Without room it is written later: until then the batches themselves say it.
         let changed = self.epochs.write().assign(epoch, start);
-        if changed { self.write_epochs() } else { Ok(()) }
+        if changed { unless_full(self.write_epochs()) } else { Ok(()) }
     }
 
     fn write_epochs(&self) -> Result<(), DirError> {
         self.epochs_are_stale.store(false, Ordering::Release);
         let entries = self.epoch_entries();
-        self.log_dir.guard(checkpoint::write_epochs(&self.dir().join(LEADER_EPOCH_FILE), &entries))
+        let written = self.log_dir.guard(checkpoint::write_epochs(&self.dir().join(LEADER_EPOCH_FILE), &entries));
+        if written.is_err() {
+            self.epochs_are_stale.store(true, Ordering::Release);
+        }
+        written
     }
 
     /// A truncation may reach the disk later: loading does it again.
@@ -476,10 +500,19 @@ impl UnifiedLog {
 
     pub(super) fn guard<T>(&self, result: Result<T, SegmentError>) -> Result<T, DirError> {
         result.map_err(|e| match e {
-            SegmentError::Disk(e) => self.log_dir.fail(e),
+            SegmentError::Disk(e) => self.log_dir.judge(e),
+            SegmentError::Gone { .. } => DirError::Offline(self.log_dir.path().to_owned()),
             // Our own bytes are not what we wrote: for whoever writes here that is a failing disk.
             other => self.log_dir.fail(DiskError::new("use", &self.dir(), std::io::Error::other(other.to_string()))),
         })
+    }
+
+    /// As [`Self::guard`] for what waits for the disk: when it has no room then, what was written may be lost.
+    fn guard_sync(&self, result: Result<(), SegmentError>) -> Result<(), DirError> {
+        match result {
+            Err(SegmentError::Disk(e)) => Err(self.log_dir.fail(e)),
+            other => self.guard(other),
+        }
     }
 
     /// The segment for an append; a new one when it does not fit the active one.
@@ -519,8 +552,9 @@ impl UnifiedLog {
             // An empty segment whose index was full, or whose time is over: it can be used as it is.
             return Ok(active);
         }
-        self.guard(active.seal())?;
+        // The new one first: without room for it everything stays as it is.
         let segment = Arc::new(self.log_dir.guard(self.create_segment(base, now))?);
+        unless_full(self.guard(active.seal()))?;
         self.segments.store(Arc::new(self.segments.load().with(Arc::clone(&segment))));
         {
             let mut marks = self.marks.lock();
@@ -530,7 +564,7 @@ impl UnifiedLog {
             }
         }
         tail.producers.state.set_map_end_offset(base);
-        self.log_dir.guard(tail.producers.take())?;
+        unless_full(self.log_dir.guard(tail.producers.take()))?;
         info!("[UnifiedLog partition={}] Rolled new log segment at offset {base}", self.topic_partition);
         let me = Weak::clone(&self.me);
         self.scheduler.schedule(now, move || {
@@ -544,18 +578,12 @@ impl UnifiedLog {
 
     /// Files of that name are leftovers.
     fn create_segment(&self, base: Offset, now: Millis) -> Result<Segment, DiskError> {
-        for suffix in [
-            super::segment::LOG_SUFFIX,
-            super::segment::OFFSET_INDEX_SUFFIX,
-            super::segment::TIME_INDEX_SUFFIX,
-            super::segment::TXN_INDEX_SUFFIX,
-        ] {
-            let path = self.dir.file(&super::segment::file_name(base, suffix));
-            if disk::remove_if_exists(&path).during("delete", &path)? {
-                warn!(path = %path.display(), "newly rolled segment file already existed; deleted it first");
-            }
+        let leftovers = SegmentFiles::new(&self.dir, base);
+        if leftovers.len(LOG_SUFFIX).during_lazily("stat", || leftovers.path(LOG_SUFFIX))?.is_some() {
+            warn!(path = %leftovers.path(LOG_SUFFIX).display(), "newly rolled segment file already existed; deleted it first");
         }
-        Segment::open(&self.dir, base, &self.config.load(), now)
+        leftovers.delete()?;
+        Segment::open(&self.dir, base, &self.config.load(), now).inspect_err(|_| drop(leftovers.delete()))
     }
 
     // ---- flush
@@ -575,11 +603,15 @@ impl UnifiedLog {
         let segments = self.segments.load_full();
         let to_flush = segments.range(from, offset);
         for segment in to_flush {
-            self.log_dir.guard(segment.sync())?;
+            // An append that waits for its flush has its records safe without their index entries: a crash makes those
+            // anew, as long as the recovery point says so.
+            let indexed = self.guard(segment.write_indexes());
+            self.guard_sync(segment.sync())?;
+            indexed?;
         }
         if to_flush.iter().any(|s| s.base_offset() >= from) {
             let dir = self.dir();
-            self.log_dir.guard(disk::sync_dir(&dir).during("sync", &dir))?;
+            disk::sync_dir(&dir).during("sync", &dir).map_err(|e| self.log_dir.fail(e))?;
         }
         let mut tail = self.tail.lock();
         // A truncation in between has lowered the log's end, and with it what may be called flushed.
@@ -683,16 +715,25 @@ impl UnifiedLog {
             );
         }
         self.segments.store(Arc::new(segments.without_first(count)));
-        self.delete_files(tail, gone, now)?;
+        self.delete_files(tail, gone, None, now)?;
         Ok(count)
     }
 
-    /// Segments that readers no longer find: their files get another name, and go after `file.delete.delay.ms`.
-    fn delete_files(&self, tail: &mut Tail, segments: &[Arc<Segment>], now: Millis) -> Result<(), DirError> {
+    /// Segments that readers no longer find: their files get another name, and go after `file.delete.delay.ms`. Their
+    /// snapshots of producers go along, but for that of a segment that is still there in another form.
+    pub(super) fn delete_files(
+        &self,
+        tail: &mut Tail,
+        segments: &[Arc<Segment>],
+        replaced: Option<Offset>,
+        now: Millis,
+    ) -> Result<(), DirError> {
         let mut files: Vec<PathBuf> = Vec::new();
         for segment in segments {
-            files.extend(self.log_dir.guard(segment.mark_deleted())?);
-            files.extend(self.log_dir.guard(tail.producers.mark_deleted(segment.base_offset()))?);
+            files.extend(self.log_dir.guard(segment.files().mark_deleted())?);
+            if replaced != Some(segment.base_offset()) {
+                files.extend(self.log_dir.guard(tail.producers.mark_deleted(segment.base_offset()))?);
+            }
         }
         if files.is_empty() {
             return Ok(());
@@ -716,6 +757,7 @@ impl UnifiedLog {
     /// Removes all batches that end at or after `offset`. False when there are none. Readers that planned a slice of
     /// what goes find the file shorter than they were told.
     pub fn truncate_to(&self, offset: Offset, now: Millis) -> Result<bool, DirError> {
+        let _no_cleaning = self.cleaning.gate.pause();
         let mut tail = self.lock_tail()?;
         let log_end = self.log_end_offset();
         if offset >= log_end {
@@ -745,7 +787,7 @@ impl UnifiedLog {
             }
         }
         self.segments.store(Arc::new(Segments::new(left.to_vec())));
-        self.delete_files(&mut tail, gone, now)?;
+        self.delete_files(&mut tail, gone, None, now)?;
         self.guard(active.truncate_to(offset, now))?;
         self.after_truncation(&mut tail, offset, now)?;
         Ok(true)
@@ -758,6 +800,7 @@ impl UnifiedLog {
         log_start: Option<Offset>,
         now: Millis,
     ) -> Result<(), DirError> {
+        let _no_cleaning = self.cleaning.gate.pause();
         let mut tail = self.lock_tail()?;
         self.truncate_fully(&mut tail, offset, log_start.unwrap_or(offset), now)
     }
@@ -771,8 +814,9 @@ impl UnifiedLog {
             marks.high_watermark =
                 OffsetMetadata::offset_only(marks.high_watermark.offset.clamp(log_start, offset.max(log_start)));
         }
-        self.delete_files(tail, segments.as_slice(), now)?;
-        let segment = self.log_dir.guard(self.create_segment(offset, now))?;
+        self.delete_files(tail, segments.as_slice(), None, now)?;
+        // There is no way back, and no log without a segment.
+        let segment = self.create_segment(offset, now).map_err(|e| self.log_dir.fail(e))?;
         self.segments.store(Arc::new(Segments::new(vec![Arc::new(segment)])));
         self.log_dir.guard(tail.producers.truncate_fully(offset))?;
         self.epochs.write().clear();
@@ -790,6 +834,11 @@ impl UnifiedLog {
             }
         }
         self.recovery_point.fetch_min(log_end, Ordering::AcqRel);
+        // What is written again there is dirty.
+        let active_base = self.active_segment_base();
+        if self.cleaner_checkpoint().is_some_and(|clean| clean > active_base) {
+            self.set_cleaner_checkpoint(Some(active_base));
+        }
         if self.epochs.write().truncate_from_end(log_end) {
             self.write_epochs_later(now);
         }
@@ -818,11 +867,9 @@ impl UnifiedLog {
 
     /// Gives the directory the name of one that will be deleted. No append comes after it, readers go on.
     pub(super) fn rename_for_deletion(&self, name: &str) -> Result<(), DirError> {
+        let _no_cleaning = self.cleaning.gate.pause();
         let mut tail = self.lock_tail()?;
-        let from = self.dir();
-        let to = self.log_dir.path().join(name);
-        self.log_dir.guard(disk::rename(&from, &to).during("rename", &from))?;
-        self.dir.set(&to);
+        self.log_dir.guard(self.dir.rename(&self.log_dir.path().join(name)))?;
         tail.is_closed = true;
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::controller::{self, ChannelSettings, ControllerHandle, ControllerSetti
 use crate::disk;
 use crate::log::checkpoint::{self, CheckpointError, MetaProperties};
 use crate::log::producer_state::ProducerStateConfig;
-use crate::log::{LogManager, LogManagerOptions, StartError};
+use crate::log::{CleanerSettings, LogManager, LogManagerOptions, StartError};
 use crate::network::{ConnectionLimits, Listener, NetworkConfig, SocketServer};
 use crate::replica::{ReplicaManager, ReplicaSettings};
 use crate::util::task::Group;
@@ -45,6 +45,10 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 /// tuning off, which starts above it and grows with the flow: a produced gigabyte in 64 KiB batches then costs 0.94 s of
 /// CPU instead of 0.70 s. So only another value than this one is set.
 const DEFAULT_RECEIVE_BUFFER_BYTES: i32 = 102_400;
+/// What a process may have open where nobody raised it.
+const USUAL_FILE_LIMIT: u64 = 1_024;
+/// Files of segments that stay open, however many the system allows for: what is read and written at the same time.
+const OPEN_SEGMENT_FILES_MAX: u64 = 16_384;
 
 /// Why the broker did not start. The process ends with the text.
 #[derive(Debug, thiserror::Error)]
@@ -90,10 +94,11 @@ impl BrokerServer {
     /// Starts a broker. When it returns, clients can connect.
     pub async fn start(config: BrokerConfig, runtimes: &Runtimes) -> Result<Self, BrokerError> {
         refuse_unserved_security(&config)?;
-        // Three files a segment: the usual soft limit of 1,024 is 300 partitions. Java raises it too.
-        if let Err(error) = disk::raise_file_limit() {
+        // Connections and segments: the usual soft limit of 1,024 is soon reached. Java raises it too.
+        let file_limit = disk::raise_file_limit().unwrap_or_else(|error| {
             warn!(%error, "the limit of open files stays");
-        }
+            USUAL_FILE_LIMIT
+        });
         for key in config.unknown_keys() {
             warn!(key, "the configuration is not known");
         }
@@ -116,7 +121,9 @@ impl BrokerServer {
         };
         let layers = dynamic_config::load(&zk, config, id).await?;
         let config = Arc::clone(layers.current());
-        let (logs, dir_failures) = open_logs(&config, &metas, id, &cluster_id)?;
+        // The other half is for connections.
+        let max_open_files = (file_limit / 2).min(OPEN_SEGMENT_FILES_MAX) as usize;
+        let (logs, dir_failures) = open_logs(&config, &metas, id, &cluster_id, max_open_files)?;
         let topic_configs = read_topic_configs(&zk, &config).await?;
         let loading = {
             let (logs, topic_configs) = (Arc::clone(&logs), topic_configs.clone());
@@ -168,6 +175,9 @@ impl BrokerServer {
             config: LiveConfig::new(layers),
         });
         broker.take_over_throttles();
+        if broker.config.load().log_cleaner_enable {
+            logs.run_cleaner(CleanerSettings::of(&broker.config.load()), now_ms)?;
+        }
         jobs::start(&broker, &control, dir_failures);
         sockets.start(Arc::clone(&broker))?;
         info!(target: "kafka.server.KafkaServer", "[KafkaServer id={id}] started");
@@ -217,6 +227,7 @@ fn open_logs(
     metas: &[DirMeta],
     id: BrokerId,
     cluster_id: &str,
+    max_open_files: usize,
 ) -> Result<(Arc<LogManager>, mpsc::Receiver<PathBuf>), BrokerError> {
     let options = LogManagerOptions {
         log_dirs: config.log_dirs.iter().map(PathBuf::from).collect(),
@@ -226,6 +237,7 @@ fn open_logs(
             expiration_ms: config.producer_id_expiration_ms.into(),
         },
         default_config: Arc::new(config.log.clone()),
+        max_open_files,
     };
     let (logs, failures) = LogManager::open(options)?;
     for dir in logs.live_dirs() {

@@ -1,15 +1,16 @@
 //! Owns the broker's configuration as it is now, and the way of a change in ZooKeeper into what runs. Kafka:
 //! `ZkConfigManager`, `TopicConfigHandler`, `BrokerConfigHandler`, `DynamicLogConfig`.
 //!
-//! What follows a change at once: everything of topics and their logs, the number of replica fetchers and the rates of
-//! throttled replication. Other dynamic keys are taken over into the
-//! configuration that DescribeConfigs tells, and act from the next start on.
+//! What follows a change at once: everything of topics and their logs, the log cleaner, the number of replica fetchers and
+//! the rates of throttled replication. Other dynamic keys are taken over into the configuration that DescribeConfigs tells,
+//! and act from the next start on.
 //! Absent so far: quotas of users, clients and addresses.
 
 use super::context::{Broker, now_ms};
 use crate::common::BrokerId;
 use crate::config::dynamic::{Applied, Layer};
 use crate::config::{BrokerConfig, ConfigError, DynamicConfig, Props};
+use crate::log::CleanerSettings;
 use crate::replica::UNLIMITED;
 use crate::zk::client::{Client, Error};
 use crate::zk::configs::{self, ConfigChanges};
@@ -151,6 +152,13 @@ impl Broker {
             self.replicas.resize_fetchers(config.num_replica_fetchers);
             self.take_over_throttles();
             self.controller.set_unclean_election_default(config.unclean_leader_election_enable).await;
+            if self.replicas.logs().has_cleaner() {
+                let (logs, settings) = (Arc::clone(self.replicas.logs()), CleanerSettings::of(&config));
+                // Threads that clean are waited for.
+                if let Err(error) = self.blocking(move || logs.run_cleaner(settings, now_ms)).await {
+                    error!(%error, "log cleaner did not start again");
+                }
+            }
         }
         Ok(())
     }

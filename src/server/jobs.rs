@@ -5,12 +5,18 @@ use super::context::{Broker, now_ms};
 use super::dynamic_config;
 use crate::log::LogManager;
 use crate::util::task::Group;
+use crate::zk::client::CreateMode;
+use crate::zk::data::controller::encode_log_dir_event;
+use crate::zk::paths;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, warn};
+
+/// How long to wait before ZooKeeper is asked again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Receiver<PathBuf>) {
     let config = broker.config.load();
@@ -115,12 +121,30 @@ async fn handle_dir_failures(broker: Arc<Broker>, group: Group, mut failures: mp
             },
         };
         match broker.replicas.logs().handle_dir_failure(&path) {
-            Ok(partitions) => broker.replicas.take_offline(partitions),
+            Ok(partitions) => {
+                broker.replicas.take_offline(partitions);
+                group.spawn("log-dir-event", tell_controller(Arc::clone(&broker), group.stop_token().clone()));
+            }
             Err(_) => {
                 error!("Shutdown broker because all log dirs have failed");
                 group.fatal_token().cancel();
                 return;
             }
+        }
+    }
+}
+
+/// Lets the controller move leaders away from partitions that are offline here. Tries until ZooKeeper takes it. Kafka:
+/// `KafkaZkClient.propagateLogDirEvent`.
+async fn tell_controller(broker: Arc<Broker>, stop: CancellationToken) {
+    let node = format!("{}/log_dir_event_", paths::LOG_DIR_EVENT_NOTIFICATION);
+    let event = encode_log_dir_event(broker.id);
+    while let Err(error) = broker.zk.create(&node, Some(&event), CreateMode::PersistentSequential).await {
+        warn!(%error, "log directory failure not told to the controller yet");
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RETRY_AFTER) => {}
         }
     }
 }

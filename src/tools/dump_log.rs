@@ -4,7 +4,7 @@
 
 use super::options::{Opt, Options, Tool};
 use super::terminal::{self, Failure, Output};
-use crate::log::index::TxnIndex;
+use crate::log::index::{TxnIndexError, read_aborted};
 use crate::log::producer_state::ProducerState;
 use crate::record::batch::{LOG_OVERHEAD, PREFIX_LEN};
 use crate::record::control::{ControlType, EndTransactionMarker};
@@ -662,9 +662,11 @@ fn dump_producer_snapshot(path: &Path, out: &mut Output) -> Result<(), Failure> 
 }
 
 fn dump_txn_index(path: &Path, out: &mut Output) -> Result<(), Failure> {
-    let all = TxnIndex::open(path).map_err(|e| unreadable(path, &e))?.collect(i64::MIN, i64::MAX);
-    let all = all.map_err(|e| corrupt_index(format_args!("{e}")))?;
-    for txn in all.aborted {
+    let all = read_aborted(path).map_err(|e| match e {
+        TxnIndexError::Io(e) => unreadable(path, &e),
+        TxnIndexError::Corrupt(why) => corrupt_index(format_args!("{why}")),
+    })?;
+    for txn in all {
         writeln!(
             out,
             "version: 0 producerId: {} firstOffset: {} lastOffset: {} lastStableOffset: {}",

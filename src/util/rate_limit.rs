@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 /// Lets one line through per period.
+#[derive(Debug)]
 pub struct RateLimit {
     period: Duration,
     last: Mutex<Option<Instant>>,

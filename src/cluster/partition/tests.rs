@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::LogConfig;
+use crate::disk::FilePool;
 use crate::log::log_dir::LogDir;
 use crate::log::producer_state::ProducerStateConfig;
 use crate::log::scheduler::Scheduler;
@@ -23,7 +24,7 @@ fn around(now: Millis) -> Surroundings<'static> {
 
 fn open(dir: &Path, min_insync_replicas: i32) -> Arc<UnifiedLog> {
     let (failures, _) = tokio::sync::mpsc::channel(1);
-    let log_dir = Arc::new(LogDir::new(dir.to_owned(), failures));
+    let log_dir = Arc::new(LogDir::new(dir.to_owned(), failures, Arc::new(FilePool::new(8))));
     let options = LogOptions {
         config: Arc::new(LogConfig { min_insync_replicas, ..LogConfig::default() }),
         producer_config: ProducerStateConfig { expiration_ms: 86_400_000, verify_transactions: false },

@@ -1,7 +1,7 @@
-//! Owns what the offset index and the time index have in common: a sorted file of fixed-size entries, appended by one
-//! thread and searched by many. Kafka: `AbstractIndex`.
+//! Owns the indexes of a segment. Offset index and time index are sorted files of fixed-size entries, appended by one
+//! thread and searched by many.
 //!
-//! The file grows by `pwrite` and is not preallocated; its last entries are also kept in memory, where readers of the
+//! Such a file grows by `pwrite` and is not preallocated; its last entries are also kept in memory, where readers of the
 //! log's tail look. Older entries are found by positioned reads: a few of 8 or 12 bytes, then one block.
 
 mod entries;
@@ -9,9 +9,10 @@ mod offset;
 mod time;
 mod txn;
 
+pub use entries::Index;
 pub use offset::{OffsetIndex, OffsetPosition};
 pub use time::{TimeIndex, TimestampOffset};
-pub use txn::{AbortedTxn, AbortedTxnSearch, TxnIndex, TxnIndexError};
+pub use txn::{AbortedTxn, AbortedTxnSearch, TxnIndex, TxnIndexError, read_aborted};
 
 use std::io;
 
@@ -23,4 +24,19 @@ pub enum IndexError {
     /// Offsets of an index only grow. Met in damaged logs, when an index is rebuilt.
     #[error("offset {offset} is not larger than the last offset {last} of the index")]
     NotIncreasing { offset: i64, last: i64 },
+}
+
+#[cfg(test)]
+mod testing {
+    use crate::common::ids::Offset;
+    use crate::disk::FilePool;
+    use crate::log::log_dir::PartitionDir;
+    use crate::log::segment_files::SegmentFiles;
+    use std::sync::Arc;
+
+    /// The files of a segment in a directory of its own.
+    pub(super) fn files(dir: &tempfile::TempDir, base_offset: Offset) -> Arc<SegmentFiles> {
+        let dir = Arc::new(PartitionDir::new(dir.path(), &Arc::new(FilePool::new(4))));
+        Arc::new(SegmentFiles::new(&dir, base_offset))
+    }
 }

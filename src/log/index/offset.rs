@@ -7,11 +7,11 @@
 //! Offsets strictly increase. An entry says: the append whose last offset this is starts at this position.
 
 use std::io;
-use std::path::Path;
 
 use super::IndexError;
-use super::entries::{Entry, EntryFile};
+use super::entries::{Entry, Index};
 use crate::common::ids::Offset;
+use crate::log::segment_files::OFFSET_INDEX_SUFFIX;
 
 /// A position in a segment file from which a search for `offset` may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +21,14 @@ pub struct OffsetPosition {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+pub struct OffsetEntry {
     relative: i32,
     position: u32,
 }
 
-impl Entry for Slot {
-    const SIZE: usize = OffsetIndex::ENTRY_SIZE;
+impl Entry for OffsetEntry {
+    const SIZE: usize = 8;
+    const SUFFIX: &'static str = OFFSET_INDEX_SUFFIX;
 
     fn decode(bytes: &[u8]) -> Self {
         let word = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
@@ -38,91 +39,59 @@ impl Entry for Slot {
         out[..4].copy_from_slice(&self.relative.to_be_bytes());
         out[4..8].copy_from_slice(&self.position.to_be_bytes());
     }
+
+    fn relative_offset(&self) -> i32 {
+        self.relative
+    }
 }
 
-#[derive(Debug)]
-pub struct OffsetIndex {
-    base_offset: Offset,
-    entries: EntryFile<Slot>,
-}
+pub type OffsetIndex = Index<OffsetEntry>;
 
 impl OffsetIndex {
-    pub const ENTRY_SIZE: usize = 8;
-
-    pub fn open(path: &Path, base_offset: Offset) -> io::Result<Self> {
-        Ok(Self { base_offset, entries: EntryFile::open(path)? })
-    }
-
-    pub fn entries(&self) -> u32 {
-        self.entries.count()
-    }
-
     /// Offset of the last entry, or the base offset.
     pub fn last_offset(&self) -> io::Result<Offset> {
-        Ok(self.entries.last()?.map_or(self.base_offset, |slot| self.base_offset + i64::from(slot.relative)))
+        Ok(self.last()?.map_or_else(|| self.base_offset(), |entry| self.base_offset() + i64::from(entry.relative)))
     }
 
     /// The greatest entry at or below `target`, or the start of the segment.
     pub fn lookup(&self, target: Offset) -> io::Result<OffsetPosition> {
-        let relative = target.saturating_sub(self.base_offset);
-        let above = self.entries.partition_point(|slot| i64::from(slot.relative) > relative)?;
+        let relative = target.saturating_sub(self.base_offset());
+        let above = self.partition_point(|entry| i64::from(entry.relative) > relative)?;
         let found = match above.checked_sub(1) {
-            Some(n) => self.entries.get(n)?,
+            Some(n) => self.get(n)?,
             None => None,
         };
-        Ok(found.map_or(OffsetPosition { offset: self.base_offset, position: 0 }, |slot| self.position(slot)))
+        Ok(found.map_or_else(|| OffsetPosition { offset: self.base_offset(), position: 0 }, |e| self.position(e)))
     }
 
     /// The first entry whose position is at or behind `position`: an offset above all that lies before it.
     pub fn first_from_position(&self, position: u64) -> io::Result<Option<OffsetPosition>> {
-        let at = self.entries.partition_point(|slot| u64::from(slot.position) >= position)?;
-        Ok(self.entries.get(at)?.map(|slot| self.position(slot)))
+        let at = self.partition_point(|entry| u64::from(entry.position) >= position)?;
+        Ok(self.get(at)?.map(|entry| self.position(entry)))
     }
 
     /// The caller has checked that `offset` is within 2^31 of the base.
     pub fn append(&self, offset: Offset, position: u32) -> Result<(), IndexError> {
         let last = self.last_offset()?;
-        let relative = i32::try_from(offset - self.base_offset).ok().filter(|relative| *relative >= 0);
-        match relative {
-            Some(relative) if self.entries() == 0 || offset > last => {
-                Ok(self.entries.append(Slot { relative, position })?)
-            }
+        match self.relative(offset) {
+            Some(relative) if self.entries() == 0 || offset > last => self.push(OffsetEntry { relative, position }),
             _ => Err(IndexError::NotIncreasing { offset, last }),
         }
     }
 
-    /// Keeps entries below `offset`.
-    pub fn truncate_to(&self, offset: Offset) -> io::Result<()> {
-        let relative = offset.saturating_sub(self.base_offset);
-        self.entries.truncate(self.entries.partition_point(|slot| i64::from(slot.relative) >= relative)?)
-    }
-
-    pub fn reset(&self) -> io::Result<()> {
-        self.entries.truncate(0)
-    }
-
-    /// Cuts what is behind the last entry and gives its memory back: nothing will be appended any more.
-    pub fn seal(&self) -> io::Result<()> {
-        self.entries.seal();
-        self.entries.trim()
-    }
-
-    pub fn sync(&self) -> io::Result<()> {
-        self.entries.sync()
-    }
-
-    fn position(&self, slot: Slot) -> OffsetPosition {
-        OffsetPosition { offset: self.base_offset + i64::from(slot.relative), position: slot.position }
+    fn position(&self, entry: OffsetEntry) -> OffsetPosition {
+        OffsetPosition { offset: self.base_offset() + i64::from(entry.relative), position: entry.position }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::index::testing;
 
     fn index() -> (tempfile::TempDir, OffsetIndex) {
         let dir = tempfile::tempdir().unwrap();
-        let index = OffsetIndex::open(&dir.path().join("i"), 100).unwrap();
+        let index = OffsetIndex::open(&testing::files(&dir, 100)).unwrap();
         index.append(150, 4_200).unwrap();
         index.append(220, 9_000).unwrap();
         (dir, index)
@@ -130,8 +99,9 @@ mod tests {
 
     #[test]
     fn bytes_are_those_of_kafka() {
-        let (dir, _index) = index();
-        let bytes = std::fs::read(dir.path().join("i")).unwrap();
+        let (dir, index) = index();
+        index.write().unwrap();
+        let bytes = std::fs::read(testing::files(&dir, 100).path(OFFSET_INDEX_SUFFIX)).unwrap();
         assert_eq!(bytes, [0, 0, 0, 0x32, 0, 0, 0x10, 0x68, 0, 0, 0, 0x78, 0, 0, 0x23, 0x28]);
     }
 

@@ -7,11 +7,11 @@
 //! Timestamps strictly increase, offsets never decrease. The offset is the last one of the batch with the timestamp.
 
 use std::io;
-use std::path::Path;
 
 use super::IndexError;
-use super::entries::{Entry, EntryFile};
+use super::entries::{Entry, Index};
 use crate::common::ids::{Millis, Offset};
+use crate::log::segment_files::TIME_INDEX_SUFFIX;
 use crate::record::NO_TIMESTAMP;
 
 /// A timestamp and an offset that belongs to it.
@@ -22,57 +22,48 @@ pub struct TimestampOffset {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+pub struct TimeEntry {
     timestamp: Millis,
     relative: i32,
 }
 
-impl Entry for Slot {
-    const SIZE: usize = TimeIndex::ENTRY_SIZE;
+impl Entry for TimeEntry {
+    const SIZE: usize = 12;
+    const SUFFIX: &'static str = TIME_INDEX_SUFFIX;
 
     fn decode(bytes: &[u8]) -> Self {
-        let (mut timestamp, mut relative) = ([0; 8], [0; 4]);
+        let mut timestamp = [0; 8];
         timestamp.copy_from_slice(&bytes[..8]);
-        relative.copy_from_slice(&bytes[8..12]);
-        Self { timestamp: i64::from_be_bytes(timestamp), relative: i32::from_be_bytes(relative) }
+        let relative = i32::from_be_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+        Self { timestamp: i64::from_be_bytes(timestamp), relative }
     }
 
     fn encode(self, out: &mut [u8; 12]) {
         out[..8].copy_from_slice(&self.timestamp.to_be_bytes());
         out[8..].copy_from_slice(&self.relative.to_be_bytes());
     }
+
+    fn relative_offset(&self) -> i32 {
+        self.relative
+    }
 }
 
-#[derive(Debug)]
-pub struct TimeIndex {
-    base_offset: Offset,
-    entries: EntryFile<Slot>,
-}
+pub type TimeIndex = Index<TimeEntry>;
 
 impl TimeIndex {
-    pub const ENTRY_SIZE: usize = 12;
-
-    pub fn open(path: &Path, base_offset: Offset) -> io::Result<Self> {
-        Ok(Self { base_offset, entries: EntryFile::open(path)? })
-    }
-
-    pub fn entries(&self) -> u32 {
-        self.entries.count()
-    }
-
     /// The last entry, or (-1, base offset).
     pub fn last_entry(&self) -> io::Result<TimestampOffset> {
-        Ok(self.entries.last()?.map_or_else(|| self.none(), |slot| self.entry(slot)))
+        Ok(self.timestamp_offset(self.last()?))
     }
 
     /// The greatest entry with a timestamp at or below `target`, or (-1, base offset).
     pub fn lookup(&self, target: Millis) -> io::Result<TimestampOffset> {
-        let above = self.entries.partition_point(|slot| slot.timestamp > target)?;
+        let above = self.partition_point(|entry| entry.timestamp > target)?;
         let found = match above.checked_sub(1) {
-            Some(n) => self.entries.get(n)?,
+            Some(n) => self.get(n)?,
             None => None,
         };
-        Ok(found.map_or_else(|| self.none(), |slot| self.entry(slot)))
+        Ok(self.timestamp_offset(found))
     }
 
     /// Adds an entry if its timestamp is larger than the last one.
@@ -84,48 +75,30 @@ impl TimeIndex {
         if timestamp <= last.timestamp {
             return Ok(());
         }
-        match i32::try_from(offset - self.base_offset) {
-            Ok(relative) if relative >= 0 => Ok(self.entries.append(Slot { timestamp, relative })?),
-            _ => Err(IndexError::NotIncreasing { offset, last: last.offset }),
+        match self.relative(offset) {
+            Some(relative) => self.push(TimeEntry { timestamp, relative }),
+            None => Err(IndexError::NotIncreasing { offset, last: last.offset }),
         }
     }
 
-    /// Keeps entries whose offset is below `offset`.
-    pub fn truncate_to(&self, offset: Offset) -> io::Result<()> {
-        let relative = offset.saturating_sub(self.base_offset);
-        self.entries.truncate(self.entries.partition_point(|slot| i64::from(slot.relative) >= relative)?)
-    }
-
-    pub fn reset(&self) -> io::Result<()> {
-        self.entries.truncate(0)
-    }
-
-    /// Cuts what is behind the last entry and gives its memory back: nothing will be appended any more.
-    pub fn seal(&self) -> io::Result<()> {
-        self.entries.seal();
-        self.entries.trim()
-    }
-
-    pub fn sync(&self) -> io::Result<()> {
-        self.entries.sync()
-    }
-
-    fn none(&self) -> TimestampOffset {
-        TimestampOffset { timestamp: NO_TIMESTAMP, offset: self.base_offset }
-    }
-
-    fn entry(&self, slot: Slot) -> TimestampOffset {
-        TimestampOffset { timestamp: slot.timestamp, offset: self.base_offset + i64::from(slot.relative) }
+    fn timestamp_offset(&self, entry: Option<TimeEntry>) -> TimestampOffset {
+        match entry {
+            Some(TimeEntry { timestamp, relative }) => {
+                TimestampOffset { timestamp, offset: self.base_offset() + i64::from(relative) }
+            }
+            None => TimestampOffset { timestamp: NO_TIMESTAMP, offset: self.base_offset() },
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::index::testing;
 
     fn index() -> (tempfile::TempDir, TimeIndex) {
         let dir = tempfile::tempdir().unwrap();
-        let index = TimeIndex::open(&dir.path().join("i"), 100).unwrap();
+        let index = TimeIndex::open(&testing::files(&dir, 100)).unwrap();
         (dir, index)
     }
 
@@ -133,7 +106,8 @@ mod tests {
     fn bytes_are_those_of_kafka() {
         let (dir, index) = index();
         index.maybe_append(1_700_000_000_005, 150).unwrap();
-        let bytes = std::fs::read(dir.path().join("i")).unwrap();
+        index.write().unwrap();
+        let bytes = std::fs::read(testing::files(&dir, 100).path(TIME_INDEX_SUFFIX)).unwrap();
         assert_eq!(bytes, [0, 0, 1, 0x8b, 0xcf, 0xe5, 0x68, 5, 0, 0, 0, 0x32]);
     }
 

@@ -9,12 +9,13 @@
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::common::ids::Offset;
-use crate::disk::DataFile;
+use crate::disk::{self, DataFile, LazyFile};
+use crate::log::segment_files::{SegmentFiles, TXN_INDEX_SUFFIX};
 
 /// Entries that one read takes.
 const BLOCK_ENTRIES: usize = 128;
@@ -76,30 +77,37 @@ pub enum TxnIndexError {
 /// One writer, many readers, as the other indexes.
 #[derive(Debug)]
 pub struct TxnIndex {
-    file: Mutex<Option<Arc<DataFile>>>,
+    files: Arc<SegmentFiles>,
+    file: LazyFile,
+    is_there: AtomicBool,
     /// Bytes of whole entries.
     len: AtomicU64,
+    /// Entries behind them that there was no room for: as many as transactions were aborted since.
+    unwritten: Mutex<Vec<AbortedTxn>>,
 }
 
 impl TxnIndex {
-    /// Opens what is there.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = match DataFile::open(path) {
-            Ok(file) => Some(Arc::new(file)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(e),
-        };
-        let len = match &file {
-            Some(file) => file.len()?,
-            None => 0,
-        };
-        let whole = len - len % AbortedTxn::SIZE as u64;
-        Ok(Self { file: Mutex::new(file), len: AtomicU64::new(whole) })
+    /// Takes over what is there.
+    pub(in crate::log) fn open(files: &Arc<SegmentFiles>) -> io::Result<Self> {
+        let len = files.len(TXN_INDEX_SUFFIX)?;
+        Ok(Self {
+            files: Arc::clone(files),
+            file: LazyFile::new(files.dir().files()),
+            is_there: AtomicBool::new(len.is_some()),
+            len: AtomicU64::new(len.map_or(0, |len| len - len % AbortedTxn::SIZE as u64)),
+            unwritten: Mutex::default(),
+        })
     }
 
-    /// `path` is where the file is made when this is its first entry.
-    pub fn append(&self, path: &Path, txn: &AbortedTxn) -> Result<(), TxnIndexError> {
-        let len = self.len.load(Ordering::Acquire);
+    /// The file, if there is one.
+    fn file(&self) -> io::Result<Option<Arc<DataFile>>> {
+        if !self.is_there.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        self.file.get(|| self.files.open(TXN_INDEX_SUFFIX)).map(Some)
+    }
+
+    pub fn append(&self, txn: &AbortedTxn) -> Result<(), TxnIndexError> {
         if let Some(last) = self.last()?
             && last.last_offset >= txn.last_offset
         {
@@ -108,17 +116,33 @@ impl TxnIndex {
                 txn.last_offset, last.last_offset
             )));
         }
-        let opened = self.file.lock().clone();
-        let file = match opened {
+        self.unwritten.lock().push(*txn);
+        match self.write() {
+            // The marker is in the log already: the entry counts, and is written when there is room.
+            Err(TxnIndexError::Io(e)) if disk::is_full(&e) => Ok(()),
+            written => written,
+        }
+    }
+
+    /// Writes entries that are only in memory.
+    pub(in crate::log) fn write(&self) -> Result<(), TxnIndexError> {
+        let mut unwritten = self.unwritten.lock();
+        if unwritten.is_empty() {
+            return Ok(());
+        }
+        let file = match self.file()? {
             Some(file) => file,
             None => {
-                let file = Arc::new(DataFile::open_or_create(path)?);
-                *self.file.lock() = Some(Arc::clone(&file));
-                file
+                let made = self.file.get(|| self.files.open_or_create(TXN_INDEX_SUFFIX))?;
+                self.is_there.store(true, Ordering::Release);
+                made
             }
         };
-        file.write_all_at(&mut [IoSlice::new(&txn.encode())], len)?;
-        self.len.store(len + AbortedTxn::SIZE as u64, Ordering::Release);
+        let bytes: Vec<u8> = unwritten.iter().flat_map(AbortedTxn::encode).collect();
+        let len = self.len.load(Ordering::Acquire);
+        file.write_all_at(&mut [IoSlice::new(&bytes)], len)?;
+        self.len.store(len + bytes.len() as u64, Ordering::Release);
+        unwritten.clear();
         Ok(())
     }
 
@@ -164,6 +188,7 @@ impl TxnIndex {
 
     /// Keeps entries whose last offset is below `offset`.
     pub fn truncate_to(&self, offset: Offset) -> Result<(), TxnIndexError> {
+        self.unwritten.lock().retain(|txn| txn.last_offset < offset);
         let mut keep = self.len.load(Ordering::Acquire);
         self.visit(0, |position, txn| {
             if txn.last_offset >= offset {
@@ -175,11 +200,12 @@ impl TxnIndex {
     }
 
     pub fn reset(&self) -> io::Result<()> {
+        self.unwritten.lock().clear();
         self.cut(0)
     }
 
     fn cut(&self, len: u64) -> io::Result<()> {
-        let file = self.file.lock().clone();
+        let file = self.file()?;
         self.len.store(len, Ordering::Release);
         match file {
             Some(file) if file.len()? != len => file.truncate(len),
@@ -188,40 +214,77 @@ impl TxnIndex {
     }
 
     pub fn sync(&self) -> io::Result<()> {
-        let file = self.file.lock().clone();
-        file.map_or(Ok(()), |file| file.sync())
+        self.file()?.map_or(Ok(()), |file| file.sync())
     }
 
     /// Hands out entries from a position on until `go_on` is false.
-    fn visit(&self, mut position: u64, mut go_on: impl FnMut(u64, AbortedTxn) -> bool) -> Result<(), TxnIndexError> {
-        let Some(file) = self.file.lock().clone() else { return Ok(()) };
-        let end = self.len.load(Ordering::Acquire);
-        let mut block = [0; BLOCK_ENTRIES * AbortedTxn::SIZE];
-        while position < end {
-            let wanted = block.len().min((end - position) as usize);
-            let got = file.read_at(&mut block[..wanted], position)?;
-            for bytes in block[..got].chunks_exact(AbortedTxn::SIZE) {
-                let txn = AbortedTxn::decode(bytes).ok_or_else(|| {
-                    TxnIndexError::Corrupt(
-                        "unexpected version of an aborted transaction, current version is 0".to_owned(),
-                    )
-                })?;
-                if !go_on(position, txn) {
-                    return Ok(());
-                }
-                position += AbortedTxn::SIZE as u64;
+    fn visit(&self, position: u64, mut go_on: impl FnMut(u64, AbortedTxn) -> bool) -> Result<(), TxnIndexError> {
+        // Entries move from memory to the file, never the other way: taken in this order none is missed. One that is just
+        // moving may come twice, and only its first time counts.
+        let unwritten = self.unwritten.lock().clone();
+        let mut last_seen = Offset::MIN;
+        let mut goes_on = true;
+        if let Some(file) = self.file()? {
+            visit(&file, position, self.len.load(Ordering::Acquire), |at, txn| {
+                last_seen = txn.last_offset;
+                goes_on = go_on(at, txn);
+                goes_on
+            })?;
+        }
+        let mut at = self.len.load(Ordering::Acquire);
+        for txn in unwritten.into_iter().filter(|txn| txn.last_offset > last_seen) {
+            if !goes_on {
+                break;
             }
-            if got < wanted {
-                return Ok(());
-            }
+            goes_on = go_on(at, txn);
+            at += AbortedTxn::SIZE as u64;
         }
         Ok(())
     }
 }
 
+/// All entries of a file, whoever writes it: what tools show.
+pub fn read_aborted(path: &Path) -> Result<Vec<AbortedTxn>, TxnIndexError> {
+    let file = DataFile::open_read_only(path)?;
+    let mut all = Vec::new();
+    visit(&file, 0, file.len()?, |_, txn| {
+        all.push(txn);
+        true
+    })?;
+    Ok(all)
+}
+
+fn visit(
+    file: &DataFile,
+    mut position: u64,
+    end: u64,
+    mut go_on: impl FnMut(u64, AbortedTxn) -> bool,
+) -> Result<(), TxnIndexError> {
+    let mut block = [0; BLOCK_ENTRIES * AbortedTxn::SIZE];
+    while position < end {
+        let wanted = block.len().min((end - position) as usize);
+        let got = file.read_at(&mut block[..wanted], position)?;
+        for bytes in block[..got].chunks_exact(AbortedTxn::SIZE) {
+            let txn = AbortedTxn::decode(bytes).ok_or_else(|| {
+                TxnIndexError::Corrupt("unexpected version of an aborted transaction, current version is 0".to_owned())
+            })?;
+            if !go_on(position, txn) {
+                return Ok(());
+            }
+            position += AbortedTxn::SIZE as u64;
+        }
+        // The end of the file, or part of an entry.
+        if got < wanted || got < AbortedTxn::SIZE {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::index::testing;
     use std::path::PathBuf;
 
     fn txn(producer_id: i64, first: Offset, last: Offset, stable: Offset) -> AbortedTxn {
@@ -230,19 +293,19 @@ mod tests {
 
     fn index(entries: &[AbortedTxn]) -> (tempfile::TempDir, PathBuf, TxnIndex) {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t");
-        let index = TxnIndex::open(&path).unwrap();
+        let files = testing::files(&dir, 0);
+        let index = TxnIndex::open(&files).unwrap();
         for entry in entries {
-            index.append(&path, entry).unwrap();
+            index.append(entry).unwrap();
         }
-        (dir, path, index)
+        (dir, files.path(TXN_INDEX_SUFFIX), index)
     }
 
     #[test]
     fn the_file_is_made_with_its_first_entry_in_kafkas_bytes() {
         let (_dir, path, empty) = index(&[]);
         assert!(!path.exists());
-        empty.append(&path, &txn(4_000, 100, 140, 135)).unwrap();
+        empty.append(&txn(4_000, 100, 140, 135)).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         let mut expected = vec![0, 0];
         for word in [4_000u64, 100, 140, 135] {
@@ -253,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_range_gets_the_transactions_that_overlap_it_and_knows_when_to_stop() {
-        let (_dir, path, index) = index(&[txn(1, 0, 10, 11), txn(2, 5, 20, 15), txn(3, 15, 30, 31)]);
+        let (dir, _path, index) = index(&[txn(1, 0, 10, 11), txn(2, 5, 20, 15), txn(3, 15, 30, 31)]);
         let found = |from, to| {
             let search = index.collect(from, to).unwrap();
             (search.aborted.iter().map(|t| t.producer_id).collect::<Vec<_>>(), search.is_complete)
@@ -261,8 +324,8 @@ mod tests {
         assert_eq!(found(0, 5), (vec![1], true));
         assert_eq!(found(12, 16), (vec![2, 3], true));
         assert_eq!(found(25, 100), (vec![3], false));
-        assert!(index.append(&path, &txn(4, 0, 30, 31)).is_err());
-        let reopened = TxnIndex::open(&path).unwrap();
+        assert!(index.append(&txn(4, 0, 30, 31)).is_err());
+        let reopened = TxnIndex::open(&testing::files(&dir, 0)).unwrap();
         assert_eq!(reopened.collect(0, 100).unwrap().aborted.len(), 3);
     }
 
@@ -274,17 +337,17 @@ mod tests {
         index.truncate_to(20).unwrap();
         assert_eq!(index.collect(0, 100).unwrap().aborted.len(), 1);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 34);
-        index.append(&path, &txn(3, 5, 12, 13)).unwrap();
+        index.append(&txn(3, 5, 12, 13)).unwrap();
         index.reset().unwrap();
         assert_eq!(index.collect(0, 100).unwrap().aborted, []);
     }
 
     #[test]
     fn entries_before_the_segment_or_of_another_version_are_corrupt() {
-        let (_dir, path, index) = index(&[txn(1, 0, 10, 11)]);
+        let (dir, path, index) = index(&[txn(1, 0, 10, 11)]);
         assert!(index.sanity_check(10).is_ok());
         assert!(matches!(index.sanity_check(11), Err(TxnIndexError::Corrupt(_))));
         std::fs::write(&path, [1; 34]).unwrap();
-        assert!(TxnIndex::open(&path).unwrap().sanity_check(0).is_err());
+        assert!(TxnIndex::open(&testing::files(&dir, 0)).unwrap().sanity_check(0).is_err());
     }
 }

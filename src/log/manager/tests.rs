@@ -49,6 +49,7 @@ fn options(dirs: &[&Path]) -> LogManagerOptions {
             segment_index_bytes: 480,
             ..LogConfig::default()
         }),
+        max_open_files: 8,
     }
 }
 

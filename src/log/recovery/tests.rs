@@ -221,7 +221,7 @@ fn a_flipped_byte_in_an_offset_never_leaves_offsets_that_go_back() {
             for at in start..start + 8 {
                 let mut damaged = files.clone();
                 damaged.get_mut(name).unwrap()[at] ^= 0x01;
-                let (log, ..) = recover(&damaged).unwrap_or_else(|e| panic!("{name} at {at}: {e}"));
+                let (log, _files, _dir) = recover(&damaged).unwrap_or_else(|e| panic!("{name} at {at}: {e}"));
                 let left = batches_of(&log);
                 let before = batches_before(files, name) + n;
                 assert_eq!(left[..before], all[..before], "{name} at {at}");
@@ -248,7 +248,7 @@ fn damage_to_any_other_file_loses_no_record_and_is_repaired() {
         for keep in (0..len).step_by(11) {
             let mut damaged = files.clone();
             damaged.get_mut(name).unwrap().truncate(keep);
-            let (log, ..) = recover(&damaged).unwrap_or_else(|e| panic!("{name} cut at {keep}: {e}"));
+            let (log, _files, _dir) = recover(&damaged).unwrap_or_else(|e| panic!("{name} cut at {keep}: {e}"));
             assert_eq!(batches_of(&log), *all, "{name} cut at {keep}");
         }
         for at in (0..len).step_by(5) {
@@ -257,13 +257,13 @@ fn damage_to_any_other_file_loses_no_record_and_is_repaired() {
             if name.ends_with("index") {
                 expect_recovered(&damaged, all, &reference, &format!("{name} flipped at {at}"));
             }
-            let (log, ..) = recover(&damaged).unwrap_or_else(|e| panic!("{name} flipped at {at}: {e}"));
+            let (log, _files, _dir) = recover(&damaged).unwrap_or_else(|e| panic!("{name} flipped at {at}: {e}"));
             assert_eq!(batches_of(&log), *all, "{name} flipped at {at}");
             assert_eq!(log.active_producers()[&7].last_sequence(), 23, "{name} flipped at {at}");
         }
         let mut damaged = files.clone();
         damaged.remove(name);
-        let (log, ..) = recover(&damaged).unwrap_or_else(|e| panic!("{name} gone: {e}"));
+        let (log, _files, _dir) = recover(&damaged).unwrap_or_else(|e| panic!("{name} gone: {e}"));
         assert_eq!(batches_of(&log), *all, "{name} gone");
     }
 }
