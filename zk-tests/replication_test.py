@@ -179,7 +179,7 @@ def read_near(broker, topic, rack, near):
         consumer.close()
 
 
-def produce(broker, topic, acks, partition=0, timeout_ms=10_000):
+def produce(broker, topic, acks, partition=0, timeout_ms=10_000, size=5):
     """The name of the error of one record, None when it was acknowledged."""
     config = {
         "bootstrap.servers": broker.bootstrap,
@@ -191,6 +191,6 @@ def produce(broker, topic, acks, partition=0, timeout_ms=10_000):
     outcome = []
     producer = Producer(config)
     told = lambda error, _: outcome.append(error.name() if error else None)  # noqa: E731
-    producer.produce(topic, b"value", partition=partition, on_delivery=told)
+    producer.produce(topic, b"v" * size, partition=partition, on_delivery=told)
     producer.flush(timeout_ms / 1000 + 10)
     return outcome[0]
