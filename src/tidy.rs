@@ -30,6 +30,12 @@ const LAYERS: &[Room] = &[
     },
     Room { name: "controller", may_import: &["common", "util", "protocol", "config", "zk", "client", "cluster"] },
     Room {
+        name: "coordinator",
+        may_import: &[
+            "common", "util", "record", "protocol", "config", "disk", "zk", "client", "log", "cluster", "replica",
+        ],
+    },
+    Room {
         name: "server",
         may_import: &[
             "common",
@@ -45,6 +51,7 @@ const LAYERS: &[Room] = &[
             "cluster",
             "replica",
             "controller",
+            "coordinator",
         ],
     },
     Room {
@@ -88,6 +95,17 @@ const PURE: &[&str] = &[
     "src/controller/partition_state.rs",
     "src/controller/rebalance.rs",
     "src/controller/replica_state.rs",
+    "src/coordinator/group/commit.rs",
+    "src/coordinator/group/effects.rs",
+    "src/coordinator/group/metadata.rs",
+    "src/coordinator/group/join.rs",
+    "src/coordinator/group/loading.rs",
+    "src/coordinator/group/machine.rs",
+    "src/coordinator/group/member.rs",
+    "src/coordinator/group/offsets.rs",
+    "src/coordinator/group/records.rs",
+    "src/coordinator/group/sync.rs",
+    "src/coordinator/group/timers.rs",
 ];
 
 const IMPURE_WORDS: &[&str] =

@@ -12,7 +12,7 @@ use super::isr::{Altered, Effects, FollowerFetch, Isr, IsrChange, Moment};
 use crate::common::ids::Millis;
 use crate::common::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
 use crate::log::log_dir::DirError;
-use crate::log::{AppendError, AppendInfo, LogStartError, OffsetMetadata, UnifiedLog};
+use crate::log::{AppendError, AppendInfo, LogStartError, OffsetMetadata, UnifiedLog, VerificationGuard};
 use crate::record::validate::{AppendOrigin, ValidatedBatches};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
@@ -83,6 +83,16 @@ pub struct ReadableReplica {
     pub log_end: Offset,
     /// Milliseconds.
     pub since_caught_up: Millis,
+}
+
+/// Who appends to a partition, and what is asked of it.
+#[derive(Clone, Copy, Debug)]
+pub struct AppendTerms {
+    pub origin: AppendOrigin,
+    /// Proof that a transaction was verified, for its first append to the partition.
+    pub guard: Option<VerificationGuard>,
+    /// Refuse when too few replicas are in sync.
+    pub acks_all: bool,
 }
 
 /// Why a partition does not serve a request. Each is one wire code.
@@ -252,12 +262,12 @@ impl Partition {
 
     // ---- a leader's appends
 
-    /// Appends to the local log as its leader. `acks_all`: refuse when too few replicas are in sync. Once what is due for
+    /// Appends to the local log as its leader. Once what is due for
     /// the new end has happened (a flush), [`Self::on_log_end`] makes it count.
     pub fn append_as_leader(
         &self,
         batches: &ValidatedBatches,
-        acks_all: bool,
+        terms: &AppendTerms,
         now: Millis,
     ) -> Result<AppendInfo, PartitionAppendError> {
         let role = self.role.load();
@@ -265,7 +275,7 @@ impl Partition {
             return Err(PartitionError::NotLeader.into());
         }
         let log = self.log().ok_or(PartitionError::NotLeader)?;
-        if acks_all {
+        if terms.acks_all {
             let need = self.effective_min_isr(&log, &role.state);
             let have = role.state.isr.len();
             if have < need {
@@ -278,7 +288,7 @@ impl Partition {
             let role = self.role.load();
             role.state.leader_epoch == epoch && role.state.leader == self.local
         };
-        Ok(log.append_as_leader(batches, epoch, AppendOrigin::Client, None, now, still_leader)?)
+        Ok(log.append_as_leader(batches, epoch, terms.origin, terms.guard, now, still_leader)?)
     }
 
     /// `min.insync.replicas`, but never more than there are replicas.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::common::BrokerId;
 use crate::common::ids::Millis;
 
+use super::coordinator::{GroupConfig, InternalTopic};
 use super::def::{ConfigError, Props, Value, Values, is_production_metadata_version, require, valid_host};
 use super::endpoint::{Endpoint, ListenerName, ProtocolMap, SecurityProtocol};
 use super::endpoint::{csv_list, csv_map, endpoints, protocol_map, security_protocol};
@@ -106,6 +107,11 @@ pub struct BrokerConfig {
     pub producer_id_expiration_check_interval_ms: i32,
     pub transaction_max_timeout_ms: i32,
     pub transaction_partition_verification_enable: bool,
+
+    // Coordinators.
+    pub group: GroupConfig,
+    pub offsets_topic: InternalTopic,
+    pub transactions_topic: InternalTopic,
 
     // Fetching.
     pub fetch_max_bytes: i32,
@@ -305,6 +311,9 @@ impl BrokerConfig {
             producer_id_expiration_check_interval_ms: v.int("producer.id.expiration.check.interval.ms"),
             transaction_max_timeout_ms: v.int("transaction.max.timeout.ms"),
             transaction_partition_verification_enable: v.boolean("transaction.partition.verification.enable"),
+            group: GroupConfig::new(&v),
+            offsets_topic: InternalTopic::offsets(&v),
+            transactions_topic: InternalTopic::transactions(&v),
             fetch_max_bytes: v.int("fetch.max.bytes"),
             max_incremental_fetch_session_cache_slots: v.int("max.incremental.fetch.session.cache.slots"),
             fetch_purgatory_purge_interval_requests: v.int("fetch.purgatory.purge.interval.requests"),

@@ -6,6 +6,7 @@
 
 pub mod alter;
 pub mod broker;
+pub mod coordinator;
 pub mod def;
 pub mod describe;
 pub mod dynamic;
@@ -16,6 +17,7 @@ pub mod parse;
 pub mod topic;
 
 pub use broker::BrokerConfig;
+pub use coordinator::{GroupConfig, InternalTopic};
 pub use def::{ConfigError, Props};
 pub use dynamic::DynamicConfig;
 pub use keys::{BROKER, TOPIC};

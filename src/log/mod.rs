@@ -27,6 +27,7 @@ mod unified_log;
 pub use append::{AppendError, AppendInfo};
 pub use cleaner::CleanerSettings;
 pub use manager::{CreateLogError, LogDescription, LogDirDescription, LogManager, LogManagerOptions, StartError};
+pub use producer_state::VerificationGuard;
 pub use read::{FetchData, FetchIsolation, OffsetQuery, ReadError, TimestampedOffset};
 pub use recovery::LoadError;
 pub use unified_log::{InconsistentTopicId, LogOffsets, LogOptions, LogStartError, OffsetMetadata, UnifiedLog};

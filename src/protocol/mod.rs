@@ -27,10 +27,12 @@
 
 pub mod api;
 pub mod codec;
+pub mod consumer_protocol;
 #[cfg(test)]
 mod corpus;
 pub mod frame;
 pub mod header;
+pub mod internal;
 pub mod messages;
 #[cfg(test)]
 mod random;

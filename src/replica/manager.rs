@@ -6,7 +6,7 @@ use super::isr_sync::IsrSync;
 use super::partitions::{Hosted, Partitions};
 use super::quota::ReplicationQuota;
 use crate::cluster::image::MetadataImage;
-use crate::cluster::partition::{Partition, PartitionAppendError, Progress, Surroundings};
+use crate::cluster::partition::{AppendTerms, Partition, PartitionAppendError, Progress, Surroundings};
 use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, Millis, Offset, TopicPartition};
 use crate::config::topic::{self, BrokerCompression, LogConfig};
 use crate::config::{BrokerConfig, Props};
@@ -214,13 +214,26 @@ impl ReplicaManager {
         acks_all: bool,
         now: Millis,
     ) -> Result<Appended, AppendFailure> {
+        let terms = AppendTerms { origin: AppendOrigin::Client, guard: None, acks_all };
+        self.append_on(topic, partition, records, terms, now).await
+    }
+
+    /// As [`Self::append`], for whoever it is.
+    pub(super) async fn append_on(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: &Bytes,
+        terms: AppendTerms,
+        now: Millis,
+    ) -> Result<Appended, AppendFailure> {
         let partition = self.partition(topic, partition)?;
         let log = partition.log().filter(|_| partition.is_leader()).ok_or(ErrorCode::NotLeaderOrFollower)?;
         let config = log.config();
         let context = ValidationContext {
             topic_partition: &partition.topic_partition,
             now,
-            origin: AppendOrigin::Client,
+            origin: terms.origin,
             compression: target_compression(&config),
             timestamp_type: match config.message_timestamp_type {
                 topic::TimestampType::CreateTime => TimestampType::CreateTime,
@@ -232,7 +245,7 @@ impl ReplicaManager {
             max_message_bytes: config.max_message_bytes as usize,
         };
         let batches = validate::validate(records, &context).map_err(refused)?;
-        let info = partition.append_as_leader(&batches, acks_all, now).map_err(append_failed)?;
+        let info = partition.append_as_leader(&batches, &terms, now).map_err(append_failed)?;
         if info.flush_due {
             flush(&log, now).await?;
         }

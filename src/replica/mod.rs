@@ -3,6 +3,7 @@
 
 mod fetcher;
 mod isr_sync;
+mod log_port;
 mod manager;
 mod partitions;
 mod quota;

@@ -1,6 +1,6 @@
 //! Owns the broker's life: what starts in which order, and stops in the reverse. Kafka: `KafkaServer`.
 
-use super::context::{Broker, now_ms};
+use super::context::{Broker, CoordinatorPartitions, now_ms};
 use super::controlled_shutdown;
 use super::dynamic_config::{self, LiveConfig};
 use super::fetch_session::FetchSessionCache;
@@ -14,6 +14,8 @@ use crate::common::{BrokerEpoch, BrokerId};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::config::{BrokerConfig, ConfigError, LogConfig};
 use crate::controller::{self, ChannelSettings, ControllerHandle, ControllerSettings};
+use crate::coordinator::group::{GroupCoordinator, GroupCoordinatorParts};
+use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, partition_count};
 use crate::disk;
 use crate::log::checkpoint::{self, CheckpointError, MetaProperties};
 use crate::log::producer_state::ProducerStateConfig;
@@ -159,12 +161,24 @@ impl BrokerServer {
             runtimes.data_groups(&control).to_vec(),
         );
         let to_controller = controller_channel(&config, id, &image);
+        let coordinator_partitions = CoordinatorPartitions {
+            offsets: partition_count(&zk, OFFSETS_TOPIC, config.offsets_topic.partitions).await?,
+            transactions: partition_count(&zk, TRANSACTIONS_TOPIC, config.transactions_topic.partitions).await?,
+        };
+        let groups = GroupCoordinator::new(GroupCoordinatorParts {
+            config: config.group,
+            partitions: coordinator_partitions.offsets,
+            replicas: Arc::clone(&replicas),
+            tasks: runtimes.data_groups(&control),
+        });
         let broker = Arc::new(Broker {
             id,
             cluster_id,
             producer_ids: ProducerIds::new(to_controller.clone(), id, controller.clone()),
             to_controller,
             replicas,
+            groups,
+            coordinator_partitions,
             fetch_sessions: FetchSessionCache::new(config.max_incremental_fetch_session_cache_slots.max(0) as usize),
             image,
             image_changed: Notify::new(),
@@ -209,6 +223,9 @@ impl BrokerServer {
             warn!(%still_running, "not stopped in time");
         }
         if let Err(still_running) = self.sockets.shut_down(DRAIN_WITHIN).await {
+            warn!(%still_running, "not stopped in time");
+        }
+        if let Err(still_running) = self.broker.groups.shut_down(DRAIN_WITHIN).await {
             warn!(%still_running, "not stopped in time");
         }
         let logs = Arc::clone(self.broker.replicas.logs());

@@ -8,7 +8,9 @@ use crate::cluster::image::MetadataImage;
 use crate::common::{BrokerEpoch, BrokerId, Millis};
 use crate::config::LogConfig;
 use crate::controller::ControllerHandle;
-use crate::replica::{LeaderAndIsr, ReplicaManager};
+use crate::coordinator::OFFSETS_TOPIC;
+use crate::coordinator::group::GroupCoordinator;
+use crate::replica::{LeaderAndIsr, ReplicaManager, StateChange};
 use crate::util::task::Group;
 use crate::zk::client::Client;
 use crate::zk::configs;
@@ -37,10 +39,19 @@ pub struct Broker {
     pub controller: ControllerHandle,
     /// Our own requests to the controller, which may be another broker.
     pub to_controller: ControllerChannel,
+    pub groups: GroupCoordinator,
+    pub coordinator_partitions: CoordinatorPartitions,
     /// Names that this broker is creating because somebody asked for them.
     pub(super) topics_in_creation: Mutex<HashSet<String>>,
     /// Runs what changes state and must not end with its connection.
     pub(super) control: Group,
+}
+
+/// How many partitions the coordinators' topics have, as this broker found them at its start.
+#[derive(Clone, Copy, Debug)]
+pub struct CoordinatorPartitions {
+    pub offsets: i32,
+    pub transactions: i32,
 }
 
 impl Broker {
@@ -74,6 +85,21 @@ impl Broker {
             Err(error) => warn!(topic, %error, "topic config ignored"),
         }
         overrides
+    }
+
+    /// Tells the coordinators which of their partitions this broker leads now, and which no longer. Does not wait for what
+    /// they have to load.
+    pub(super) fn follow_leadership(&self, change: &StateChange) {
+        for (tp, epoch) in &change.elected {
+            if &*tp.topic == OFFSETS_TOPIC {
+                self.groups.on_election(tp.partition, *epoch);
+            }
+        }
+        for (tp, epoch) in &change.resigned {
+            if &*tp.topic == OFFSETS_TOPIC {
+                self.groups.on_resignation(tp.partition, *epoch);
+            }
+        }
     }
 
     /// Ends when the broker stops: parked requests are answered then.

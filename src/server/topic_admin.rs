@@ -5,6 +5,7 @@ use super::context::Broker;
 use crate::common::{BrokerId, ErrorCode, TopicPartition};
 use crate::config::{ConfigError, Props, topic};
 use crate::controller::topics::{self, Assignment, Refusal, Start, TopicError};
+use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,8 +78,7 @@ pub(super) async fn create(broker: &Broker, new: &NewTopic<'_>, validate_only: b
 /// Creates a topic because somebody asked for its metadata. The answer is what that one is told: it has to ask again.
 pub(super) async fn auto_create(broker: &Broker, name: &str) -> ErrorCode {
     let Some(_claim) = Claim::take(broker, name) else { return ErrorCode::UnknownTopicOrPartition };
-    let new =
-        NewTopic { name, partitions: -1, replication_factor: -1, assignment: Assignment::new(), config: Props::new() };
+    let new = creatable(broker, name);
     match create(broker, &new, false).await {
         Ok(_) => ErrorCode::LeaderNotAvailable,
         Err(TopicError::Refused(refusal)) => match refusal.code {
@@ -93,6 +93,21 @@ pub(super) async fn auto_create(broker: &Broker, name: &str) -> ErrorCode {
             ErrorCode::UnknownTopicOrPartition
         }
     }
+}
+
+/// What a topic that nobody planned is made of. Kafka: `AutoTopicCreationManager.creatableTopic`.
+fn creatable<'a>(broker: &Broker, name: &'a str) -> NewTopic<'a> {
+    let config = broker.config.load();
+    let internal = match name {
+        OFFSETS_TOPIC => Some(config.offsets_topic.clone()),
+        TRANSACTIONS_TOPIC => Some(config.transactions_topic.clone()),
+        _ => None,
+    };
+    let (partitions, replication_factor, config) = match internal {
+        Some(topic) => (topic.partitions, topic.replication_factor, topic.overrides),
+        None => (-1, -1, Props::new()),
+    };
+    NewTopic { name, partitions, replication_factor, assignment: Assignment::new(), config }
 }
 
 /// One creation of a name at a time: a hundred clients that ask for a missing topic are one creation.

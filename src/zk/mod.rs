@@ -5,6 +5,7 @@ pub mod client;
 pub mod configs;
 #[cfg(test)]
 mod conformance;
+pub mod consumers;
 pub mod data;
 pub mod jute;
 pub mod login;

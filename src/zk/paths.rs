@@ -68,6 +68,11 @@ pub fn delete_topic(topic: &str) -> String {
     format!("{DELETE_TOPICS}/{topic}")
 }
 
+/// Of a consumer that keeps its offsets here.
+pub fn consumer_offset(group: &str, tp: &TopicPartition) -> String {
+    format!("{CONSUMERS}/{group}/offsets/{}/{}", tp.topic, tp.partition)
+}
+
 /// `entity_path` is `topics/T`, `brokers/1`, `users/U/clients/C` …, its names already sanitised.
 pub fn config(entity_path: &str) -> String {
     format!("/config/{entity_path}")

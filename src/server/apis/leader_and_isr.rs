@@ -27,7 +27,11 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let outcome =
         broker.blocking(move || replicas.become_leader_or_follower(controller, epoch, &wanted, now_ms())).await;
     match outcome {
-        Ok(change) => call.reply(&response(call.version(), &partitions, |i| change.codes[i])),
+        Ok(change) => {
+            let reply = call.reply(&response(call.version(), &partitions, |i| change.codes[i]));
+            broker.follow_leadership(&change);
+            reply
+        }
         Err(code) => refuse(code),
     }
 }

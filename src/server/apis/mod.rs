@@ -1,30 +1,49 @@
 //! Owns the handlers: one file an API, each with a `handle` that gives the reply. Kafka: the `handle…Request` methods of
 //! `KafkaApis`.
 
+use super::dispatch::Call;
+use crate::coordinator::group::GroupMember;
+use crate::protocol::Str;
+use std::net::IpAddr;
+
 pub(super) mod allocate_producer_ids;
 pub(super) mod alter_configs;
 pub(super) mod alter_partition;
 pub(super) mod api_versions;
 mod config_resource;
+pub(super) mod consumer_group_describe;
+pub(super) mod consumer_group_heartbeat;
 pub(super) mod controlled_shutdown;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
+pub(super) mod delete_groups;
 pub(super) mod delete_records;
 pub(super) mod delete_topics;
 pub(super) mod describe_cluster;
 pub(super) mod describe_configs;
+pub(super) mod describe_groups;
 pub(super) mod describe_log_dirs;
 pub(super) mod describe_producers;
 pub(super) mod elect_leaders;
 pub(super) mod fetch;
+pub(super) mod find_coordinator;
+pub(super) mod heartbeat;
 pub(super) mod incremental_alter_configs;
 pub(super) mod init_producer_id;
+pub(super) mod join_group;
 pub(super) mod leader_and_isr;
+pub(super) mod leave_group;
+pub(super) mod list_groups;
 pub(super) mod list_offsets;
 pub(super) mod metadata;
+pub(super) mod offset_commit;
+pub(super) mod offset_delete;
+pub(super) mod offset_fetch;
 pub(super) mod offset_for_leader_epoch;
+mod offsets;
 pub(super) mod produce;
 pub(super) mod stop_replica;
+pub(super) mod sync_group;
 pub(super) mod update_features;
 pub(super) mod update_metadata;
 
@@ -33,6 +52,9 @@ pub(super) mod update_metadata;
 const TOPIC_OPERATIONS: i32 = operations(&[3, 4, 5, 6, 7, 8, 10, 11]);
 /// The same for the cluster: create, alter, describe, cluster action, describe and alter configs, idempotent write.
 const CLUSTER_OPERATIONS: i32 = operations(&[5, 7, 8, 9, 10, 11, 12]);
+
+/// The same for a group: read, delete, describe.
+const GROUP_OPERATIONS: i32 = operations(&[3, 6, 8]);
 
 const fn operations(codes: &[u8]) -> i32 {
     let mut bits = 0;
@@ -47,4 +69,22 @@ const fn operations(codes: &[u8]) -> i32 {
 /// `Topic.isInternal`.
 fn is_internal(topic: &str) -> bool {
     matches!(topic, "__consumer_offsets" | "__transaction_state")
+}
+
+/// A copy of a text that lies in a frame: whoever keeps it for long must not keep the frame.
+fn owned(text: &Str) -> Str {
+    Str::from(String::from(&**text))
+}
+
+fn group_member(group: &Str, member: &Str, instance: Option<&Str>, generation: i32) -> GroupMember {
+    GroupMember { group_id: owned(group), id: owned(member), instance_id: instance.map(owned), generation }
+}
+
+/// The client's address as Java prints it.
+fn client_host(call: &Call) -> Str {
+    match call.connection.peer.ip().to_canonical() {
+        IpAddr::V4(ip) => format!("/{ip}").into(),
+        // Java shortens nothing.
+        IpAddr::V6(ip) => format!("/{}", ip.segments().map(|part| format!("{part:x}")).join(":")).into(),
+    }
 }

@@ -22,6 +22,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         Ok(change) => change,
         Err(code) => return refuse(code),
     };
+    broker.follow_leadership(&change);
     let errors = partitions.iter().zip(change.codes).map(|(partition, code)| StopReplicaPartitionError {
         topic_name: (&*partition.topic_partition.topic).into(),
         partition_index: partition.topic_partition.partition,

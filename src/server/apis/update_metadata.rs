@@ -1,8 +1,8 @@
 //! UpdateMetadata: the controller tells what the cluster looks like. Kafka: `KafkaApis.handleUpdateMetadataRequest`,
 //! `ReplicaManager.maybeUpdateMetadataCache`.
 
-use crate::cluster::image::{BrokerImage, MetadataUpdate, PartitionImage, TopicImage};
-use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Uuid};
+use crate::cluster::image::{BrokerImage, LEADER_DURING_DELETE, MetadataUpdate, PartitionImage, TopicImage};
+use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, TopicPartition, Uuid};
 use crate::config::endpoint::{Endpoint, ListenerName, SecurityProtocol};
 use crate::network::Reply;
 use crate::protocol::messages::update_metadata_request::{
@@ -16,8 +16,23 @@ use std::sync::Arc;
 use tracing::info;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: UpdateMetadataRequest) -> Reply {
+    let deleted = deleted_partitions(&request);
     let error = apply(broker, request);
+    if !error.is_error() {
+        broker.groups.on_partitions_deleted(deleted).await;
+    }
     call.reply(&UpdateMetadataResponse { error_code: error.wire(), ..Default::default() })
+}
+
+/// Those whose offsets nobody will ask for any more.
+fn deleted_partitions(request: &UpdateMetadataRequest) -> Vec<TopicPartition> {
+    let grouped = request.topic_states.iter().flat_map(|topic| {
+        let states = topic.partition_states.iter();
+        states.map(|state| (&topic.topic_name, state))
+    });
+    let ungrouped = request.ungrouped_partition_states.iter().map(|state| (&state.topic_name, state));
+    let deleted = grouped.chain(ungrouped).filter(|(_, state)| state.leader == LEADER_DURING_DELETE.0);
+    deleted.map(|(topic, state)| TopicPartition::new(&**topic, state.partition_index)).collect()
 }
 
 fn apply(broker: &Broker, request: UpdateMetadataRequest) -> ErrorCode {

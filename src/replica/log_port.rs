@@ -1,0 +1,94 @@
+//! Owns the way of the coordinators into the logs of their topics: appends that are committed before anybody is told, and
+//! reading a partition from its start to its end. Kafka: `ReplicaManager.appendRecords` with `AppendOrigin.COORDINATOR`,
+//! `CoordinatorPartitionWriter`.
+
+use super::manager::{Appended, ReplicaManager};
+use super::read::read_error;
+use crate::cluster::partition::{AppendTerms, Partition};
+use crate::common::{ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition};
+use crate::disk::FileSlice;
+use crate::log::{FetchIsolation, UnifiedLog, VerificationGuard};
+use crate::record::validate::AppendOrigin;
+use crate::util::purgatory::Waiter;
+use bytes::Bytes;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl ReplicaManager {
+    /// Appends one batch to a partition that this broker leads, and waits until its replicas have it. Returns its base
+    /// offset. The errors are those of a Produce response with acks=all; after `REQUEST_TIMED_OUT` and
+    /// `NOT_ENOUGH_REPLICAS_AFTER_APPEND` the batch is in the log nevertheless.
+    pub async fn append_internal(
+        &self,
+        tp: &TopicPartition,
+        records: Bytes,
+        timeout: Duration,
+        now: Millis,
+    ) -> Result<Offset, ErrorCode> {
+        let appended = self.append_internal_here(tp, &records, None, true, now).await?;
+        let end = appended.info.last_offset + 1;
+        let outcomes = self.wait_committed(&[(appended.partition, end)], timeout).await;
+        match outcomes.into_iter().find(|code| code.is_error()) {
+            Some(code) => Err(code),
+            None => Ok(appended.info.first_offset),
+        }
+    }
+
+    /// As [`Self::append_internal`] without the wait: [`Partition::is_committed`] tells when the replicas have it, and
+    /// [`Self::watch_internal`] when to ask again. `acks_all`: refuse when too few replicas are in sync.
+    pub async fn append_internal_here(
+        &self,
+        tp: &TopicPartition,
+        records: &Bytes,
+        guard: Option<VerificationGuard>,
+        acks_all: bool,
+        now: Millis,
+    ) -> Result<Appended, ErrorCode> {
+        let terms = AppendTerms { origin: AppendOrigin::Coordinator, guard, acks_all };
+        self.append_on(&tp.topic, tp.partition, records, terms, now).await.map_err(|failure| failure.code)
+    }
+
+    /// Woken whenever more of the partition may be committed, or its role changes.
+    pub fn watch_internal(&self, tp: &TopicPartition) -> Waiter<TopicPartition> {
+        self.produces.watch(vec![tp.clone()])
+    }
+
+    /// Where the log of a partition that this broker leads begins and ends.
+    pub fn internal_bounds(&self, tp: &TopicPartition) -> Result<(Offset, Offset), ErrorCode> {
+        let (_, log) = self.led_log(tp)?;
+        Ok((log.log_start_offset(), log.log_end_offset()))
+    }
+
+    /// Reads whole batches from the one that holds `from` on, up to the log's end: about `max_bytes`, and one batch at least.
+    /// Empty at the end of the log. The disk work is done on the blocking pool.
+    pub async fn read_internal(&self, tp: &TopicPartition, from: Offset, max_bytes: u32) -> Result<Bytes, ErrorCode> {
+        let (_, log) = self.led_log(tp)?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = log.read(from, max_bytes, FetchIsolation::LogEnd, true).map_err(|error| read_error(&error))?;
+            let Some(slice) = read.records else { return Ok(Bytes::new()) };
+            read_whole(&slice).map(Bytes::from).map_err(|_| ErrorCode::KafkaStorageError)
+        });
+        reading.await.map_err(|_| ErrorCode::UnknownServerError)?
+    }
+
+    fn led_log(&self, tp: &TopicPartition) -> Result<(Arc<Partition>, Arc<UnifiedLog>), ErrorCode> {
+        let partition = self.partition(&tp.topic, tp.partition)?;
+        let log = partition.log_for(LeaderEpoch::NONE, true).map_err(|error| error.code())?;
+        Ok((partition, log))
+    }
+}
+
+/// All bytes of a slice. A file that became shorter was truncated meanwhile: what is left of it is still batches.
+fn read_whole(slice: &FileSlice) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; slice.len as usize];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match slice.read(filled as u32, &mut bytes[filled..])? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
