@@ -99,12 +99,31 @@ pub(super) fn consumer(properties: &Properties) -> Result<ClientConfig, Failure>
         config.set("socket.timeout.ms", timeout);
     }
     config.remove("request.timeout.ms");
+    if let Some(classes) = properties.get("partition.assignment.strategy") {
+        config.set("partition.assignment.strategy", assignors(classes)?);
+    }
     for (key, value) in [("isolation.level", "read_uncommitted"), ("allow.auto.create.topics", "true")] {
         if config.get(key).is_none() {
             config.set(key, value);
         }
     }
     Ok(config)
+}
+
+/// librdkafka's names of Java's assignors. One that it does not have would leave the member out of its group's protocol.
+fn assignors(classes: &str) -> Result<String, Failure> {
+    let names: Option<Vec<&str>> = classes
+        .split(',')
+        .map(|class| match class.trim().rsplit('.').next()? {
+            "RangeAssignor" | "range" => Some("range"),
+            "RoundRobinAssignor" | "roundrobin" => Some("roundrobin"),
+            "CooperativeStickyAssignor" | "cooperative-sticky" => Some("cooperative-sticky"),
+            _ => None,
+        })
+        .collect();
+    names
+        .map(|names| names.join(","))
+        .ok_or_else(|| Failure::message(format_args!("partition.assignment.strategy={classes} is not supported")))
 }
 
 fn translated(properties: &Properties) -> Result<ClientConfig, Failure> {

@@ -169,7 +169,7 @@ impl Feed {
 }
 
 /// Errors that the Java consumer throws out of `poll`. All others pass, or come back with the next answer.
-fn ends_reading(code: RDKafkaErrorCode) -> bool {
+pub(super) fn ends_reading(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
         RDKafkaErrorCode::AutoOffsetReset

@@ -209,7 +209,7 @@ fn partition_set(text: &str) -> Result<PartitionRule, Failure> {
 }
 
 /// ListOffsets for one time.
-struct AtTime(i64);
+pub(super) struct AtTime(pub(super) i64);
 
 impl LeaderRequest for AtTime {
     const NAME: &'static str = "listOffsets";

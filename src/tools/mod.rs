@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod admin;
+mod argparse;
 mod bench;
 mod broker;
 mod broker_api_versions;
@@ -13,6 +14,7 @@ mod client_properties;
 mod configs;
 mod console_consumer;
 mod console_producer;
+mod consumer_groups;
 mod consumer_perf;
 mod delete_records;
 mod dev;
@@ -29,6 +31,8 @@ mod sender;
 mod signals;
 mod terminal;
 mod topics;
+mod verifiable_consumer;
+mod verifiable_producer;
 mod zookeeper;
 mod zookeeper_shell;
 
@@ -51,6 +55,8 @@ enum Command {
     ConsoleProducer(ToolArgs),
     /// Print the records of a topic.
     ConsoleConsumer(ToolArgs),
+    /// List, describe and delete consumer groups, reset their offsets.
+    ConsumerGroups(ToolArgs),
     /// Show and change settings of topics and brokers.
     Configs(ToolArgs),
     /// Show offsets of partitions by time.
@@ -63,6 +69,10 @@ enum Command {
     LogDirs(ToolArgs),
     /// Show which APIs and versions each broker has.
     BrokerApiVersions(ToolArgs),
+    /// Send numbers and print what became of each as JSON.
+    VerifiableProducer(ToolArgs),
+    /// Read in a group and print what happens as JSON.
+    VerifiableConsumer(ToolArgs),
     /// Measure how fast a client writes or reads.
     #[command(subcommand)]
     Perf(Perf),
@@ -102,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Topics(tool) => topics::run(&tool.args),
         Command::ConsoleProducer(tool) => console_producer::run(&tool.args),
         Command::ConsoleConsumer(tool) => console_consumer::run(&tool.args),
+        Command::ConsumerGroups(tool) => consumer_groups::run(&tool.args),
         Command::Configs(tool) => configs::run(&tool.args),
         Command::GetOffsets(tool) => get_offsets::run(&tool.args),
         Command::DeleteRecords(tool) => delete_records::run(&tool.args),
@@ -109,6 +120,8 @@ pub fn main() -> ExitCode {
         Command::ZookeeperShell(tool) => zookeeper_shell::run(&tool.args),
         Command::LogDirs(tool) => log_dirs::run(&tool.args),
         Command::BrokerApiVersions(tool) => broker_api_versions::run(&tool.args),
+        Command::VerifiableProducer(tool) => verifiable_producer::run(&tool.args),
+        Command::VerifiableConsumer(tool) => verifiable_consumer::run(&tool.args),
         Command::Perf(Perf::Producer(tool)) => producer_perf::run(&tool.args),
         Command::Perf(Perf::Consumer(tool)) => consumer_perf::run(&tool.args),
         Command::Perf(Perf::Load(args)) => bench::run_load(args),

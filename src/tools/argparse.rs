@@ -1,0 +1,170 @@
+//! Owns command lines by the rules and error texts of argparse4j, which some of Kafka's tools use in place of joptsimple.
+//! Kafka: `net.sourceforge.argparse4j`.
+
+use super::terminal::Failure;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+/// One named argument of a tool.
+pub(super) struct Arg {
+    pub(super) name: &'static str,
+    /// What it stands for in the help; `None` for a flag.
+    pub(super) metavar: Option<&'static str>,
+    pub(super) required: bool,
+    pub(super) default: Option<&'static str>,
+    pub(super) about: &'static str,
+}
+
+impl Arg {
+    pub(super) const fn flag(name: &'static str, about: &'static str) -> Self {
+        Self { name, metavar: None, required: false, default: None, about }
+    }
+
+    pub(super) const fn with(name: &'static str, metavar: &'static str, about: &'static str) -> Self {
+        Self { name, metavar: Some(metavar), required: false, default: None, about }
+    }
+
+    pub(super) const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    pub(super) const fn default(mut self, value: &'static str) -> Self {
+        self.default = Some(value);
+        self
+    }
+}
+
+pub(super) struct Parser {
+    pub(super) program: &'static str,
+    pub(super) about: &'static str,
+    pub(super) args: &'static [&'static Arg],
+}
+
+/// What a command line says.
+#[derive(Debug)]
+pub(super) struct Values {
+    program: &'static str,
+    found: BTreeMap<&'static str, String>,
+}
+
+impl Parser {
+    /// Without any word the help is the answer; asked for, it ends with 1, as the tools do.
+    pub(super) fn parse(&self, words: &[String]) -> Result<Values, Failure> {
+        if words.is_empty() {
+            return Err(Failure::Answered(self.help()));
+        }
+        if words.iter().any(|word| word == "-h" || word == "--help") {
+            print!("{}", self.help());
+            return Err(Failure::Exit(1));
+        }
+        self.read(words).map_err(|reason| self.error(&reason))
+    }
+
+    pub(super) fn error(&self, reason: &str) -> Failure {
+        Failure::message(format_args!("{}{}: error: {reason}", self.usage(), self.program))
+    }
+
+    fn read(&self, words: &[String]) -> Result<Values, String> {
+        let mut found = BTreeMap::new();
+        let mut words = words.iter().peekable();
+        while let Some(word) = words.next() {
+            let (name, inline) = match word.split_once('=') {
+                Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
+                _ => (word.as_str(), None),
+            };
+            let Some(arg) = self.args.iter().find(|arg| arg.name == name) else {
+                return Err(format!("unrecognized arguments: '{word}'"));
+            };
+            let is_option = |word: &&String| word.starts_with('-') && word.parse::<f64>().is_err();
+            let value = match arg.metavar {
+                None => String::new(),
+                Some(_) => inline
+                    .or_else(|| words.next_if(|word| !is_option(word)).cloned())
+                    .ok_or_else(|| format!("argument {name}: expected one argument"))?,
+            };
+            found.insert(arg.name, value);
+        }
+        match self.args.iter().find(|arg| arg.required && !found.contains_key(arg.name)) {
+            Some(missing) => Err(format!("argument {} is required", missing.name)),
+            None => {
+                for arg in self.args {
+                    if let Some(default) = arg.default {
+                        found.entry(arg.name).or_insert_with(|| default.to_owned());
+                    }
+                }
+                Ok(Values { program: self.program, found })
+            }
+        }
+    }
+
+    fn usage(&self) -> String {
+        let mut text = format!("usage: {} [-h]", self.program);
+        for arg in self.args {
+            let shown = arg.metavar.map_or_else(|| arg.name.to_owned(), |metavar| format!("{} {metavar}", arg.name));
+            text += &if arg.required { format!(" {shown}") } else { format!(" [{shown}]") };
+        }
+        text + "\n"
+    }
+
+    fn help(&self) -> String {
+        let mut text = format!("{}\n{}\n\nnamed arguments:\n", self.usage(), self.about);
+        text += "  -h, --help             show this help message and exit\n";
+        for arg in self.args {
+            let metavar = arg.metavar.map(|metavar| format!(" {metavar}")).unwrap_or_default();
+            let default = arg.default.map(|default| format!(" (default: {default})")).unwrap_or_default();
+            text += &format!("  {}{metavar}\n                         {}{default}\n", arg.name, arg.about);
+        }
+        text
+    }
+}
+
+impl Values {
+    pub(super) fn has(&self, arg: &Arg) -> bool {
+        self.found.contains_key(arg.name)
+    }
+
+    pub(super) fn get(&self, arg: &Arg) -> Option<&str> {
+        self.found.get(arg.name).map(String::as_str)
+    }
+
+    /// A number; `java_type` is what the text calls it that says why it is none.
+    pub(super) fn number<T: FromStr>(&self, arg: &Arg, java_type: &str) -> Result<Option<T>, Failure> {
+        let Some(text) = self.get(arg) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            Failure::message(format_args!(
+                "{}: error: argument {}: could not convert '{text}' to {java_type} (For input string: \"{text}\")",
+                self.program, arg.name
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOPIC: Arg = Arg::with("--topic", "TOPIC", "The topic.").required();
+    const ACKS: Arg = Arg::with("--acks", "ACKS", "Acks.").default("-1");
+    const VERBOSE: Arg = Arg::flag("--verbose", "More.");
+    const PARSER: Parser = Parser { program: "tool", about: "A tool.", args: &[&TOPIC, &ACKS, &VERBOSE] };
+
+    fn read(words: &[&str]) -> Result<Values, String> {
+        PARSER.read(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn values_follow_and_numbers_below_zero_are_values() {
+        let values = read(&["--topic", "t", "--acks", "-1", "--verbose"]).unwrap();
+        assert_eq!((values.get(&TOPIC), values.number::<i32>(&ACKS, "Integer").unwrap()), (Some("t"), Some(-1)));
+        assert!(values.has(&VERBOSE));
+        assert_eq!(read(&["--topic=t"]).unwrap().get(&ACKS), Some("-1"));
+    }
+
+    #[test]
+    fn errors_read_as_argparse4j_writes_them() {
+        assert_eq!(read(&["--acks", "1"]).unwrap_err(), "argument --topic is required");
+        assert_eq!(read(&["--topic", "--verbose"]).unwrap_err(), "argument --topic: expected one argument");
+        assert_eq!(read(&["--foo"]).unwrap_err(), "unrecognized arguments: '--foo'");
+    }
+}
