@@ -1,0 +1,154 @@
+"""Consumer groups: members of every kind of client, what they saw, and what the coordinator says of them."""
+
+import json
+import signal
+
+import confluent_kafka
+from confluent_kafka import admin
+
+from . import CACHE, ROOT, ZURAU
+from .java import java
+from .processes import Process, wait_until
+
+_PYTHON = [CACHE / "python" / "bin" / "python"]
+_JAVA = "org.apache.kafka.tools.VerifiableConsumer"
+_ASSIGNOR = "org.apache.kafka.clients.consumer."
+
+
+def _verifiable(command, bootstrap, group, topic, instance, *more):
+    static = ["--group-instance-id", instance] if instance else []
+    where = ["--bootstrap-server", bootstrap, "--topic", topic, "--group-id", group]
+    return [*command, *where, "--session-timeout", "6000", *static, *more]
+
+
+def _java(assignor):
+    def command(bootstrap, group, topic, instance):
+        more = ["--assignment-strategy", _ASSIGNOR + assignor]
+        return _verifiable(java("kafka", _JAVA, log4j="tools"), bootstrap, group, topic, instance, *more)
+
+    return command
+
+
+def _zurau(assignor):
+    def command(bootstrap, group, topic, instance):
+        more = ["--assignment-strategy", _ASSIGNOR + assignor]
+        return _verifiable([ZURAU, "verifiable-consumer"], bootstrap, group, topic, instance, *more)
+
+    return command
+
+
+def _plain(*program):
+    def command(bootstrap, group, topic, instance):
+        return [*program, bootstrap, group, topic, *([instance] if instance else [])]
+
+    return command
+
+
+# Those that share partitions by range, and so may share a group; and those that do so cooperatively.
+EAGER = {
+    "java": _java("RangeAssignor"),
+    "zurau": _zurau("RangeAssignor"),
+    "confluent-kafka": _plain(*_PYTHON, ROOT / "clients/python/confluent_member.py"),
+    "kafka-python": _plain(*_PYTHON, ROOT / "clients/python/kafka_python_member.py"),
+    "aiokafka": _plain(*_PYTHON, ROOT / "clients/python/aiokafka_member.py"),
+}
+COOPERATIVE = {"java": _java("CooperativeStickyAssignor"), "zurau": _zurau("CooperativeStickyAssignor")}
+# It knows one way to share, which is its own.
+KAFKAJS = {"kafkajs": _plain("node", ROOT / "clients/kafkajs/member.js")}
+STATIC = ("java", "zurau", "confluent-kafka")
+
+
+class Member:
+    """A process that consumes in a group and prints what happens."""
+
+    def __init__(self, command, directory, name, bootstrap, group, topic, instance=None):
+        self._command = command(bootstrap, group, topic, instance)
+        self._log = directory / f"{name}.log"
+        self._events = directory / f"{name}.events"
+        self.name = name
+        self.process = None
+
+    def start(self):
+        env = {"NODE_PATH": str(CACHE / "kafkajs" / "node_modules")}
+        with open(self._events, "ab") as out:
+            self.process = Process(self._command, self._log, self.name, env=env, stdout=out)
+        return self
+
+    def events(self, name=None):
+        """Whole lines only: a member may be killed in the middle of one."""
+        lines = self._events.read_text(errors="replace").split("\n")[:-1] if self._events.exists() else []
+        found = []
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                # The end of a line that a kill cut off, and the next start.
+                continue
+            if name in (None, event["name"]):
+                found.append(event)
+        return found
+
+    def offsets(self):
+        """Every (partition, offset) that it was handed."""
+        for event in self.events("records_consumed"):
+            for p in event["partitions"]:
+                for offset in range(p["minOffset"], p["maxOffset"] + 1):
+                    yield p["partition"], offset
+
+    def alive(self):
+        return self.process is not None and self.process.alive()
+
+    def pause(self):
+        self.process.signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.signal(signal.SIGCONT)
+
+    def leave(self, seconds=30):
+        self.process.signal(signal.SIGCONT)
+        return self.process.terminate(seconds)
+
+    def kill(self):
+        return self.process.kill()
+
+
+class Watch:
+    """What the coordinator says of one group."""
+
+    def __init__(self, bootstrap, group):
+        self.group = group
+        self._admin = admin.AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000})
+
+    def describe(self):
+        """State, and the partitions of each member."""
+        try:
+            described = self._admin.describe_consumer_groups([self.group], request_timeout=10)[self.group].result()
+        except confluent_kafka.KafkaException as e:
+            raise RuntimeError(str(e)) from e
+        members = {m.member_id: [p.partition for p in m.assignment.topic_partitions] for m in described.members}
+        return described.state.name, members
+
+    def committed(self):
+        asked = [confluent_kafka.ConsumerGroupTopicPartitions(self.group)]
+        try:
+            fetched = self._admin.list_consumer_group_offsets(asked, request_timeout=10)[self.group].result()
+        except confluent_kafka.KafkaException as e:
+            raise RuntimeError(str(e)) from e
+        return {(tp.topic, tp.partition): tp.offset for tp in fetched.topic_partitions if tp.offset >= 0}
+
+    def wait_stable(self, members, seconds=60):
+        """Returns the assignments once so many members share the partitions in a stable generation."""
+
+        def stable():
+            state, assigned = self.describe()
+            return state == "STABLE" and len(assigned) == members and assigned
+
+        return wait_until(stable, f"group {self.group} is stable with {members} members", seconds)
+
+
+def check_disjoint(assigned, partitions=None):
+    """No partition has two owners; with `partitions`, each has one."""
+    owned = sorted(p for of_member in assigned.values() for p in of_member)
+    assert len(owned) == len(set(owned)), assigned
+    if partitions is not None:
+        assert owned == list(range(partitions)), assigned
