@@ -142,9 +142,8 @@ fn sources() -> Vec<Source> {
                 walk(&path, out);
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let whole = fs::read_to_string(&path).expect("read source");
-                // A file with such a name is all test.
                 let production = match whole.find("#[cfg(test)]") {
-                    _ if path.ends_with("tests.rs") || path.ends_with("fuzz.rs") => String::new(),
+                    _ if is_test(&path) => String::new(),
                     Some(at) if whole[at..].trim_start_matches("#[cfg(test)]").trim_start().starts_with("mod ") => {
                         whole[..at].to_owned()
                     }
@@ -157,6 +156,11 @@ fn sources() -> Vec<Source> {
     let mut out = Vec::new();
     walk(Path::new("src"), &mut out);
     out
+}
+
+/// A file with such a name, or in such a room, is all test.
+fn is_test(path: &Path) -> bool {
+    path.ends_with("tests.rs") || path.ends_with("fuzz.rs") || path.iter().any(|part| part == "tests")
 }
 
 fn fail_on(problems: Vec<String>) {

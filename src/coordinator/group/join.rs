@@ -117,7 +117,7 @@ impl Group {
         match self.state {
             GroupState::Empty | GroupState::Dead => true,
             GroupState::PreparingRebalance => {
-                known.is_some_and(|m| m.awaiting_join.is_some()) || self.awaiting_join() < max
+                known.is_some_and(|m| m.waits_for_join.is_some()) || self.waits_for_join() < max
             }
             GroupState::CompletingRebalance | GroupState::Stable => known.is_some() || self.members.len() < max,
         }
@@ -247,8 +247,8 @@ impl Group {
             session_timeout_ms: join.session_timeout_ms,
             protocols: join.protocols,
             assignment: Bytes::new(),
-            awaiting_join: Some(ticket),
-            awaiting_sync: None,
+            waits_for_join: Some(ticket),
+            waits_for_sync: None,
             is_new: true,
             deadline: None,
         };
@@ -270,7 +270,7 @@ impl Group {
             member.rebalance_timeout_ms = rebalance_timeout_ms;
             member.session_timeout_ms = session_timeout_ms;
         }
-        self.await_join(id, ticket, step.out);
+        self.begin_wait_for_join(id, ticket, step.out);
     }
 
     /// A static member starts again: it takes over what it had under a new id. Kafka: `updateStaticMemberAndRebalance`.
@@ -319,7 +319,7 @@ impl Group {
         stored: Result<Offset, ErrorCode>,
         step: &mut Step<'_>,
     ) {
-        let waits = self.members.get(&replaced.new_id).is_some_and(|m| m.awaiting_join == Some(replaced.ticket));
+        let waits = self.members.get(&replaced.new_id).is_some_and(|m| m.waits_for_join == Some(replaced.ticket));
         // A rebalance has begun meanwhile: its end answers, and writes the group again.
         if !waits || !self.is(GroupState::Stable) {
             return;
@@ -417,7 +417,7 @@ impl Group {
     fn complete_join(&mut self, step: &mut Step<'_>) {
         step.env.timers.set(&mut self.join_deadline, None, &self.id, What::Join);
         self.initial_delay = None;
-        let is_lost = |m: &&Member| m.awaiting_join.is_none() && m.instance_id.is_none();
+        let is_lost = |m: &&Member| m.waits_for_join.is_none() && m.instance_id.is_none();
         let lost: BTreeSet<Str> = self.members.values().filter(is_lost).map(|m| m.id.clone()).collect();
         if !lost.is_empty() {
             info!(group = %self.id, ?lost, "dynamic members are removed that did not join");
@@ -442,7 +442,7 @@ impl Group {
 
     /// A leader that did not come back is replaced by a member that did. False: nobody came.
     fn elect_joined_leader(&mut self) -> bool {
-        let has_joined = |m: &&Member| m.awaiting_join.is_some();
+        let has_joined = |m: &&Member| m.waits_for_join.is_some();
         if self.leader.as_ref().and_then(|id| self.members.get(id)).is_some_and(|m| has_joined(&m)) {
             return true;
         }

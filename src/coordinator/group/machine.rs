@@ -61,10 +61,10 @@ impl GroupMachine {
     /// The partition is led elsewhere: everybody who waits is sent there.
     pub fn unload(&mut self, out: &mut Effects) {
         for (id, member) in std::mem::take(&mut self.groups).values_mut().flat_map(|group| &mut group.members) {
-            if let Some(ticket) = member.awaiting_join.take() {
+            if let Some(ticket) = member.waits_for_join.take() {
                 out.joins.push((ticket, JoinAnswer::failed(id.clone(), ErrorCode::NotCoordinator)));
             }
-            if let Some(ticket) = member.awaiting_sync.take() {
+            if let Some(ticket) = member.waits_for_sync.take() {
                 out.syncs.push((ticket, SyncAnswer::failed(ErrorCode::NotCoordinator)));
             }
         }

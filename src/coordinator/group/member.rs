@@ -25,8 +25,8 @@ pub(super) struct Member {
     /// In the order of the member's preference.
     pub(super) protocols: Vec<Protocol>,
     pub(super) assignment: Bytes,
-    pub(super) awaiting_join: Option<JoinTicket>,
-    pub(super) awaiting_sync: Option<SyncTicket>,
+    pub(super) waits_for_join: Option<JoinTicket>,
+    pub(super) waits_for_sync: Option<SyncTicket>,
     /// Has not had an answer to its first JoinGroup: its client may be gone, and nobody would know.
     pub(super) is_new: bool,
     /// When it is out unless it is heard of.
@@ -36,7 +36,7 @@ pub(super) struct Member {
 impl Member {
     /// A member that waits for the group is alive as far as anybody can tell, unless it never had an answer.
     pub(super) fn outlives_its_deadline(&self) -> bool {
-        !self.is_new && (self.awaiting_join.is_some() || self.awaiting_sync.is_some())
+        !self.is_new && (self.waits_for_join.is_some() || self.waits_for_sync.is_some())
     }
 
     pub(super) fn metadata(&self, protocol: &str) -> Bytes {

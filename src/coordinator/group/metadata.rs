@@ -144,7 +144,7 @@ pub(super) struct Group {
     pub(super) pending_sync: BTreeSet<Str>,
     /// How many members know a protocol.
     supported: BTreeMap<Str, usize>,
-    awaiting_join: usize,
+    waits_for_join: usize,
     /// Topics that members of type `consumer` subscribe to; `None` where that is not known.
     pub(super) subscribed: Option<BTreeSet<Str>>,
     pub(super) join_deadline: Option<Millis>,
@@ -171,7 +171,7 @@ impl Group {
             pending_members: BTreeMap::new(),
             pending_sync: BTreeSet::new(),
             supported: BTreeMap::new(),
-            awaiting_join: 0,
+            waits_for_join: 0,
             subscribed: None,
             join_deadline: None,
             initial_delay: None,
@@ -226,7 +226,7 @@ impl Group {
         self.leader.get_or_insert_with(|| member.id.clone());
         self.remove_pending(&member.id, timers);
         self.count_protocols(&member.protocols, true);
-        self.awaiting_join += usize::from(member.awaiting_join.is_some());
+        self.waits_for_join += usize::from(member.waits_for_join.is_some());
         self.members.insert(member.id.clone(), member);
     }
 
@@ -235,11 +235,11 @@ impl Group {
         if let Some(mut member) = self.members.remove(id) {
             self.count_protocols(&member.protocols, false);
             step.env.timers.set(&mut member.deadline, None, &self.id, What::Session(member.id.clone()));
-            if let Some(ticket) = member.awaiting_join.take() {
-                self.awaiting_join -= 1;
+            if let Some(ticket) = member.waits_for_join.take() {
+                self.waits_for_join -= 1;
                 step.out.joins.push((ticket, JoinAnswer::failed(Str::new(), ErrorCode::UnknownMemberId)));
             }
-            if let Some(ticket) = member.awaiting_sync.take() {
+            if let Some(ticket) = member.waits_for_sync.take() {
                 step.out.syncs.push((ticket, SyncAnswer::failed(ErrorCode::UnknownMemberId)));
             }
             if let Some(instance) = &member.instance_id {
@@ -260,19 +260,19 @@ impl Group {
     }
 
     pub(super) fn has_all_joined(&self) -> bool {
-        self.members.len() == self.awaiting_join && self.pending_members.is_empty()
+        self.members.len() == self.waits_for_join && self.pending_members.is_empty()
     }
 
-    pub(super) fn awaiting_join(&self) -> usize {
-        self.awaiting_join
+    pub(super) fn waits_for_join(&self) -> usize {
+        self.waits_for_join
     }
 
     /// A member begins to wait for the end of the join phase. An earlier request of the same member can only be one whose
     /// client gave up on it.
-    pub(super) fn await_join(&mut self, id: &str, ticket: super::JoinTicket, out: &mut Effects) {
+    pub(super) fn begin_wait_for_join(&mut self, id: &str, ticket: super::JoinTicket, out: &mut Effects) {
         let Some(member) = self.members.get_mut(id) else { return };
-        match member.awaiting_join.replace(ticket) {
-            None => self.awaiting_join += 1,
+        match member.waits_for_join.replace(ticket) {
+            None => self.waits_for_join += 1,
             Some(earlier) => {
                 out.joins.push((earlier, JoinAnswer::failed(member.id.clone(), ErrorCode::RebalanceInProgress)));
             }
@@ -286,10 +286,10 @@ impl Group {
         out: &mut Effects,
         answer: impl FnOnce(&Self) -> JoinAnswer,
     ) -> bool {
-        let Some(ticket) = self.members.get_mut(id).and_then(|member| member.awaiting_join.take()) else {
+        let Some(ticket) = self.members.get_mut(id).and_then(|member| member.waits_for_join.take()) else {
             return false;
         };
-        self.awaiting_join -= 1;
+        self.waits_for_join -= 1;
         out.joins.push((ticket, answer(self)));
         true
     }
@@ -318,11 +318,11 @@ impl Group {
     pub(super) fn rename(&mut self, old: &str, new: Str, step: &mut Step<'_>) {
         let Some(mut member) = self.members.remove(old) else { return };
         step.env.timers.set(&mut member.deadline, None, &self.id, What::Session(member.id.clone()));
-        if let Some(ticket) = member.awaiting_join.take() {
-            self.awaiting_join -= 1;
+        if let Some(ticket) = member.waits_for_join.take() {
+            self.waits_for_join -= 1;
             step.out.joins.push((ticket, JoinAnswer::failed(member.id.clone(), ErrorCode::FencedInstanceId)));
         }
-        if let Some(ticket) = member.awaiting_sync.take() {
+        if let Some(ticket) = member.waits_for_sync.take() {
             step.out.syncs.push((ticket, SyncAnswer::failed(ErrorCode::FencedInstanceId)));
         }
         if self.is_leader(old) {
@@ -434,8 +434,8 @@ impl Group {
     #[cfg(any(test, debug_assertions))]
     pub(super) fn check(&self, timers: &Timers) -> usize {
         let id = &self.id;
-        let waiting = self.members.values().filter(|m| m.awaiting_join.is_some()).count();
-        assert_eq!(waiting, self.awaiting_join, "{id}: members that wait are counted");
+        let waiting = self.members.values().filter(|m| m.waits_for_join.is_some()).count();
+        assert_eq!(waiting, self.waits_for_join, "{id}: members that wait are counted");
         assert_eq!(self.members.is_empty(), self.leader.is_none(), "{id}: a group with members has a leader");
         assert!(self.leader.as_ref().is_none_or(|l| self.members.contains_key(l)), "{id}: the leader is a member");
         assert!(self.pending_sync.iter().all(|m| self.members.contains_key(m)), "{id}: only members sync");
@@ -473,7 +473,7 @@ impl Group {
         assert!(!has_generation || self.protocol.is_some(), "{id}: a generation has a protocol");
         let is_syncing = self.is(GroupState::CompletingRebalance);
         assert!(!is_syncing || self.storing || self.sync_deadline.is_some(), "{id}: a sync phase ends by itself");
-        let waits_for_sync = self.members.values().any(|m| m.awaiting_sync.is_some());
+        let waits_for_sync = self.members.values().any(|m| m.waits_for_sync.is_some());
         assert!(!waits_for_sync || is_syncing, "{id}: nobody waits for assignments in {:?}", self.state);
         armed
     }

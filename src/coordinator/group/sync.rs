@@ -66,7 +66,7 @@ impl Group {
                 step.out.syncs.push((ticket, SyncAnswer::failed(ErrorCode::RebalanceInProgress)));
             }
             GroupState::CompletingRebalance => {
-                let earlier = self.members.get_mut(&id).and_then(|member| member.awaiting_sync.replace(ticket));
+                let earlier = self.members.get_mut(&id).and_then(|member| member.waits_for_sync.replace(ticket));
                 if let Some(earlier) = earlier {
                     // Its client can only have given up on it.
                     step.out.syncs.push((earlier, SyncAnswer::failed(ErrorCode::RebalanceInProgress)));
@@ -158,10 +158,11 @@ impl Group {
     /// Answers every member that waits for its assignment. Their sessions begin anew: what ended while they waited was
     /// passed over.
     pub(super) fn answer_syncs(&mut self, step: &mut Step<'_>, change: impl Fn(SyncAnswer) -> SyncAnswer) {
-        let ids: Vec<Str> = self.members.values().filter(|m| m.awaiting_sync.is_some()).map(|m| m.id.clone()).collect();
+        let ids: Vec<Str> =
+            self.members.values().filter(|m| m.waits_for_sync.is_some()).map(|m| m.id.clone()).collect();
         for id in &ids {
             let answer = change(self.assigned(id));
-            if let Some(ticket) = self.members.get_mut(id).and_then(|member| member.awaiting_sync.take()) {
+            if let Some(ticket) = self.members.get_mut(id).and_then(|member| member.waits_for_sync.take()) {
                 step.out.syncs.push((ticket, answer));
             }
             self.extend_session(id, step);

@@ -1,3 +1,5 @@
+//! What a partition of the offsets topic becomes when it is loaded, and what is skipped.
+
 use super::super::records::{self, Key};
 use super::super::*;
 use super::rig::*;

@@ -1,3 +1,5 @@
+//! Joining, syncing, heartbeats and leaving.
+
 use super::super::*;
 use super::rig::*;
 use crate::common::ErrorCode;

@@ -1,3 +1,5 @@
+//! Commits, transactions and expiry of offsets.
+
 use super::super::*;
 use super::rig::*;
 use crate::common::{ErrorCode, TopicPartition};
