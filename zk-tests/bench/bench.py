@@ -65,7 +65,8 @@ def drop(peer, name):
 
 
 class Table:
-    def __init__(self):
+    def __init__(self, peers=None):
+        self.peers = peers or PEERS
         self.rows = {}
 
     def put(self, work, peer, value):
@@ -73,10 +74,10 @@ class Table:
         print(f"{work}: {peer} {value}", file=sys.stderr, flush=True)
 
     def print(self):
-        print("| work | " + " | ".join(PEERS) + " |")
-        print("|---" * (len(PEERS) + 1) + "|")
+        print("| work | " + " | ".join(self.peers) + " |")
+        print("|---" * (len(self.peers) + 1) + "|")
         for work, values in self.rows.items():
-            print(f"| {work} | " + " | ".join(values.get(peer, "") for peer in PEERS) + " |")
+            print(f"| {work} | " + " | ".join(values.get(peer, "") for peer in self.peers) + " |")
 
 
 def measured(peer, work):
@@ -241,10 +242,9 @@ def hour(table, peer):
         drop(peer, name)
         samples.append((now - begin, resident_mb(peer.process)))
         lap += 1
-    tenths = [rss for seconds, rss in samples if seconds >= 60 * SCALE] or [samples[-1][1]]
-    first = max(rss for seconds, rss in samples if seconds < 60 * SCALE)
-    table.put("RSS in minute 1, highest after it, at the end of ten minutes of load, MB", peer.kind,
-              f"{first:.0f}, {max(tenths):.0f}, {samples[-1][1]:.0f} ({lap} laps)")
+    minutes = [max((rss for at, rss in samples if int(at / (60 * SCALE)) == minute), default=0) for minute in range(10)]
+    shown = ", ".join(f"{rss:.0f}" for rss in minutes)
+    table.put("RSS in each of ten minutes of mixed load, MB", peer.kind, f"{shown} ({lap} laps)")
 
 
 WORKS = {"produce": produce, "small": small, "fetch": fetch, "follow": follow, "latency": latency, "hour": hour}
@@ -283,4 +283,5 @@ def main(chosen):
         shutil.rmtree(directory, ignore_errors=True)
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,7 +1,11 @@
 """A broker on a properties file and its log directories, run by Apache Kafka or by Zurau: both read the same file."""
 
+import contextlib
+import json
 import pathlib
 import signal
+
+from kazoo.exceptions import NoNodeError
 
 from . import PEER, ZURAU, wire
 from .java import java
@@ -156,9 +160,11 @@ class Cluster:
     def forget(self, broker):
         """Removes the ephemeral nodes of a broker that was killed, as ZooKeeper would once its session times out."""
         with self.ensemble.client(self.chroot) as zk:
-            for path in (f"/brokers/ids/{broker.number}", "/controller"):
-                if zk.exists(path):
-                    zk.delete(path)
+            with contextlib.suppress(NoNodeError):
+                zk.delete(f"/brokers/ids/{broker.number}")
+            with contextlib.suppress(NoNodeError):
+                if json.loads(zk.get("/controller")[0])["brokerid"] == broker.number:
+                    zk.delete("/controller")
 
     def wait_gone(self, broker, seconds=30):
         """Waits until ZooKeeper has dropped the registration of a broker."""
