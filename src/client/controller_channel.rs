@@ -10,6 +10,7 @@ use crate::common::{BrokerId, ErrorCode};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use crate::protocol::{ApiKey, DecodeError, EncodeError, Message, Reader, Str};
+use crate::util::rate_limit::RateLimit;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -20,6 +21,8 @@ use tracing::{debug, info};
 
 /// The version of ApiVersions that every broker since 2.4 answers.
 const API_VERSIONS_VERSION: i16 = 3;
+
+static LOST: RateLimit = RateLimit::every(Duration::from_secs(5));
 
 /// Before a request is sent again. Kafka: `NodeToControllerRequestThread`'s back-off.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -140,7 +143,9 @@ impl ControllerChannel {
                     info!(%key, broker = %node.id, "not the controller any more");
                 }
                 Ok(Ok(Some((node, Attempt::Lost(error))))) => {
-                    info!(%key, controller = %node.id, %error, "the controller does not answer");
+                    if let Some(left_out) = LOST.permit() {
+                        info!(%key, controller = %node.id, %error, left_out, "the controller does not answer");
+                    }
                 }
                 Ok(Ok(None)) => {}
             }

@@ -1,0 +1,258 @@
+"""Three brokers, three replicas, two of them needed: brokers die, freeze and lose ZooKeeper under load, and nothing that was
+acknowledged is lost, stored twice or moved. After each the replicas are equal byte for byte.
+
+ZURAU_CHAOS_ROUNDS sets how often each fault comes, ZURAU_CHAOS_AWAY_SECONDS for how long ZooKeeper goes away.
+ZURAU_CHAOS_KINDS="apache,zurau,zurau" mixes the cluster.
+"""
+
+import itertools
+import os
+import random
+import time
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from harness import PEER, admin
+from harness.broker import Cluster
+from harness.load import Load, check_stored
+from harness.processes import free_port, wait_until
+from harness.proxy import Proxy
+from harness.reader import Follower, read
+from harness.replicas import check_equal, controller_of, leader_of, states, wait_in_sync
+from harness.zookeeper import Ensemble
+
+ROUNDS = int(os.environ.get("ZURAU_CHAOS_ROUNDS", 1))
+AWAY_SECONDS = int(os.environ.get("ZURAU_CHAOS_AWAY_SECONDS", 15))
+KINDS = os.environ.get("ZURAU_CHAOS_KINDS", ",".join([PEER] * 3)).split(",")
+PARTITIONS = 6
+BROKERS = 3
+SESSION_SECONDS = 6
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+class Storm:
+    """A cluster under load. `with` ends it by holding everything against what the clients were told."""
+
+    def __init__(self, directory, ensemble):
+        self.directory = directory
+        self.chance = random.Random(7)
+        self.cluster = Cluster(directory, ensemble)
+        for number, kind in enumerate(KINDS, 1):
+            self.cluster.broker(
+                number,
+                kind,
+                min_insync_replicas=2,
+                default_replication_factor=3,
+                replica_lag_time_max_ms=3000,
+                unclean_leader_election_enable="false",
+                zookeeper_session_timeout_ms=SESSION_SECONDS * 1000,
+                log_segment_bytes=1 << 20,
+            )
+
+    def __enter__(self):
+        for broker in self.cluster.brokers:
+            broker.launch()
+        for broker in self.cluster.brokers:
+            broker.wait_ready()
+        assignment = [[1 + (p + n) % BROKERS for n in range(BROKERS)] for p in range(PARTITIONS)]
+        admin.create_topic(self.cluster.brokers[0], "t", assignment=assignment)
+        self.load = Load(self.cluster, "t", self.directory, PARTITIONS, per_second=1000)
+        self.follower = Follower(self.cluster, "t", PARTITIONS)
+        self.load.wait_acknowledged(1000)
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            return
+        self.settle()
+        acks = self.load.finish()
+        stored = read(self.cluster, "t", PARTITIONS)
+        self.follower.follow()
+        self.follower.close()
+        check_stored(acks, stored)
+        self.follower.check_against(stored)
+        wait_in_sync(self.cluster, "t", BROKERS)
+        check_equal(self.cluster, "t", PARTITIONS)
+
+    def settle(self):
+        """Waits until all replicas are in sync again and records flow."""
+        wait_in_sync(self.cluster, "t", BROKERS, 120)
+        self.follower.follow()
+        self.load.wait_acknowledged(1000, seconds=90)
+
+    def leader(self):
+        return leader_of(self.cluster, "t", self.chance.randrange(PARTITIONS))
+
+    def bring_back(self, broker):
+        broker.start()
+        self.settle()
+
+
+@pytest.fixture
+def storm(directory, ensemble):
+    return Storm(directory, ensemble)
+
+
+def test_leaders_are_killed(storm):
+    with storm:
+        for _ in range(ROUNDS):
+            dead = storm.leader()
+            dead.kill()
+            storm.cluster.forget(dead)
+            storm.load.wait_acknowledged(1000, seconds=60)
+            storm.bring_back(dead)
+
+
+def test_controllers_are_killed(storm):
+    """In the middle of elections that they run: another broker dies just before."""
+    with storm:
+        for n in range(ROUNDS):
+            controller = controller_of(storm.cluster)
+            other = next(b for b in storm.cluster.brokers if b is not controller)
+            other.kill()
+            storm.cluster.forget(other)
+            # Two of three are gone soon after: nothing is acknowledged until one is back.
+            time.sleep(0.05 * n)
+            controller.kill()
+            storm.cluster.forget(controller)
+            controller.launch()
+            other.launch()
+            controller.wait_ready()
+            other.wait_ready()
+            storm.settle()
+
+
+@pytest.mark.parametrize("victim", ["leader", "controller"])
+def test_a_frozen_broker_is_fenced(storm, victim):
+    """Frozen for longer than its session, then on: it must not acknowledge what the others do not have."""
+    with storm:
+        for _ in range(ROUNDS):
+            frozen = storm.leader() if victim == "leader" else controller_of(storm.cluster)
+            frozen.pause()
+            storm.cluster.wait_gone(frozen)
+            storm.load.wait_acknowledged(1000, seconds=60)
+            frozen.resume()
+            storm.settle()
+
+
+def test_all_sessions_expire_at_once(storm):
+    with storm:
+        for broker in storm.cluster.brokers:
+            broker.pause()
+        for broker in storm.cluster.brokers:
+            storm.cluster.wait_gone(broker)
+        for broker in storm.cluster.brokers:
+            broker.resume()
+        storm.settle()
+
+
+def test_zookeeper_goes_away(directory):
+    ensemble = Ensemble(directory / "zookeeper").start()
+    with Storm(directory, ensemble) as storm:
+        ensemble.servers[0].kill()
+        back_at = time.monotonic() + AWAY_SECONDS
+        while time.monotonic() < back_at:
+            storm.load.wait_acknowledged(500, seconds=10)
+            storm.follower.follow()
+        ensemble.servers[0].start()
+        storm.settle()
+        # A change of the cluster works again.
+        wait_until(lambda: created(storm, "after"), "a topic is created", 60)
+
+
+def created(storm, name):
+    try:
+        admin.create_topic(storm.cluster.brokers[0], name)
+    except Exception as error:  # confluent_kafka raises its own, of several kinds
+        raise RuntimeError(error) from error
+    return True
+
+
+class Cuttable:
+    """Puts a proxy before each broker's way to ZooKeeper, and before the listener by which the others reach it."""
+
+    def __init__(self, storm):
+        self.zookeeper, self.others = {}, {}
+        server = storm.cluster.ensemble.servers[0].port
+        for broker in storm.cluster.brokers:
+            inner = free_port()
+            self.zookeeper[broker] = Proxy(server)
+            self.others[broker] = Proxy(inner)
+            broker.properties |= {
+                "zookeeper.connect": f"127.0.0.1:{self.zookeeper[broker].port}{storm.cluster.chroot}",
+                "listeners": f"PLAINTEXT://127.0.0.1:{broker.port},INTERNAL://127.0.0.1:{inner}",
+                "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker.port},INTERNAL://127.0.0.1:{self.others[broker].port}",
+                "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT",
+                "inter.broker.listener.name": "INTERNAL",
+            }
+
+
+def test_a_leader_is_cut_off_from_zookeeper(storm):
+    """It goes on to see its followers; they follow another leader, and nobody is acknowledged twice."""
+    cuttable = Cuttable(storm)
+    with storm:
+        for _ in range(ROUNDS):
+            leader = storm.leader()
+            cuttable.zookeeper[leader].cut()
+            storm.cluster.wait_gone(leader)
+            storm.load.wait_acknowledged(1000, seconds=60)
+            cuttable.zookeeper[leader].heal()
+            storm.settle()
+
+
+def test_a_leader_is_cut_off_from_its_followers(storm):
+    """It keeps its session, and may acknowledge nothing alone: two replicas are needed. It is not the controller, which
+    could not reach itself either."""
+    cuttable = Cuttable(storm)
+    with storm:
+        for _ in range(ROUNDS):
+            controller = controller_of(storm.cluster)
+            leader = next(b for b in storm.cluster.brokers if b is not controller)
+            cuttable.others[leader].cut()
+            alone = lambda zk: [s["isr"] for s in states(zk, "t").values() if s["leader"] == leader.number]
+            with storm.cluster.ensemble.client(storm.cluster.chroot) as zk:
+                wait_until(lambda: any(isr == [leader.number] for isr in alone(zk)), "the leader is alone in sync", 60)
+            cuttable.others[leader].heal()
+            storm.settle()
+
+
+def test_all_die_and_come_back_in_every_order(storm):
+    orders = list(itertools.permutations(range(BROKERS)))
+    with storm:
+        for order in orders[:: max(1, len(orders) // (ROUNDS * 2))]:
+            for broker in storm.cluster.brokers:
+                broker.kill()
+            for broker in storm.cluster.brokers:
+                storm.cluster.forget(broker)
+            for n in order:
+                storm.cluster.brokers[n].launch()
+                wait_until(storm.cluster.brokers[n].answers, "it answers", 60)
+            storm.settle()
+
+
+def test_a_topic_is_deleted_while_a_follower_is_down_and_made_again(storm):
+    """The deletion waits for the follower, and nothing of the old topic is in the new one."""
+    with storm:
+        one, _, three = storm.cluster.brokers
+        admin.create_topic(one, "again", assignment=[[1, 2, 3]])
+        first = Load(storm.cluster, "again", storm.directory, 1, per_second=500)
+        first.wait_acknowledged(500)
+        first.finish()
+        three.stop()
+        with storm.cluster.ensemble.client(storm.cluster.chroot) as zk:
+            client = AdminClient({"bootstrap.servers": one.bootstrap})
+            client.delete_topics(["again"])["again"].result(30)
+            wait_until(lambda: not one.partition("again", 0).exists(), "a live replica is deleted")
+            assert zk.exists("/admin/delete_topics/again") and zk.exists("/brokers/topics/again")
+            storm.bring_back(three)
+            wait_until(lambda: not zk.exists("/brokers/topics/again"), "the deletion has ended")
+        admin.create_topic(one, "again", assignment=[[1, 2, 3]])
+        (storm.directory / "second").mkdir()
+        second = Load(storm.cluster, "again", storm.directory / "second", 1, per_second=500)
+        second.wait_acknowledged(200)
+        acks = second.finish()
+        wait_in_sync(storm.cluster, "again", BROKERS)
+        check_stored(acks, read(storm.cluster, "again", 1))
+        check_equal(storm.cluster, "again", 1)
