@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::context::Context;
-use crate::common::{BrokerEpoch, BrokerId, TopicPartition};
+use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition};
 use crate::protocol::Str;
 use crate::protocol::messages::leader_and_isr_request::{
     LeaderAndIsrLiveLeader, LeaderAndIsrPartitionState, LeaderAndIsrTopicState,
@@ -28,6 +28,18 @@ pub enum ControlRequest {
     LeaderAndIsr(LeaderAndIsrRequest),
     UpdateMetadata(UpdateMetadataRequest),
     StopReplica(StopReplicaRequest),
+}
+
+impl ControlRequest {
+    /// The term that it is of, and the life of the broker that it is meant for.
+    pub(super) fn epochs(&self) -> (ControllerEpoch, BrokerEpoch) {
+        let (term, life) = match self {
+            Self::LeaderAndIsr(request) => (request.controller_epoch, request.broker_epoch),
+            Self::UpdateMetadata(request) => (request.controller_epoch, request.broker_epoch),
+            Self::StopReplica(request) => (request.controller_epoch, request.broker_epoch),
+        };
+        (ControllerEpoch(term), BrokerEpoch(life))
+    }
 }
 
 #[derive(Default)]
@@ -254,7 +266,7 @@ mod tests {
     use super::super::context::Leadership;
     use super::super::testing::{context, ids, topic_id, tp};
     use super::*;
-    use crate::common::{ControllerEpoch, LeaderEpoch};
+    use crate::common::LeaderEpoch;
     use crate::zk::data::topic::LeaderAndIsr;
 
     fn led(brokers: &[i32], partitions: &[(&str, i32, &[i32])]) -> Context {

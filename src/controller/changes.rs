@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::channels::BrokerChannels;
 use super::context::Replica;
@@ -51,7 +51,13 @@ impl<C: BrokerChannels> Term<C> {
         }
     }
 
-    pub(super) async fn on_answer(&mut self, broker: BrokerId, answer: Answer) -> Result<(), Halt> {
+    pub(super) async fn on_answer(&mut self, broker: BrokerId, epoch: BrokerEpoch, answer: Answer) -> Result<(), Halt> {
+        // What was asked of an earlier life was asked again of this one: only the answer to that counts. In Kafka an error
+        // that comes late makes a deletion wait for one more restart of the broker.
+        if self.context.broker(broker).is_none_or(|known| known.epoch != epoch) {
+            debug!(broker = broker.0, epoch = epoch.0, "answer of an earlier life");
+            return Ok(());
+        }
         match answer {
             Answer::LeaderAndIsr(response) => self.leader_and_isr_answered(broker, response).await,
             Answer::UpdateMetadata(response) => {

@@ -18,7 +18,7 @@ use super::batch::ControlRequest;
 use super::context::LiveBroker;
 use super::events::{Answer, Event};
 use crate::client::broker_client::{BrokerConnection, CallError};
-use crate::common::{BrokerId, ControllerEpoch};
+use crate::common::BrokerId;
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::protocol::ApiKey;
 use crate::util::task::Group;
@@ -148,8 +148,9 @@ impl Channel {
                 self.queue.arrived.notified().await;
                 continue;
             };
-            let (epoch, answer) = self.deliver(&mut connection, &request).await;
-            let event = Event::Answered { broker: self.broker, epoch, answer };
+            let answer = self.deliver(&mut connection, &request).await;
+            let (epoch, broker_epoch) = request.epochs();
+            let event = Event::Answered { broker: self.broker, broker_epoch, epoch, answer };
             if self.events.send(event).await.is_err() {
                 return;
             }
@@ -157,11 +158,7 @@ impl Channel {
     }
 
     /// Tries until there is an answer.
-    async fn deliver(
-        &self,
-        connection: &mut Option<BrokerConnection>,
-        request: &ControlRequest,
-    ) -> (ControllerEpoch, Answer) {
+    async fn deliver(&self, connection: &mut Option<BrokerConnection>, request: &ControlRequest) -> Answer {
         let mut failures = 0_u32;
         loop {
             match self.attempt(connection, request).await {
@@ -185,7 +182,7 @@ impl Channel {
         &self,
         connection: &mut Option<BrokerConnection>,
         request: &ControlRequest,
-    ) -> Result<(ControllerEpoch, Answer), CallError> {
+    ) -> Result<Answer, CallError> {
         let open = match connection {
             Some(open) => open,
             None => {
@@ -201,15 +198,15 @@ impl Channel {
         Ok(match request {
             ControlRequest::LeaderAndIsr(body) => {
                 let answer = open.call(ApiKey::LeaderAndIsr, LEADER_AND_ISR_VERSION, body, within).await?;
-                (ControllerEpoch(body.controller_epoch), Answer::LeaderAndIsr(answer))
+                Answer::LeaderAndIsr(answer)
             }
             ControlRequest::UpdateMetadata(body) => {
                 let answer = open.call(ApiKey::UpdateMetadata, UPDATE_METADATA_VERSION, body, within).await?;
-                (ControllerEpoch(body.controller_epoch), Answer::UpdateMetadata(answer))
+                Answer::UpdateMetadata(answer)
             }
             ControlRequest::StopReplica(body) => {
                 let answer = open.call(ApiKey::StopReplica, STOP_REPLICA_VERSION, body, within).await?;
-                (ControllerEpoch(body.controller_epoch), Answer::StopReplica { asked: body.clone(), answer })
+                Answer::StopReplica { asked: body.clone(), answer }
             }
         })
     }

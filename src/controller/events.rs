@@ -15,8 +15,8 @@ use crate::zk::data::controller::ProducerIdBlock;
 
 #[derive(Debug)]
 pub enum Event {
-    /// A broker answered a request of the term `epoch`.
-    Answered { broker: BrokerId, epoch: ControllerEpoch, answer: Answer },
+    /// A broker answered a request of the term `epoch`, which was meant for its life `broker_epoch`.
+    Answered { broker: BrokerId, broker_epoch: BrokerEpoch, epoch: ControllerEpoch, answer: Answer },
     /// Somebody waits for the controller to do something.
     Asked(Question),
     /// `unclean.leader.election.enable` of the brokers changed.

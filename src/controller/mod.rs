@@ -338,8 +338,8 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         let Some(term) = &mut self.term else { return Ok(()) };
         match event {
             // Answers to requests of an earlier term come too late.
-            Event::Answered { broker, epoch, answer } if term.context.epoch == epoch => {
-                term.on_answer(broker, answer).await
+            Event::Answered { broker, broker_epoch, epoch, answer } if term.context.epoch == epoch => {
+                term.on_answer(broker, broker_epoch, answer).await
             }
             Event::Answered { .. } => Ok(()),
             Event::Asked(question) => term.on_question(question).await,

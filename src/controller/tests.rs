@@ -237,6 +237,7 @@ fn answer_deletion(broker: i32, asked: &StopReplicaRequest, error_code: i16) -> 
     let answer = StopReplicaResponse { partition_errors: errors.collect(), ..Default::default() };
     Event::Answered {
         broker: BrokerId(broker),
+        broker_epoch: BrokerEpoch(asked.broker_epoch),
         epoch: ControllerEpoch(asked.controller_epoch),
         answer: Answer::StopReplica { asked: asked.clone(), answer },
     }

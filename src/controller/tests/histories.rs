@@ -220,19 +220,16 @@ impl History {
         if self.nodes[&id].zk.is_none() {
             return true;
         }
-        let (epoch, answer) = self.obey(id, request);
-        let event = Event::Answered { broker: BrokerId(id), epoch: ControllerEpoch(epoch), answer };
+        let (epoch, broker_epoch) = request.epochs();
+        let answer = self.obey(id, request);
+        let event = Event::Answered { broker: BrokerId(id), broker_epoch, epoch, answer };
         drop(self.wires[at].handle.mailbox.send(event).await);
         true
     }
 
-    fn obey(&mut self, id: i32, request: ControlRequest) -> (i32, Answer) {
+    fn obey(&mut self, id: i32, request: ControlRequest) -> Answer {
         let node = self.nodes.get_mut(&id).expect("a node");
-        let (controller_epoch, broker_epoch) = match &request {
-            ControlRequest::LeaderAndIsr(r) => (r.controller_epoch, r.broker_epoch),
-            ControlRequest::UpdateMetadata(r) => (r.controller_epoch, r.broker_epoch),
-            ControlRequest::StopReplica(r) => (r.controller_epoch, r.broker_epoch),
-        };
+        let (ControllerEpoch(controller_epoch), BrokerEpoch(broker_epoch)) = request.epochs();
         let refusal = if broker_epoch < node.epoch {
             77
         } else if controller_epoch < node.controller_epoch {
@@ -241,7 +238,7 @@ impl History {
             node.controller_epoch = controller_epoch;
             0
         };
-        let answer = match request {
+        match request {
             ControlRequest::LeaderAndIsr(_) if refusal != 0 => {
                 Answer::LeaderAndIsr(LeaderAndIsrResponse { error_code: refusal, ..Default::default() })
             }
@@ -267,8 +264,7 @@ impl History {
                 }
                 Answer::StopReplica { asked, answer }
             }
-        };
-        (controller_epoch, answer)
+        }
     }
 
     /// Whatever a controller says, late or not, was decided once.
@@ -597,7 +593,7 @@ async fn whatever_happens_no_committed_record_is_lost_and_all_is_well_in_the_end
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let seeds: Vec<u64> = match number("ZURAU_HISTORY") {
         Some(seed) => vec![seed],
-        None => (0..number("ZURAU_HISTORIES").unwrap_or(0)).map(|_| rand::random()).collect(),
+        None => (0..number("ZURAU_HISTORIES").unwrap_or(3)).map(|_| rand::random()).collect(),
     };
     for seed in seeds {
         println!("ZURAU_HISTORY={seed}");
