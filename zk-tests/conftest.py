@@ -8,6 +8,9 @@ import tempfile
 
 import pytest
 
+# What it compares is shown when it differs.
+pytest.register_assert_rewrite("harness.pair")
+
 from harness import CACHE, PEER, ZURAU, broker, clients, processes, tools, zookeeper
 
 _FAILED = CACHE / "failed"

@@ -215,6 +215,28 @@ impl Admin {
         }
     }
 
+    /// Asks the controller, and again when it has moved meanwhile: `code_of` finds that in an answer.
+    pub(super) fn call_controller<Q: Message, A: Message>(
+        &mut self,
+        name: &str,
+        key: ApiKey,
+        request: &Q,
+        code_of: impl Fn(&A) -> i16,
+    ) -> Result<A, AdminError> {
+        let deadline = Instant::now() + self.api_timeout;
+        let mut backoff = BACKOFF_FIRST;
+        loop {
+            let answer: A = self.call_until(deadline, name, Target::Controller, key, request)?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if ErrorCode::from_wire(code_of(&answer)) != ErrorCode::NotController || left.is_zero() {
+                return Ok(answer);
+            }
+            self.controller = None;
+            std::thread::park_timeout(backoff.min(left));
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
     /// What a topic's name, or every topic, looks like in Metadata. No topic is created by asking.
     pub(super) fn metadata(
         &mut self,
@@ -507,6 +529,11 @@ pub(super) fn java_partition_order<T>(
         let (topic, id) = partition(entry);
         (31 + id.cast_unsigned()).wrapping_mul(31).wrapping_add(java_hash(topic))
     });
+}
+
+/// As [`java_hash_order`], with whole numbers as keys.
+pub(super) fn java_int_order(entries: &mut [i32]) {
+    bucket_order(entries, 0, |entry| entry.cast_unsigned());
 }
 
 fn java_hash(text: &str) -> u32 {

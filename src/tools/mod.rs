@@ -11,6 +11,7 @@ mod bench;
 mod broker;
 mod broker_api_versions;
 mod client_properties;
+mod cluster;
 mod configs;
 mod console_consumer;
 mod console_producer;
@@ -18,15 +19,19 @@ mod consumer_groups;
 mod consumer_perf;
 mod delete_records;
 mod dev;
+mod doctor;
 mod dump_log;
 mod errors;
 mod feed;
 mod formatter;
 mod get_offsets;
+mod leader_election;
 mod leaders;
 mod log_dirs;
 mod options;
 mod producer_perf;
+mod reassign_partitions;
+mod replica_verification;
 mod sender;
 mod signals;
 mod terminal;
@@ -49,6 +54,8 @@ enum Command {
     Broker(broker::Args),
     /// Run a broker with a ZooKeeper of its own, ready to try.
     Dev(dev::Args),
+    /// Look a cluster over: what is wrong with it, and why.
+    Doctor(doctor::Args),
     /// Create, list, describe, change and delete topics.
     Topics(ToolArgs),
     /// Send lines of standard input to a topic.
@@ -73,6 +80,14 @@ enum Command {
     VerifiableProducer(ToolArgs),
     /// Read in a group and print what happens as JSON.
     VerifiableConsumer(ToolArgs),
+    /// Move replicas to other brokers and log directories.
+    ReassignPartitions(ToolArgs),
+    /// Elect leaders: the preferred ones, or any that are left.
+    LeaderElection(ToolArgs),
+    /// Compare what the replicas of partitions hold, again and again.
+    ReplicaVerification(ToolArgs),
+    /// Show the id of a cluster.
+    Cluster(ToolArgs),
     /// Measure how fast a client writes or reads.
     #[command(subcommand)]
     Perf(Perf),
@@ -109,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Broker(args) => broker::run(args),
         Command::Zookeeper(args) => zookeeper::run(&args),
         Command::Dev(args) => dev::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Topics(tool) => topics::run(&tool.args),
         Command::ConsoleProducer(tool) => console_producer::run(&tool.args),
         Command::ConsoleConsumer(tool) => console_consumer::run(&tool.args),
@@ -122,6 +138,10 @@ pub fn main() -> ExitCode {
         Command::BrokerApiVersions(tool) => broker_api_versions::run(&tool.args),
         Command::VerifiableProducer(tool) => verifiable_producer::run(&tool.args),
         Command::VerifiableConsumer(tool) => verifiable_consumer::run(&tool.args),
+        Command::ReassignPartitions(tool) => reassign_partitions::run(&tool.args),
+        Command::LeaderElection(tool) => leader_election::run(&tool.args),
+        Command::ReplicaVerification(tool) => replica_verification::run(&tool.args),
+        Command::Cluster(tool) => cluster::run(&tool.args),
         Command::Perf(Perf::Producer(tool)) => producer_perf::run(&tool.args),
         Command::Perf(Perf::Consumer(tool)) => consumer_perf::run(&tool.args),
         Command::Perf(Perf::Load(args)) => bench::run_load(args),

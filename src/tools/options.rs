@@ -48,6 +48,10 @@ impl Opt {
         self
     }
 
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     pub(super) fn same(&self, other: &Self) -> bool {
         self.name == other.name
     }

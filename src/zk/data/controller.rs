@@ -1,6 +1,8 @@
 //! Owns `/controller`, `/controller_epoch`, and the lists under `/admin` and in notifications.
 //! Kafka: `ControllerZNode`, `ControllerEpochZNode`, `IsrChangeNotificationSequenceZNode`,
-//! `PreferredReplicaElectionZNode`, `LogDirEventNotificationSequenceZNode`.
+//! `ReassignPartitionsZNode`, `PreferredReplicaElectionZNode`, `LogDirEventNotificationSequenceZNode`.
+
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
@@ -54,6 +56,35 @@ pub fn decode_partitions(data: Option<&[u8]>) -> Result<Vec<TopicPartition>, Mal
         out.push(TopicPartition::new(entry.string("topic")?, entry.int("partition")?));
     }
     Ok(out)
+}
+
+/// `/admin/reassign_partitions`: where partitions shall move. Written by tools older than 2.5, and rewritten by controllers.
+/// Kafka: `ReassignPartitionsZNode`.
+pub type Moves = BTreeMap<TopicPartition, Vec<BrokerId>>;
+
+/// Keys in the order of Kafka's bean.
+pub fn encode_moves(moves: &Moves) -> Vec<u8> {
+    let entry = |(tp, replicas): (&TopicPartition, &Vec<BrokerId>)| {
+        let replicas: Vec<i32> = replicas.iter().map(|id| id.0).collect();
+        json!({"topic": &*tp.topic, "partition": tp.partition, "replicas": replicas})
+    };
+    json!({"version": 1, "partitions": moves.iter().map(entry).collect::<Vec<_>>()}).to_string().into_bytes()
+}
+
+/// An unknown key makes the node unreadable, as in Kafka: `log_dirs` would otherwise be lost silently. Of two entries of
+/// one partition the later counts.
+pub fn decode_moves(data: Option<&[u8]>) -> Result<Moves, Malformed> {
+    let value = parse(data)?;
+    let fields = object(&value)?;
+    fields.only(&["version", "partitions"])?;
+    let mut moves = Moves::new();
+    for entry in fields.array("partitions")? {
+        let entry = object(entry)?;
+        entry.only(&["topic", "partition", "replicas"])?;
+        let tp = TopicPartition::new(entry.string("topic")?, entry.int("partition")?);
+        moves.insert(tp, entry.ints("replicas")?.into_iter().map(BrokerId).collect());
+    }
+    Ok(moves)
 }
 
 /// `/log_dir_event_notification/log_dir_event_N`: a log directory of `broker` failed.
@@ -134,6 +165,24 @@ mod tests {
         assert!(decode_epoch(Some(b"seven")).is_err());
         assert!(decode_partitions(Some(br#"{"partitions":[{"topic":"t"}]}"#)).is_err());
         assert!(ProducerIdBlock::decode(Some(br#"{"broker":1,"block_start":0,"block_end":999}"#)).is_err());
+    }
+
+    #[test]
+    fn moves_read_back_byte_for_byte_and_strange_ones_are_errors() {
+        let text = r#"{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":[4,5]},{"topic":"t","partition":1,"replicas":[]}]}"#;
+        let moves = decode_moves(Some(text.as_bytes())).unwrap();
+        assert_eq!(moves[&TopicPartition::new("t", 0)], [BrokerId(4), BrokerId(5)]);
+        assert_eq!(String::from_utf8(encode_moves(&moves)).unwrap(), text);
+        for strange in [
+            "",
+            "{}",
+            r#"{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":[1],"log_dirs":["any"]}]}"#,
+            r#"{"version":1,"partitions":[],"more":1}"#,
+            r#"{"version":1,"partitions":[{"topic":"t","partition":"0","replicas":[1]}]}"#,
+            r#"{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":["1"]}]}"#,
+        ] {
+            assert!(decode_moves(Some(strange.as_bytes())).is_err(), "{strange}");
+        }
     }
 
     #[test]

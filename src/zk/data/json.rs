@@ -41,6 +41,14 @@ impl<'a> Object<'a> {
         self.0.get(key).filter(|v| !v.is_null())
     }
 
+    /// Refuses a key that is none of `known`.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), Malformed> {
+        match self.0.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) => Err(Malformed(format!("unknown key {key}"))),
+            None => Ok(()),
+        }
+    }
+
     fn required(&self, key: &str) -> Result<&'a Value, Malformed> {
         self.get(key).ok_or_else(|| Malformed(format!("no {key}")))
     }

@@ -27,15 +27,32 @@ impl ReplicaAssignment {
         !self.adding.is_empty() || !self.removing.is_empty()
     }
 
-    /// Where a reassignment leads to; without one, the replicas.
-    pub fn target(&self) -> Vec<BrokerId> {
-        self.replicas.iter().copied().filter(|id| !self.removing.contains(id)).collect()
+    /// The brokers before the reassignment, as far as their order is still known.
+    pub fn origin(&self) -> Vec<BrokerId> {
+        without(&self.replicas, &self.adding)
     }
 
-    /// Where a reassignment came from; without one, the replicas.
-    pub fn origin(&self) -> Vec<BrokerId> {
-        self.replicas.iter().copied().filter(|id| !self.adding.contains(id)).collect()
+    /// The brokers after the reassignment.
+    pub fn target(&self) -> Vec<BrokerId> {
+        without(&self.replicas, &self.removing)
     }
+
+    /// The assignment while the partition moves to `target`. One that is under way already is replaced: what it adds and
+    /// the new one does not is not part of the result. Kafka: `ReplicaAssignment.reassignTo`.
+    pub fn reassigned_to(&self, target: &[BrokerId]) -> Self {
+        let origin = self.origin();
+        let mut replicas: Vec<BrokerId> = Vec::new();
+        for id in target.iter().chain(&origin) {
+            if !replicas.contains(id) {
+                replicas.push(*id);
+            }
+        }
+        Self { adding: without(&replicas, &origin), removing: without(&replicas, target), replicas }
+    }
+}
+
+fn without(list: &[BrokerId], leave_out: &[BrokerId]) -> Vec<BrokerId> {
+    list.iter().copied().filter(|id| !leave_out.contains(id)).collect()
 }
 
 /// What a topic's znode says.
@@ -186,6 +203,26 @@ mod tests {
             let topic = TopicAssignment::decode(Some(text.as_bytes())).unwrap();
             assert_eq!(String::from_utf8(topic.encode()).unwrap(), text);
         }
+    }
+
+    fn ids(ids: &[i32]) -> Vec<BrokerId> {
+        ids.iter().copied().map(BrokerId).collect()
+    }
+
+    #[test]
+    fn a_reassignment_lists_the_target_first_and_then_what_goes() {
+        let moving = ReplicaAssignment::of(ids(&[1, 2])).reassigned_to(&ids(&[2, 3]));
+        let expected = ReplicaAssignment { replicas: ids(&[2, 3, 1]), adding: ids(&[3]), removing: ids(&[1]) };
+        assert_eq!(moving, expected);
+        assert_eq!((moving.origin(), moving.target()), (ids(&[2, 1]), ids(&[2, 3])));
+        // Replaced by another one: broker 3 is out again.
+        let other = moving.reassigned_to(&ids(&[4, 1]));
+        let expected = ReplicaAssignment { replicas: ids(&[4, 1, 2]), adding: ids(&[4]), removing: ids(&[2]) };
+        assert_eq!(other, expected);
+        // Cancelled: nothing to add or remove. The first order is lost where target and origin overlapped.
+        assert_eq!(moving.reassigned_to(&moving.origin()), ReplicaAssignment::of(ids(&[2, 1])));
+        // Another order of the same brokers moves nothing.
+        assert!(!ReplicaAssignment::of(ids(&[1, 2])).reassigned_to(&ids(&[2, 1])).is_being_reassigned());
     }
 
     #[test]
