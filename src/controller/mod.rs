@@ -21,6 +21,7 @@ mod changes;
 pub mod channels;
 mod context;
 mod deletion;
+pub mod diagnosis;
 mod election;
 pub mod events;
 mod failover;

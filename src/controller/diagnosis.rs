@@ -1,0 +1,187 @@
+//! Owns why a partition is not as it should be: without a leader, with replicas out of sync, on its way to other brokers.
+//! Pure. Kafka counts such partitions in metrics and leaves the reason to whoever reads the logs of all brokers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::common::{BrokerId, TopicPartition};
+use crate::zk::data::topic::{LeaderAndIsr, ReplicaAssignment};
+
+/// How a replica's broker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Registered, and serves the replica as far as is known.
+    Alive,
+    /// It has asked to leave.
+    ShuttingDown,
+    /// It has no `/brokers/ids/N`.
+    Absent,
+    /// The replica lies in a log directory that failed.
+    FailedDirectory,
+}
+
+/// What is wrong with a partition. Later ones weigh more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Complaint {
+    /// A reassignment waits for a replica.
+    Moving,
+    UnderReplicated,
+    NoLeader,
+}
+
+/// Why. The same cause for many partitions is one thing to mend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    Absent(BrokerId),
+    ShuttingDown(BrokerId),
+    FailedDirectory(BrokerId),
+    /// Both brokers are there; the replica does not keep up, or cannot reach its leader.
+    Behind {
+        replica: BrokerId,
+        leader: BrokerId,
+    },
+    /// Nobody to copy from: only these replicas hold everything.
+    Leaderless {
+        in_sync: Vec<BrokerId>,
+    },
+    /// There is no state yet: no replica was alive when the partition was created.
+    NeverLed,
+    /// The target is in sync; the controller has not ended the move.
+    NotEnded,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    pub complaint: Complaint,
+    pub cause: Cause,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.complaint {
+            Complaint::Moving => "reassignment under way: ",
+            Complaint::UnderReplicated => "under-replicated: ",
+            Complaint::NoLeader => "no leader: ",
+        })?;
+        match &self.cause {
+            Cause::Absent(id) => {
+                write!(f, "broker {id} is not registered (no /brokers/ids/{id}): it is down, or cannot reach ZooKeeper")
+            }
+            Cause::ShuttingDown(id) => write!(f, "broker {id} is shutting down"),
+            Cause::FailedDirectory(id) => write!(f, "the replica on broker {id} is in a log directory that failed"),
+            Cause::Behind { replica, leader } => write!(
+                f,
+                "replica {replica} is behind its leader {leader}, and both brokers are registered: it is catching up, too \
+                 slow, throttled, or cannot reach the leader (the log of broker {replica} says more)"
+            ),
+            Cause::Leaderless { in_sync } => {
+                let ids: Vec<String> = in_sync.iter().map(ToString::to_string).collect();
+                let ids = ids.join(", ");
+                write!(
+                    f,
+                    "only {ids} may lead without losing records, and cannot: it has to come back, or an unclean election \
+                     accepts the loss"
+                )
+            }
+            Cause::NeverLed => f.write_str("no replica was alive since the partition was created"),
+            Cause::NotEnded => f.write_str("the target is in sync, and the controller has not ended it"),
+        }
+    }
+}
+
+/// What is wrong with one partition, each cause once.
+pub fn examine(
+    assignment: &ReplicaAssignment,
+    state: Option<&LeaderAndIsr>,
+    place: impl Fn(BrokerId) -> Place,
+) -> Vec<Finding> {
+    let finding = |complaint, cause| Finding { complaint, cause };
+    let Some(state) = state else { return vec![finding(Complaint::NoLeader, Cause::NeverLed)] };
+    let mut findings = Vec::new();
+    let leads = state.leader != BrokerId::NONE && matches!(place(state.leader), Place::Alive | Place::ShuttingDown);
+    if !leads {
+        findings.push(finding(Complaint::NoLeader, Cause::Leaderless { in_sync: state.isr.clone() }));
+    }
+    let target = assignment.target();
+    let missing = assignment.replicas.iter().filter(|id| !state.isr.contains(id));
+    for id in missing {
+        let complaint = if assignment.adding.contains(id) { Complaint::Moving } else { Complaint::UnderReplicated };
+        let cause = match place(*id) {
+            Place::Absent => Cause::Absent(*id),
+            Place::ShuttingDown => Cause::ShuttingDown(*id),
+            Place::FailedDirectory => Cause::FailedDirectory(*id),
+            // The leader that is missing has been told of.
+            Place::Alive if !leads => continue,
+            Place::Alive => Cause::Behind { replica: *id, leader: state.leader },
+        };
+        findings.push(finding(complaint, cause));
+    }
+    if assignment.is_being_reassigned() && target.iter().all(|id| state.isr.contains(id)) {
+        findings.push(finding(Complaint::Moving, Cause::NotEnded));
+    }
+    findings
+}
+
+/// Partitions by what is wrong with them.
+pub type Report = BTreeMap<Finding, Vec<TopicPartition>>;
+
+/// A few names, for a log line.
+pub fn named(partitions: &[TopicPartition]) -> String {
+    const SHOWN: usize = 5;
+    let mut names: Vec<String> = partitions.iter().take(SHOWN).map(ToString::to_string).collect();
+    if partitions.len() > SHOWN {
+        names.push("…".to_owned());
+    }
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::ids;
+    use super::*;
+    use crate::common::LeaderEpoch;
+
+    fn state(leader: i32, isr: &[i32]) -> LeaderAndIsr {
+        let isr = ids(isr);
+        LeaderAndIsr { leader: BrokerId(leader), leader_epoch: LeaderEpoch(3), isr, recovery: Default::default() }
+    }
+
+    fn found(assignment: &ReplicaAssignment, state: &LeaderAndIsr) -> Vec<(Complaint, Cause)> {
+        // Broker 3 is away, broker 4 lost a directory, the others live.
+        let place = |id: BrokerId| match id.0 {
+            3 => Place::Absent,
+            4 => Place::FailedDirectory,
+            _ => Place::Alive,
+        };
+        examine(assignment, Some(state), place).into_iter().map(|f| (f.complaint, f.cause)).collect()
+    }
+
+    #[test]
+    fn each_missing_replica_has_a_reason() {
+        let whole = ReplicaAssignment::of(ids(&[1, 2, 3, 4]));
+        assert_eq!(
+            found(&whole, &state(1, &[1])),
+            [
+                (Complaint::UnderReplicated, Cause::Behind { replica: BrokerId(2), leader: BrokerId(1) }),
+                (Complaint::UnderReplicated, Cause::Absent(BrokerId(3))),
+                (Complaint::UnderReplicated, Cause::FailedDirectory(BrokerId(4))),
+            ]
+        );
+        assert_eq!(found(&ReplicaAssignment::of(ids(&[1, 2])), &state(2, &[2, 1])), []);
+    }
+
+    #[test]
+    fn a_partition_without_a_leader_names_who_may_lead() {
+        let found = found(&ReplicaAssignment::of(ids(&[3, 1])), &state(-1, &[3]));
+        assert_eq!(found, [(Complaint::NoLeader, Cause::Leaderless { in_sync: ids(&[3]) })]);
+        let never = examine(&ReplicaAssignment::of(ids(&[1])), None, |_| Place::Alive);
+        assert_eq!(never, [Finding { complaint: Complaint::NoLeader, cause: Cause::NeverLed }]);
+    }
+
+    #[test]
+    fn a_move_tells_for_whom_it_waits() {
+        let moving = ReplicaAssignment::of(ids(&[1, 2])).reassigned_to(&ids(&[3, 2]));
+        assert_eq!(found(&moving, &state(1, &[1, 2])), [(Complaint::Moving, Cause::Absent(BrokerId(3)))]);
+        assert_eq!(found(&moving, &state(1, &[1, 2, 3])), [(Complaint::Moving, Cause::NotEnded)]);
+    }
+}
