@@ -5,6 +5,7 @@
 mod calls;
 mod plan;
 
+use self::calls::Settings;
 use self::plan::{Assignments, DirMove, Replica, Wanted, command_failed, joined, partition_name, replica_name};
 pub(super) use self::plan::{Thrown, array, field, integer, string};
 use super::admin::{Admin, AdminError, Node, java_hash_order, java_int_order};
@@ -466,7 +467,9 @@ impl Command<'_> {
             .iter()
             .map(|(topic, partitions)| {
                 let (leaders, followers) = plan::throttled_replicas(partitions);
-                (topic.as_str(), [(LEADER_REPLICAS, Some(leaders)), (FOLLOWER_REPLICAS, Some(followers))])
+                let settings: Box<Settings> =
+                    Box::new([(LEADER_REPLICAS, Some(leaders)), (FOLLOWER_REPLICAS, Some(followers))]);
+                (topic.as_str(), settings)
             })
             .collect();
         self.alter_topics(settings)?;
@@ -491,7 +494,7 @@ impl Command<'_> {
         let mut topics: Vec<&str> = topics.into_iter().collect();
         java_hash_order(&mut topics, 0, |topic| topic);
         writeln!(self.out, "Clearing topic-level throttles on topic{} {}", several(topics.len()), topics.join(","))?;
-        let none = || [(LEADER_REPLICAS, None), (FOLLOWER_REPLICAS, None)];
+        let none = || -> Box<Settings> { Box::new([(LEADER_REPLICAS, None), (FOLLOWER_REPLICAS, None)]) };
         self.alter_topics(topics.into_iter().map(|topic| (topic, none())).collect())
     }
 }

@@ -25,8 +25,11 @@ const BROKER_RESOURCE: i8 = 4;
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 
+/// Settings to make, or to take away where there is no value.
+pub(super) type Settings = [(&'static str, Option<String>)];
+
 impl Command<'_> {
-    pub(super) fn alter_topics(&mut self, settings: Vec<(&str, [(&str, Option<String>); 2])>) -> Result<(), Stop> {
+    pub(super) fn alter_topics(&mut self, settings: Vec<(&str, Box<Settings>)>) -> Result<(), Stop> {
         if settings.is_empty() {
             return Ok(());
         }
@@ -34,11 +37,7 @@ impl Command<'_> {
         self.alter_configs(Target::Any, resources)
     }
 
-    pub(super) fn alter_brokers(
-        &mut self,
-        brokers: &BTreeSet<i32>,
-        settings: &[(&str, Option<String>)],
-    ) -> Result<(), Stop> {
+    pub(super) fn alter_brokers(&mut self, brokers: &BTreeSet<i32>, settings: &Settings) -> Result<(), Stop> {
         for id in brokers {
             self.alter_configs(Target::Broker(*id), vec![resource(BROKER_RESOURCE, &id.to_string(), settings)])?;
         }
@@ -189,9 +188,9 @@ impl Command<'_> {
 
     /// Asks brokers to move replicas to other directories. Gives those that they move.
     pub(super) fn alter_dirs(&mut self, targets: &BTreeMap<Replica, String>) -> Result<Vec<Replica>, Stop> {
-        let mut by_broker: BTreeMap<i32, BTreeMap<&str, Vec<(&str, i32)>>> = BTreeMap::new();
+        let mut by_broker: BTreeMap<i32, BTreeMap<&str, Vec<_>>> = BTreeMap::new();
         for ((broker, topic, partition), dir) in targets {
-            by_broker.entry(*broker).or_default().entry(dir).or_default().push((topic, *partition));
+            by_broker.entry(*broker).or_default().entry(dir).or_default().push((topic.as_str(), *partition));
         }
         let failed = |replica: &Replica| command_failed(format!("Failed to alter dir for {}", replica_name(replica)));
         let mut moving = Vec::new();
@@ -272,9 +271,8 @@ impl Command<'_> {
     }
 }
 
-/// Settings to make, or to take away where there is no value.
-fn resource(kind: i8, name: &str, settings: &[(&str, Option<String>)]) -> AlterConfigsResource {
-    let setting = |(key, value): &(&str, Option<String>)| AlterableConfig {
+fn resource(kind: i8, name: &str, settings: &Settings) -> AlterConfigsResource {
+    let setting = |(key, value): &(&'static str, Option<String>)| AlterableConfig {
         name: (*key).into(),
         config_operation: if value.is_some() { SET } else { DELETE },
         value: value.as_deref().map(Into::into),

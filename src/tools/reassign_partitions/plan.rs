@@ -105,7 +105,7 @@ impl Wanted {
         }
         let mut doubled = Vec::new();
         for (partition, replicas) in &self.partitions {
-            let twice = joined(&duplicates(replicas));
+            let twice = joined(duplicates(replicas));
             if !twice.is_empty() {
                 doubled.push(format!("{} contains multiple entries for {twice}", partition_name(partition)));
             }
