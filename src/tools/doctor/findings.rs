@@ -154,7 +154,7 @@ fn controller(picture: &Picture, findings: &mut Findings) {
 /// Only programs on the same machine get there.
 fn is_local(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        || host.parse::<core::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn brokers(picture: &Picture, findings: &mut Findings) {
