@@ -1,10 +1,11 @@
 """What replicas do when logs differ, topics move or go: truncation, deletion, reassignment and elections in clusters of
-both kinds, under an Apache controller."""
+both kinds, under an Apache controller. With ZURAU_REPLICATION_ROUNDS set also throttles."""
 
 import itertools
 import json
 import time
 
+import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -12,7 +13,7 @@ from harness import admin
 from harness.processes import wait_until
 from harness.reader import read
 from harness.replicas import check_equal, states, wait_isr
-from replication_test import PARTITIONS, create, kill, produce, start
+from replication_test import LONG, kill, produce, start
 
 
 def write(broker, topic, partition, count, acks="all"):
@@ -137,6 +138,7 @@ def test_partitions_move_onto_and_off_and_go(cluster, directory, apache_tools):
         wait_until(lambda: not zurau.partition("t", 0).exists(), "its logs are gone")
 
 
+@pytest.mark.skipif(not LONG, reason="ZURAU_REPLICATION_ROUNDS asks for the long form")
 def test_throttled_replicas_wait_and_come_in_sync(cluster, directory, apache_tools):
     """Replication throttles of both sides: a replica that has to catch up is slowed to the rate, whichever kind leads."""
     controller, zurau, apache = start(cluster, ["apache", "zurau", "apache"])

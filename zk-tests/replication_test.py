@@ -2,7 +2,7 @@
 leave the in-sync replicas by what they do.
 
 The first broker of a mixed cluster is Apache's and stays: it is the controller. ZURAU_REPLICATION_ROUNDS sets how often
-each broker is killed (1).
+each broker is killed; without it once, and only in the cluster of one Apache broker and two of ours.
 """
 
 import itertools
@@ -11,6 +11,7 @@ import os
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from harness import admin
 from harness.load import Load, check_stored
@@ -18,6 +19,7 @@ from harness.processes import wait_until
 from harness.reader import read
 from harness.replicas import check_equal, states, wait_isr
 
+LONG = "ZURAU_REPLICATION_ROUNDS" in os.environ
 ROUNDS = int(os.environ.get("ZURAU_REPLICATION_ROUNDS", 1))
 PARTITIONS = range(3)
 
@@ -52,7 +54,7 @@ def kill(zk, broker):
     zk.delete(f"/brokers/ids/{broker.number}")
 
 
-@pytest.fixture(params=["2 Apache + 1", "1 Apache + 2"])
+@pytest.fixture(params=["1 Apache + 2", "2 Apache + 1"] if LONG else ["1 Apache + 2"])
 def mixed(request, cluster):
     return start(cluster, kinds_of(request.param))
 
@@ -118,12 +120,20 @@ def test_too_few_in_sync_refuse_acks_all(cluster):
         assert produce(leader, "t", "all") is None
         kill(zk, follower)
         wait_isr(zk, "t", [0], [2])
+        # The leader has heard of it: before, it would take the record and wait for the follower.
+        wait_until(lambda: told_isr(leader, "t") == [2], "the leader knows who is in sync")
         assert produce(leader, "t", "all") == "NOT_ENOUGH_REPLICAS"
         assert produce(leader, "t", "1") is None
         assert len(read(leader, "t", partitions=1)[0]) == 1
         follower.start()
         wait_isr(zk, "t", [0], [2, 3])
     wait_until(lambda: len(read(leader, "t", partitions=1)[0]) == 2, "the record is committed")
+
+
+def told_isr(broker, topic):
+    """The in-sync replicas of partition 0, as this broker's metadata has them."""
+    client = AdminClient({"bootstrap.servers": broker.bootstrap})
+    return client.list_topics(topic, timeout=10).topics[topic].partitions[0].isrs
 
 
 def test_consumers_read_from_the_replica_in_their_rack(cluster):

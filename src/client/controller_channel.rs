@@ -43,6 +43,13 @@ pub enum ChannelError {
     /// Nobody has answered as the controller in time.
     #[error("no answer of a controller within {0:?}")]
     TimedOut(Duration),
+    /// The one attempt that was asked for came to nothing.
+    #[error("the controller is not known")]
+    Unknown,
+    #[error("broker {0} is not the controller any more")]
+    NotController(BrokerId),
+    #[error("controller {controller}: {error}")]
+    Lost { controller: BrokerId, error: CallError },
     #[error("controller {controller} has no version of {key} in common with this broker")]
     Unsupported { controller: BrokerId, key: ApiKey },
     /// Our own mistake: a field that the version cannot carry.
@@ -80,13 +87,6 @@ struct Link {
     versions: HashMap<i16, RangeInclusive<i16>>,
 }
 
-/// What came of one attempt.
-enum Attempt<A> {
-    Answered(A),
-    NotController,
-    Lost(CallError),
-}
-
 impl ControllerChannel {
     /// `find` tells who is the controller now.
     pub fn new(
@@ -117,42 +117,49 @@ impl ControllerChannel {
     ) -> Result<A, ChannelError> {
         let deadline = Instant::now() + within;
         loop {
-            let attempt = async {
-                let Some(node) = (self.shared.find)() else {
-                    debug!(%key, "the controller is not known yet");
-                    return Ok(None);
-                };
-                let mut link = match self.link(&node).await {
-                    Ok(link) => link,
-                    Err(error) => return Ok(Some((node, Attempt::Lost(error)))),
-                };
-                let version = link.common_version(key, &versions)?;
-                let request = build(version);
-                let attempt = link.attempt(key, version, &request, self.shared.settings.request_timeout).await?;
-                if matches!(attempt, Attempt::Answered(_)) {
-                    self.keep(link);
-                }
-                Ok(Some((node, attempt)))
-            };
             // A call that is dropped half-way takes its connection along.
-            match timeout_at(deadline, attempt).await {
+            match timeout_at(deadline, self.attempt(key, &versions, &build)).await {
                 Err(_) => return Err(ChannelError::TimedOut(within)),
-                Ok(Err(error)) => return Err(error),
-                Ok(Ok(Some((_, Attempt::Answered(answer))))) => return Ok(answer),
-                Ok(Ok(Some((node, Attempt::NotController)))) => {
-                    info!(%key, broker = %node.id, "not the controller any more");
-                }
-                Ok(Ok(Some((node, Attempt::Lost(error))))) => {
+                Ok(Err(error @ (ChannelError::NotController(_) | ChannelError::Lost { .. }))) => {
                     if let Some(left_out) = LOST.permit() {
-                        info!(%key, controller = %node.id, %error, left_out, "the controller does not answer");
+                        info!(%key, %error, left_out, "asking the controller again");
                     }
                 }
-                Ok(Ok(None)) => {}
+                Ok(Err(ChannelError::Unknown)) => debug!(%key, "the controller is not known yet"),
+                Ok(outcome) => return outcome,
             }
             if timeout_at(deadline, sleep(RETRY_PAUSE)).await.is_err() {
                 return Err(ChannelError::TimedOut(within));
             }
         }
+    }
+
+    /// Asks the controller of now, once, for as long as one attempt may take.
+    pub async fn call_once<Q: Message, A: Message>(&self, key: ApiKey, request: &Q) -> Result<A, ChannelError> {
+        self.attempt(key, &key.versions(), &|_| request.clone()).await
+    }
+
+    async fn attempt<Q: Message, A: Message>(
+        &self,
+        key: ApiKey,
+        versions: &RangeInclusive<i16>,
+        build: &impl Fn(i16) -> Q,
+    ) -> Result<A, ChannelError> {
+        let node = (self.shared.find)().ok_or(ChannelError::Unknown)?;
+        let lost = |error| match error {
+            CallError::Encode(error) => ChannelError::Encode(error),
+            error => ChannelError::Lost { controller: node.id, error },
+        };
+        let mut link = self.link(&node).await.map_err(lost)?;
+        let version = link.common_version(key, versions)?;
+        let within = self.shared.settings.request_timeout;
+        let mut body = link.connection.call_raw(key, version, &build(version), within).await.map_err(lost)?;
+        if is_not_controller(key, version, &body) {
+            return Err(ChannelError::NotController(node.id));
+        }
+        let answer = A::decode(&mut body, version).map_err(|error| lost(error.into()))?;
+        self.keep(link);
+        Ok(answer)
     }
 
     /// A connection to `node`: one that was kept, or a new one.
@@ -200,26 +207,6 @@ impl Link {
         let Some(theirs) = self.versions.get(&key.wire()) else { return Err(unsupported) };
         let newest = *ours.end().min(theirs.end());
         if newest < *ours.start().max(theirs.start()) { Err(unsupported) } else { Ok(newest) }
-    }
-
-    async fn attempt<Q: Message, A: Message>(
-        &mut self,
-        key: ApiKey,
-        version: i16,
-        request: &Q,
-        within: Duration,
-    ) -> Result<Attempt<A>, ChannelError> {
-        let answer = match self.connection.call_raw(key, version, request, within).await {
-            Ok(mut body) => {
-                if is_not_controller(key, version, &body) {
-                    return Ok(Attempt::NotController);
-                }
-                A::decode(&mut body, version)
-            }
-            Err(CallError::Encode(error)) => return Err(error.into()),
-            Err(error) => return Ok(Attempt::Lost(error)),
-        };
-        Ok(answer.map_or_else(|error| Attempt::Lost(error.into()), Attempt::Answered))
     }
 }
 
@@ -327,6 +314,22 @@ mod tests {
     async fn a_lost_connection_is_made_again() {
         let channel = channel_to(vec![vec![vec![], vec![ErrorCode::None]]]).await;
         assert_eq!(allocate(&channel, LONG).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_attempt_tells_why_it_failed() {
+        let once = async |channel: &ControllerChannel| {
+            let request = AllocateProducerIdsRequest::default();
+            channel.call_once::<_, AllocateProducerIdsResponse>(ApiKey::AllocateProducerIds, &request).await
+        };
+        let nobody = channel_to(vec![]).await;
+        assert!(matches!(once(&nobody).await, Err(ChannelError::Unknown)));
+        let former = channel_to(vec![vec![vec![ErrorCode::NotController]]]).await;
+        assert!(matches!(once(&former).await, Err(ChannelError::NotController(BrokerId(0)))));
+        let dead = channel_to(vec![vec![vec![]]]).await;
+        assert!(matches!(once(&dead).await, Err(ChannelError::Lost { controller: BrokerId(0), .. })));
+        let alive = channel_to(vec![vec![vec![ErrorCode::None]]]).await;
+        assert!(once(&alive).await.is_ok());
     }
 
     #[tokio::test]

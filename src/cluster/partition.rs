@@ -262,8 +262,8 @@ impl Partition {
 
     // ---- a leader's appends
 
-    /// Appends to the local log as its leader. Once what is due for
-    /// the new end has happened (a flush), [`Self::on_log_end`] makes it count.
+    /// Appends to the local log as its leader. Once what is due for the new end has happened (a flush),
+    /// [`Self::on_log_end`] makes it count.
     pub fn append_as_leader(
         &self,
         batches: &ValidatedBatches,

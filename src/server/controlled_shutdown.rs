@@ -3,10 +3,11 @@
 
 use super::context::Broker;
 use crate::client::controller_channel::ChannelError;
-use crate::common::ErrorCode;
+use crate::common::{BrokerId, ErrorCode};
 use crate::protocol::ApiKey;
 use crate::protocol::messages::{ControlledShutdownRequest, ControlledShutdownResponse};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 /// Asks up to `controlled.shutdown.max.retries` times. A broker without a controller, or with one that can't move all of
@@ -17,26 +18,22 @@ pub(super) async fn run(broker: &Broker) {
         return;
     }
     info!("Starting controlled shutdown");
-    let attempts = config.controlled_shutdown_max_retries.max(0);
-    let within = Duration::from_millis(config.request_timeout_ms.max(0) as u64);
     let pause = Duration::from_millis(config.controlled_shutdown_retry_backoff_ms.max(0) as u64);
-    for left in (0..attempts).rev() {
-        let outcome = ask(broker, within).await;
-        if outcome == Outcome::Done {
-            return;
-        }
-        if outcome == Outcome::Hopeless {
-            break;
-        }
-        if left > 0 {
-            tokio::time::sleep(pause).await;
-            info!("Retrying controlled shutdown ({left} retries remaining)");
+    for left in (0..config.controlled_shutdown_max_retries.max(0)).rev() {
+        let asked = broker.image.load().controller;
+        match ask(broker).await {
+            Outcome::Done => return,
+            Outcome::Hopeless => break,
+            Outcome::Again if left > 0 => {
+                wait_for_another(broker, asked, pause).await;
+                info!("Retrying controlled shutdown ({left} retries remaining)");
+            }
+            Outcome::Again => {}
         }
     }
     warn!("Proceeding to do an unclean shutdown as all the controlled shutdown attempts failed");
 }
 
-#[derive(PartialEq, Eq)]
 enum Outcome {
     /// No leadership is left here.
     Done,
@@ -45,19 +42,15 @@ enum Outcome {
     Hopeless,
 }
 
-async fn ask(broker: &Broker, within: Duration) -> Outcome {
-    // Nobody will come up to take over from us.
-    if broker.image.load().controller.is_none() {
-        info!("No zk controller present in the metadata cache");
-        return Outcome::Again;
-    }
+async fn ask(broker: &Broker) -> Outcome {
     let request = ControlledShutdownRequest {
         broker_id: broker.id.0,
         broker_epoch: broker.controller.broker_epoch().0,
         ..Default::default()
     };
     let started = Instant::now();
-    let answer = broker.to_controller.call(ApiKey::ControlledShutdown, &request, within).await;
+    // Not until somebody answers: when a whole cluster stops, nobody comes up to do that.
+    let answer = broker.to_controller.call_once(ApiKey::ControlledShutdown, &request).await;
     let took = started.elapsed().as_millis();
     let answer: ControlledShutdownResponse = match answer {
         Ok(answer) => answer,
@@ -78,4 +71,17 @@ async fn ask(broker: &Broker, within: Duration) -> Outcome {
         code => info!("Controlled shutdown request returned after {took}ms with error {code}"),
     }
     Outcome::Again
+}
+
+/// Waits for the pause, or until the metadata names another controller than the one that was asked.
+async fn wait_for_another(broker: &Broker, asked: Option<BrokerId>, pause: Duration) {
+    let deadline = Instant::now() + pause;
+    loop {
+        let changed = broker.image_changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if broker.image.load().controller != asked || timeout_at(deadline, changed).await.is_err() {
+            return;
+        }
+    }
 }

@@ -14,6 +14,9 @@ use crate::common::{ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition, Uuid
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+/// Names of topics that are kept beyond those in use, so that they are not looked through at every change.
+const NAMES_SPARE: usize = 64;
+
 /// Where a partition begins to be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Start {
@@ -166,6 +169,7 @@ impl FetcherState {
             self.count_in_session(&asked, true);
         }
         if !start.topic_id.is_zero() {
+            self.forget_names();
             self.names.insert(start.topic_id, Arc::clone(&tp.topic));
         }
         if fetched.phase == Phase::Truncating {
@@ -173,6 +177,16 @@ impl FetcherState {
         }
         self.dirty.insert(tp.clone());
         self.partitions.insert(tp, fetched);
+    }
+
+    /// Drops names of topics that are gone, once there are many.
+    fn forget_names(&mut self) {
+        if self.names.len() <= 2 * (self.partitions.len() + self.left.len()) + NAMES_SPARE {
+            return;
+        }
+        let fetched = self.partitions.values().map(|fetched| fetched.topic_id);
+        let used: BTreeSet<Uuid> = fetched.chain(self.left.values().map(|asked| asked.topic_id)).collect();
+        self.names.retain(|id, _| used.contains(id));
     }
 
     /// Where the partition stood, when it was fetched.

@@ -200,6 +200,20 @@ fn a_log_without_epochs_is_cut_before_it_is_fetched() {
     assert!(state.to_truncate().is_empty());
 }
 
+#[test]
+fn names_of_topics_that_are_gone_are_dropped() {
+    let mut state = FetcherState::default();
+    for n in 0..1_000_u16 {
+        let mut id = [1; 16];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        let tp = TopicPartition::new(format!("t{n}"), 0);
+        state.add(tp.clone(), Start { topic_id: Uuid(id), ..start(3, 0) });
+        assert!(state.topic_name(Uuid(id)).is_some());
+        state.remove(&tp);
+    }
+    assert!(state.names.len() <= NAMES_SPARE + 3, "{}", state.names.len());
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Add(i32, i32, bool),
