@@ -1,10 +1,10 @@
-"""The broker under test as controller over Apache brokers: what it writes into ZooKeeper, and what Apache says about it.
+"""The broker under test as controller, over Apache brokers and over its own kind: what it writes into ZooKeeper, and what
+Apache says about it.
 
-One script of administration and faults runs on three brokers. Broker 1 is the controller all the time; 2 and 3 are
-Apache's and suffer. Every write of every node, read from ZooKeeper's own log, is compared with what three Apache brokers
-wrote on the same script, and so is every kind of warning and error in the logs of brokers 2 and 3. Masked are ids and
-times. What Apache did is kept in corpus/; ZURAU_CAPTURE=1 with ZURAU_TEST_PEER=apache writes it anew.
-ZURAU_KINDS=zurau,zurau,zurau runs the script on three brokers of another mix.
+One script of administration and faults runs on three brokers. Broker 1 is the controller all the time; 2 and 3 suffer.
+Every write of every node, read from ZooKeeper's own log, is compared with what three Apache brokers wrote on the same
+script, and so is every kind of warning and error in the logs of Apache's brokers. Masked are ids and times. What Apache
+did is kept in corpus/; ZURAU_CAPTURE=1 with ZURAU_TEST_PEER=apache writes it anew.
 """
 
 import json
@@ -19,7 +19,7 @@ from harness.admin import create_topic, delete_topic
 from harness.broker import Cluster
 from harness.processes import wait_until
 
-KINDS = os.environ.get("ZURAU_KINDS", f"{PEER},apache,apache").split(",")
+MIXES = {"over Apache": (PEER, "apache", "apache"), "alone": (PEER, PEER, PEER)}
 CAPTURE = "ZURAU_CAPTURE" in os.environ
 _CORPUS = ROOT / "corpus" / "controller"
 _REPLICATION = {
@@ -35,10 +35,10 @@ _REPLICATION = {
 class Script:
     """Three brokers, the script, and what it needs to know of the state in between."""
 
-    def __init__(self, directory, ensemble, tools, chroot):
+    def __init__(self, directory, ensemble, tools, chroot, kinds):
         self.cluster = Cluster(directory, ensemble, chroot)
         self.tools = tools
-        self.brokers = {n: self.cluster.broker(n, kind, **_REPLICATION) for n, kind in enumerate(KINDS, 1)}
+        self.brokers = {n: self.cluster.broker(n, kind, **_REPLICATION) for n, kind in enumerate(kinds, 1)}
 
     def tool(self, name, *args):
         return self.tools.run(name, "--bootstrap-server", self.brokers[1].bootstrap, *args)
@@ -258,9 +258,10 @@ def _kept(name, found):
     return file.read_text()
 
 
-@pytest.fixture(scope="module")
-def script(module_directory, ensemble, apache_tools):
-    return Script(module_directory, ensemble, apache_tools, "/controlled").run()
+@pytest.fixture(scope="module", params=MIXES if PEER != "apache" else ["over Apache"])
+def script(module_directory, ensemble, apache_tools, request):
+    name = request.param.replace(" ", "-")
+    return Script(module_directory / name, ensemble, apache_tools, f"/controlled-{name}", MIXES[request.param]).run()
 
 
 def test_every_write_is_apaches(script):

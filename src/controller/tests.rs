@@ -54,11 +54,15 @@ impl World {
 
     /// The same, in a session that is there already.
     async fn broker_on(&self, zk: Client, id: i32) -> Broker {
+        self.broker_with(zk, id, |_| {}).await
+    }
+
+    async fn broker_with(&self, zk: Client, id: i32, change: impl FnOnce(&mut ControllerSettings)) -> Broker {
         let mut registrar = Registrar::new(zk.clone(), registration(id, 9_000 + id as u16));
         let epoch = registrar.register(1).await.unwrap();
         let sent = Arc::new(Sent::default());
         let channels = Arc::clone(&sent);
-        let settings = ControllerSettings {
+        let mut settings = ControllerSettings {
             us: BrokerId(id),
             listener: "PLAINTEXT".into(),
             delete_topic_enable: true,
@@ -67,6 +71,7 @@ impl World {
             leader_imbalance_check_interval: Duration::from_secs(300),
             leader_imbalance_per_broker_percentage: 10,
         };
+        change(&mut settings);
         let group = self.group.child_on(Handle::current());
         let (controller, handle) = Controller::new(
             zk.clone(),
@@ -474,6 +479,31 @@ async fn a_controllership_that_nobody_took_up_is_given_up() {
     assert_eq!(broker.until_active().await, ControllerEpoch(1));
     broker.create("t", &[&[1]]).await;
     broker.until_state("t", 0, 1, 0).await;
+}
+
+#[tokio::test]
+async fn leaderships_come_back_by_themselves() {
+    let world = World::new().await;
+    let broker = world.broker_with(world.client().await, 1, |settings| {
+        settings.auto_leader_rebalance_enable = true;
+        settings.leader_imbalance_check_interval = Duration::from_millis(100);
+    });
+    let broker = broker.await;
+    broker.until_active().await;
+    let two = world.bystander(2).await;
+    broker.sent.metadata(2, |_| true).await;
+    broker.create("t", &[&[2, 1]]).await;
+    broker.until_state("t", 0, 2, 0).await;
+    two.close().await;
+    let mut state = broker.until_state("t", 0, 1, 1).await;
+    let _two = world.bystander(2).await;
+    // As a leader of an older protocol version does, once 2 has caught up.
+    state.leader_and_isr.isr = ids(&[1, 2]);
+    broker.zk.set("/brokers/topics/t/partitions/0/state", &state.encode(), -1).await.unwrap();
+    let told = br#"{"version":1,"partitions":[{"topic":"t","partition":0}]}"#;
+    let path = "/isr_change_notification/isr_change_";
+    broker.zk.create(path, Some(told), CreateMode::PersistentSequential).await.unwrap();
+    broker.until_state("t", 0, 2, 2).await;
 }
 
 /// Not a test of a rule but a measure: `ZURAU_MEASURE=1000,5000` prints how long a new controller takes at so many
