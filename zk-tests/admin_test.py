@@ -3,11 +3,13 @@
 The commands run in order on each, once; each is then a test of its own. Masked is what differs from run to run.
 """
 
+import contextlib
 import re
+import struct
 
 import pytest
 
-from harness import PEER, admin
+from harness import PEER, admin, wire
 from harness.broker import Cluster
 
 _RECORDS = "".join(f"k{i}\tvalue {i}\n" for i in range(50))
@@ -166,3 +168,16 @@ def test_served_versions_are_apaches(module_directory, ensemble, apache_tools):
     theirs, ours = found
     assert ours, "no version is usable"
     assert ours - theirs == set()
+
+
+def test_many_ask_for_a_missing_topic_at_once(cluster):
+    """Each is answered, and the topic is made once."""
+    broker = cluster.broker(1, auto_create_topics_enable="true").start()
+    ask = wire.request(wire.METADATA, 1, 7, struct.pack(">i", 1) + wire.string("wanted"))
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(wire.connect(broker.port)) for _ in range(40)]
+        for s in waiting:
+            s.sendall(ask)
+        for s in waiting:
+            assert wire.read_frame(s)
+    admin.wait_led(broker, "wanted")

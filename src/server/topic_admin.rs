@@ -118,7 +118,9 @@ struct Claim<'a> {
 
 impl<'a> Claim<'a> {
     fn take(broker: &'a Broker, name: &'a str) -> Option<Self> {
-        broker.topics_in_creation.lock().insert(name.to_owned()).then_some(Self { broker, name })
+        let is_first = broker.topics_in_creation.lock().insert(name.to_owned());
+        // Made only when it holds: its end takes the lock, and the name away.
+        is_first.then(|| Self { broker, name })
     }
 }
 
