@@ -41,6 +41,14 @@ struct Role {
     maximal_isr: usize,
     /// The only replica, and its leader.
     is_alone: bool,
+    /// The first epoch of a leadership that has not been interrupted since; none on a follower.
+    led_since: LeaderEpoch,
+}
+
+impl Role {
+    fn follower(state: LeadershipState) -> Self {
+        Self { state, epoch_start: None, maximal_isr: 0, is_alone: false, led_since: LeaderEpoch::NONE }
+    }
 }
 
 pub struct Partition {
@@ -93,6 +101,8 @@ pub struct AppendTerms {
     pub guard: Option<VerificationGuard>,
     /// Refuse when too few replicas are in sync.
     pub acks_all: bool,
+    /// Refuse unless this broker has led without interruption since this epoch.
+    pub led_since: Option<LeaderEpoch>,
 }
 
 /// Why a partition does not serve a request. Each is one wire code.
@@ -149,7 +159,7 @@ impl Partition {
         Self {
             topic_partition,
             local,
-            role: ArcSwap::from_pointee(Role { state, epoch_start: None, maximal_isr: 0, is_alone: false }),
+            role: ArcSwap::from_pointee(Role::follower(state)),
             log: ArcSwapOption::empty(),
             change: Mutex::new(()),
             leader: Mutex::new(None),
@@ -200,7 +210,8 @@ impl Partition {
         self.log.store(Some(Arc::clone(&log)));
         // From here on nothing is appended in the epoch before. Offsets are not available until the start is known.
         let is_alone = state.replicas == [self.local] && state.isr == [self.local];
-        let role = Role { maximal_isr: state.isr.len(), state, epoch_start: Some(Offset::MAX), is_alone };
+        let led_since = if leader.is_some() { self.role.load().led_since } else { state.leader_epoch };
+        let role = Role { maximal_isr: state.isr.len(), state, epoch_start: Some(Offset::MAX), is_alone, led_since };
         self.role.store(Arc::new(role.clone()));
         let start = log.settled_end().offset;
         let state = &role.state;
@@ -227,7 +238,7 @@ impl Partition {
         let _change = self.change.lock();
         let mut leader = self.leader.lock();
         *leader = None;
-        self.role.store(Arc::new(Role { state, epoch_start: None, maximal_isr: 0, is_alone: false }));
+        self.role.store(Arc::new(Role::follower(state)));
         // An append that has seen the old role holds the tail until it is done.
         log.settled_end();
         self.log.store(Some(log));
@@ -272,6 +283,9 @@ impl Partition {
     ) -> Result<AppendInfo, PartitionAppendError> {
         let role = self.role.load();
         if role.state.leader != self.local {
+            return Err(PartitionError::NotLeader.into());
+        }
+        if terms.led_since.is_some_and(|since| since != role.led_since) {
             return Err(PartitionError::NotLeader.into());
         }
         let log = self.log().ok_or(PartitionError::NotLeader)?;

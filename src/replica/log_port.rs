@@ -45,7 +45,21 @@ impl ReplicaManager {
         acks_all: bool,
         now: Millis,
     ) -> Result<Appended, ErrorCode> {
-        let terms = AppendTerms { origin: AppendOrigin::Coordinator, guard, acks_all };
+        let terms = AppendTerms { origin: AppendOrigin::Coordinator, guard, acks_all, led_since: None };
+        self.append_on(&tp.topic, tp.partition, records, terms, now).await.map_err(|failure| failure.code)
+    }
+
+    /// As [`Self::append_internal_here`] with all replicas, for a coordinator that has led since an epoch: after an
+    /// interruption the state that it writes is not that of the log any more.
+    pub async fn append_internal_since(
+        &self,
+        tp: &TopicPartition,
+        records: &Bytes,
+        led_since: LeaderEpoch,
+        now: Millis,
+    ) -> Result<Appended, ErrorCode> {
+        let (origin, led_since) = (AppendOrigin::Coordinator, Some(led_since));
+        let terms = AppendTerms { origin, guard: None, acks_all: true, led_since };
         self.append_on(&tp.topic, tp.partition, records, terms, now).await.map_err(|failure| failure.code)
     }
 

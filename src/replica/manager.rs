@@ -11,7 +11,7 @@ use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, Millis, O
 use crate::config::topic::{self, BrokerCompression, LogConfig};
 use crate::config::{BrokerConfig, Props};
 use crate::log::producer_state::ProducerError;
-use crate::log::{AppendError, AppendInfo, LogManager, UnifiedLog};
+use crate::log::{AppendError, AppendInfo, LogManager, UnifiedLog, VerificationGuard};
 use crate::record::validate::{self, AppendOrigin, RecordRefusal, ValidateError, ValidationContext};
 use crate::record::{Compression, TimestampType};
 use crate::util::purgatory::Purgatory;
@@ -212,9 +212,10 @@ impl ReplicaManager {
         partition: i32,
         records: &Bytes,
         acks_all: bool,
+        guard: Option<VerificationGuard>,
         now: Millis,
     ) -> Result<Appended, AppendFailure> {
-        let terms = AppendTerms { origin: AppendOrigin::Client, guard: None, acks_all };
+        let terms = AppendTerms { origin: AppendOrigin::Client, guard, acks_all, led_since: None };
         self.append_on(topic, partition, records, terms, now).await
     }
 

@@ -76,7 +76,7 @@ fn append(partition: &Partition, count: usize, acks_all: bool) -> Result<AppendI
         compacted: false,
         max_message_bytes: 1 << 20,
     };
-    let terms = AppendTerms { origin: AppendOrigin::Client, guard: None, acks_all };
+    let terms = AppendTerms { origin: AppendOrigin::Client, guard: None, acks_all, led_since: None };
     let info = partition.append_as_leader(&validate(&batch(count), &context).expect("valid"), &terms, 1_000)?;
     let log = partition.log().expect("a log");
     assert_eq!(partition.on_log_end(&log, info.log_end, &around(1_000)).submit, None);
