@@ -120,6 +120,11 @@ const PURE: &[&str] = &[
     "src/coordinator/group/records.rs",
     "src/coordinator/group/sync.rs",
     "src/coordinator/group/timers.rs",
+    "src/coordinator/transaction/effects.rs",
+    "src/coordinator/transaction/machine",
+    "src/coordinator/transaction/markers.rs",
+    "src/coordinator/transaction/records.rs",
+    "src/coordinator/transaction/state.rs",
 ];
 
 const IMPURE_WORDS: &[&str] =

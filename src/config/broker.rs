@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::common::BrokerId;
 use crate::common::ids::Millis;
 
-use super::coordinator::{GroupConfig, InternalTopic};
+use super::coordinator::{GroupConfig, InternalTopic, TransactionConfig};
 use super::def::{ConfigError, Props, Value, Values, is_production_metadata_version, require, valid_host};
 use super::endpoint::{Endpoint, ListenerName, ProtocolMap, SecurityProtocol};
 use super::endpoint::{csv_list, csv_map, endpoints, protocol_map, security_protocol};
@@ -105,11 +105,11 @@ pub struct BrokerConfig {
     pub message_max_bytes: i32,
     pub producer_id_expiration_ms: i32,
     pub producer_id_expiration_check_interval_ms: i32,
-    pub transaction_max_timeout_ms: i32,
     pub transaction_partition_verification_enable: bool,
 
     // Coordinators.
     pub group: GroupConfig,
+    pub transaction: TransactionConfig,
     pub offsets_topic: InternalTopic,
     pub transactions_topic: InternalTopic,
 
@@ -309,9 +309,9 @@ impl BrokerConfig {
             message_max_bytes: v.int("message.max.bytes"),
             producer_id_expiration_ms: v.int("producer.id.expiration.ms"),
             producer_id_expiration_check_interval_ms: v.int("producer.id.expiration.check.interval.ms"),
-            transaction_max_timeout_ms: v.int("transaction.max.timeout.ms"),
             transaction_partition_verification_enable: v.boolean("transaction.partition.verification.enable"),
             group: GroupConfig::new(&v),
+            transaction: TransactionConfig::new(&v),
             offsets_topic: InternalTopic::offsets(&v),
             transactions_topic: InternalTopic::transactions(&v),
             fetch_max_bytes: v.int("fetch.max.bytes"),

@@ -24,6 +24,21 @@ pub struct GroupConfig {
     pub compression_codec: i32,
 }
 
+/// What the transaction coordinator is told. Times are ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionConfig {
+    /// The longest timeout that a producer may ask for.
+    pub timeout_max_ms: i32,
+    /// How long an id that nobody uses is kept.
+    pub id_expiration_ms: Millis,
+    /// Between looks for transactions that are open for too long.
+    pub abort_interval_ms: Millis,
+    /// Between looks for ids that nobody uses.
+    pub expiry_interval_ms: Millis,
+    /// How many bytes a coordinator reads at once while it loads.
+    pub load_buffer_bytes: u32,
+}
+
 /// How a coordinator's topic is created when it is first needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InternalTopic {
@@ -50,6 +65,18 @@ impl GroupConfig {
             offsets_retention_check_interval_ms: v.long("offsets.retention.check.interval.ms"),
             commit_timeout_ms: v.int("offsets.commit.timeout.ms"),
             compression_codec: v.int("offsets.topic.compression.codec"),
+        }
+    }
+}
+
+impl TransactionConfig {
+    pub(super) fn new(v: &Values) -> Self {
+        Self {
+            timeout_max_ms: v.int("transaction.max.timeout.ms"),
+            id_expiration_ms: v.int("transactional.id.expiration.ms").into(),
+            abort_interval_ms: v.int("transaction.abort.timed.out.transaction.cleanup.interval.ms").into(),
+            expiry_interval_ms: v.int("transaction.remove.expired.transaction.cleanup.interval.ms").into(),
+            load_buffer_bytes: v.int("transaction.state.log.load.buffer.size").max(1).unsigned_abs(),
         }
     }
 }

@@ -17,7 +17,7 @@ pub mod parse;
 pub mod topic;
 
 pub use broker::BrokerConfig;
-pub use coordinator::{GroupConfig, InternalTopic};
+pub use coordinator::{GroupConfig, InternalTopic, TransactionConfig};
 pub use def::{ConfigError, Props};
 pub use dynamic::DynamicConfig;
 pub use keys::{BROKER, TOPIC};

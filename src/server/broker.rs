@@ -15,6 +15,7 @@ use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::config::{BrokerConfig, ConfigError, LogConfig};
 use crate::controller::{self, ChannelSettings, ControllerHandle, ControllerSettings};
 use crate::coordinator::group::{GroupCoordinator, GroupCoordinatorParts};
+use crate::coordinator::transaction::{CoordinatorParts, MarkerWriter, Settings, TransactionCoordinator, Verifier};
 use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, partition_count};
 use crate::disk;
 use crate::log::checkpoint::{self, CheckpointError, MetaProperties};
@@ -171,10 +172,32 @@ impl BrokerServer {
             replicas: Arc::clone(&replicas),
             tasks: runtimes.data_groups(&control),
         });
+        let groups = Arc::new(groups);
+        let producer_ids = Arc::new(ProducerIds::new(to_controller.clone(), id, controller.clone()));
+        let data = runtimes.data_groups(&control);
+        let listener = config.inter_broker_listener_name.to_string();
+        let request_timeout = Duration::from_millis(config.request_timeout_ms.max(0).unsigned_abs().into());
+        let transactions = Arc::new(TransactionCoordinator::new(CoordinatorParts {
+            us: id,
+            partitions: coordinator_partitions.transactions,
+            settings: transaction_settings(&config),
+            load_buffer_bytes: config.transaction.load_buffer_bytes,
+            listener: listener.clone(),
+            request_timeout,
+            replicas: Arc::clone(&replicas),
+            image: Arc::clone(&image),
+            producer_ids: Arc::clone(&producer_ids) as _,
+            writer: Arc::new(MarkerWriter::new(Arc::clone(&replicas), Arc::clone(&groups))),
+            groups: Arc::clone(&data),
+        }));
+        let (image_of, asked) = (Arc::clone(&image), Arc::clone(&transactions));
+        let verifier = Verifier::new(id, listener, request_timeout, image_of, asked, data[0].clone());
         let broker = Arc::new(Broker {
             id,
+            transactions,
+            verifier: Arc::new(verifier),
             cluster_id,
-            producer_ids: ProducerIds::new(to_controller.clone(), id, controller.clone()),
+            producer_ids,
             to_controller,
             replicas,
             groups,
@@ -296,6 +319,16 @@ async fn read_topic_configs(
         }
     }
     Ok(topics)
+}
+
+fn transaction_settings(config: &BrokerConfig) -> Settings {
+    Settings {
+        timeout_max_ms: config.transaction.timeout_max_ms,
+        id_expiration_ms: config.transaction.id_expiration_ms,
+        abort_interval_ms: config.transaction.abort_interval_ms,
+        expiry_interval_ms: config.transaction.expiry_interval_ms,
+        request_timeout_ms: config.request_timeout_ms,
+    }
 }
 
 fn start_controller(

@@ -8,8 +8,9 @@ use crate::cluster::image::MetadataImage;
 use crate::common::{BrokerEpoch, BrokerId, Millis};
 use crate::config::LogConfig;
 use crate::controller::ControllerHandle;
-use crate::coordinator::OFFSETS_TOPIC;
 use crate::coordinator::group::GroupCoordinator;
+use crate::coordinator::transaction::{TransactionCoordinator, Verifier};
+use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use crate::replica::{LeaderAndIsr, ReplicaManager, StateChange};
 use crate::util::task::Group;
 use crate::zk::client::Client;
@@ -34,12 +35,14 @@ pub struct Broker {
     pub image_changed: Notify,
     pub replicas: Arc<ReplicaManager>,
     pub fetch_sessions: FetchSessionCache,
-    pub producer_ids: ProducerIds,
+    pub producer_ids: Arc<ProducerIds>,
+    pub transactions: Arc<TransactionCoordinator>,
+    pub verifier: Arc<Verifier>,
     pub zk: Client,
     pub controller: ControllerHandle,
     /// Our own requests to the controller, which may be another broker.
     pub to_controller: ControllerChannel,
-    pub groups: GroupCoordinator,
+    pub groups: Arc<GroupCoordinator>,
     pub coordinator_partitions: CoordinatorPartitions,
     /// Names that this broker is creating because somebody asked for them.
     pub(super) topics_in_creation: Mutex<HashSet<String>>,
@@ -91,13 +94,17 @@ impl Broker {
     /// they have to load.
     pub(super) fn follow_leadership(&self, change: &StateChange) {
         for (tp, epoch) in &change.elected {
-            if &*tp.topic == OFFSETS_TOPIC {
-                self.groups.on_election(tp.partition, *epoch);
+            match &*tp.topic {
+                OFFSETS_TOPIC => self.groups.on_election(tp.partition, *epoch),
+                TRANSACTIONS_TOPIC => self.transactions.on_election(tp.partition, *epoch),
+                _ => {}
             }
         }
         for (tp, epoch) in &change.resigned {
-            if &*tp.topic == OFFSETS_TOPIC {
-                self.groups.on_resignation(tp.partition, *epoch);
+            match &*tp.topic {
+                OFFSETS_TOPIC => self.groups.on_resignation(tp.partition, *epoch),
+                TRANSACTIONS_TOPIC => self.transactions.on_resignation(tp.partition, *epoch),
+                _ => {}
             }
         }
     }

@@ -14,5 +14,6 @@ pub mod runtimes;
 #[cfg(test)]
 mod tests;
 mod topic_admin;
+mod transactional;
 
 use context::now_ms;

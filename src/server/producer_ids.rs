@@ -3,12 +3,15 @@
 use crate::client::controller_channel::{ChannelError, ControllerChannel};
 use crate::common::{BrokerId, ErrorCode};
 use crate::controller::ControllerHandle;
+use crate::coordinator::transaction::ProducerIdSource;
 use crate::protocol::ApiKey;
 use crate::protocol::messages::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
+use std::future::Future;
 use std::ops::Range;
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// How long a producer is kept waiting for a new block; then it is told to ask again. Kafka tells it so at once.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -63,5 +66,16 @@ impl ProducerIds {
         let end = end.ok_or(ProducerIdError::Strange { first, count, after })?;
         debug!(first, count, "producer ids");
         Ok(first..end)
+    }
+}
+
+impl ProducerIdSource for ProducerIds {
+    fn next(&self) -> Pin<Box<dyn Future<Output = Result<i64, ErrorCode>> + Send + '_>> {
+        Box::pin(async {
+            Self::next(self).await.map_err(|error| {
+                warn!(%error, "no producer id");
+                ErrorCode::CoordinatorLoadInProgress
+            })
+        })
     }
 }

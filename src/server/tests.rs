@@ -1,6 +1,8 @@
 //! A whole broker in this process, on a ZooKeeper in this process, over loopback. What stock clients make of it is tested in
 //! zk-tests; here is what no client does.
 
+mod transactions;
+
 use super::broker::BrokerServer;
 use super::runtimes::Runtimes;
 use crate::common::{ErrorCode, Uuid};
@@ -31,6 +33,11 @@ struct Fixture {
 
 impl Fixture {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With settings besides those that every test needs.
+    fn start_with(more: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
         let mut props: Props = [
             ("broker.id", "7"),
@@ -40,6 +47,7 @@ impl Fixture {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into();
+        props.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         props.insert("log.dirs".into(), dir.path().join("logs").display().to_string());
         let runtimes = Runtimes::for_config(&BrokerConfig::new(&props).expect("config")).expect("threads");
         let tasks = Group::new(runtimes.session.handle().clone());

@@ -36,6 +36,7 @@ mod sender;
 mod signals;
 mod terminal;
 mod topics;
+mod transactions;
 mod verifiable_consumer;
 mod verifiable_producer;
 mod zookeeper;
@@ -74,6 +75,8 @@ enum Command {
     DumpLog(ToolArgs),
     /// Show what lies in the log directories.
     LogDirs(ToolArgs),
+    /// Show transactions, find those that hang and abort them.
+    Transactions(ToolArgs),
     /// Show which APIs and versions each broker has.
     BrokerApiVersions(ToolArgs),
     /// Send numbers and print what became of each as JSON.
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::DeleteRecords(tool) => delete_records::run(&tool.args),
         Command::DumpLog(tool) => dump_log::run(&tool.args),
         Command::ZookeeperShell(tool) => zookeeper_shell::run(&tool.args),
+        Command::Transactions(tool) => transactions::run(&tool.args),
         Command::LogDirs(tool) => log_dirs::run(&tool.args),
         Command::BrokerApiVersions(tool) => broker_api_versions::run(&tool.args),
         Command::VerifiableProducer(tool) => verifiable_producer::run(&tool.args),

@@ -3,6 +3,7 @@
 
 pub mod group;
 pub mod offset;
+pub mod txn;
 
 use super::codec::{DecodeError, EncodeError, Message, Reader, Writer};
 use bytes::Bytes;

@@ -1,7 +1,8 @@
-//! InitProducerId: an id for an idempotent producer. Kafka: `TransactionCoordinator.handleInitProducerId` without a
-//! transactional id. Absent on purpose: transactional ids, which need the transaction coordinator.
+//! InitProducerId: an id and an epoch for an idempotent or transactional producer. Kafka:
+//! `KafkaApis.handleInitProducerIdRequest`.
 
 use crate::common::ErrorCode;
+use crate::coordinator::transaction::ProducerIdAndEpoch;
 use crate::network::Reply;
 use crate::protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::server::context::Broker;
@@ -10,25 +11,46 @@ use tracing::warn;
 
 /// A producer that has an id and loses its epoch (or the reverse) is confused.
 const NONE: (i64, i16) = (-1, -1);
+/// The first version that knows PRODUCER_FENCED.
+const FENCED_VERSION: i16 = 4;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: InitProducerIdRequest) -> Reply {
-    let refuse = |code: ErrorCode| {
-        call.reply(&InitProducerIdResponse { error_code: code.wire(), producer_epoch: -1, ..Default::default() })
+    let told = match expected(&request) {
+        Err(code) => Err(code),
+        Ok(expected) => match request.transactional_id.as_deref() {
+            None => idempotent(broker).await,
+            Some(id) => broker.transactions.init_producer_id(id, request.transaction_timeout_ms, expected).await,
+        },
     };
-    let (id, epoch) = (request.producer_id, request.producer_epoch);
-    if (id == NONE.0) != (epoch == NONE.1) {
-        return refuse(ErrorCode::InvalidRequest);
+    call.reply(&match told {
+        Ok(producer) => InitProducerIdResponse {
+            producer_id: producer.producer_id,
+            producer_epoch: producer.epoch,
+            ..Default::default()
+        },
+        Err(code) => InitProducerIdResponse {
+            error_code: super::without_fenced(code, call.version() >= FENCED_VERSION).wire(),
+            producer_epoch: NONE.1,
+            ..Default::default()
+        },
+    })
+}
+
+fn expected(request: &InitProducerIdRequest) -> Result<Option<ProducerIdAndEpoch>, ErrorCode> {
+    let (producer_id, epoch) = (request.producer_id, request.producer_epoch);
+    match (producer_id == NONE.0, epoch == NONE.1) {
+        (true, true) => Ok(None),
+        (false, false) => Ok(Some(ProducerIdAndEpoch { producer_id, epoch })),
+        _ => Err(ErrorCode::InvalidRequest),
     }
-    match request.transactional_id.as_deref() {
-        None => {}
-        Some("") => return refuse(ErrorCode::InvalidRequest),
-        Some(_) => return refuse(ErrorCode::CoordinatorNotAvailable),
-    }
+}
+
+async fn idempotent(broker: &Broker) -> Result<ProducerIdAndEpoch, ErrorCode> {
     match broker.producer_ids.next().await {
-        Ok(producer_id) => call.reply(&InitProducerIdResponse { producer_id, ..Default::default() }),
+        Ok(producer_id) => Ok(ProducerIdAndEpoch { producer_id, epoch: 0 }),
         Err(error) => {
             warn!(%error, "no producer id");
-            refuse(ErrorCode::CoordinatorLoadInProgress)
+            Err(ErrorCode::CoordinatorLoadInProgress)
         }
     }
 }

@@ -2,10 +2,13 @@
 //! `KafkaApis`.
 
 use super::dispatch::Call;
+use crate::common::ErrorCode;
 use crate::coordinator::group::GroupMember;
 use crate::protocol::Str;
 use std::net::IpAddr;
 
+pub(super) mod add_offsets_to_txn;
+pub(super) mod add_partitions_to_txn;
 pub(super) mod allocate_producer_ids;
 pub(super) mod alter_configs;
 pub(super) mod alter_partition;
@@ -24,7 +27,9 @@ pub(super) mod describe_configs;
 pub(super) mod describe_groups;
 pub(super) mod describe_log_dirs;
 pub(super) mod describe_producers;
+pub(super) mod describe_transactions;
 pub(super) mod elect_leaders;
+pub(super) mod end_txn;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;
@@ -35,6 +40,7 @@ pub(super) mod leader_and_isr;
 pub(super) mod leave_group;
 pub(super) mod list_groups;
 pub(super) mod list_offsets;
+pub(super) mod list_transactions;
 pub(super) mod metadata;
 pub(super) mod offset_commit;
 pub(super) mod offset_delete;
@@ -46,6 +52,7 @@ pub(super) mod stop_replica;
 pub(super) mod sync_group;
 pub(super) mod update_features;
 pub(super) mod update_metadata;
+pub(super) mod write_txn_markers;
 
 /// The bit field of operations that everybody may do where no authorizer is configured, for a topic
 /// (`AclEntry.supportedOperations`): read, write, create, delete, alter, describe, describe and alter configs.
@@ -69,6 +76,11 @@ const fn operations(codes: &[u8]) -> i32 {
 /// `Topic.isInternal`.
 fn is_internal(topic: &str) -> bool {
     matches!(topic, "__consumer_offsets" | "__transaction_state")
+}
+
+/// Older clients know PRODUCER_FENCED by another name.
+fn without_fenced(code: ErrorCode, knows_fenced: bool) -> ErrorCode {
+    if code == ErrorCode::ProducerFenced && !knows_fenced { ErrorCode::InvalidProducerEpoch } else { code }
 }
 
 /// A copy of a text that lies in a frame: whoever keeps it for long must not keep the frame.

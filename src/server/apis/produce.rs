@@ -9,11 +9,12 @@ use crate::protocol::messages::produce_response::{
 };
 use crate::protocol::messages::{ProduceRequest, ProduceResponse};
 use crate::protocol::{Records, Str};
-use crate::record::{self, validate};
+use crate::record::validate;
 use crate::replica::{AppendFailure, Appended};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::server::now_ms;
+use crate::server::transactional::{self, Verified};
 use std::time::Duration;
 
 /// What the producer hears of a partition so far.
@@ -24,11 +25,14 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let acks = request.acks;
     let mut topics: Vec<(Str, Vec<(i32, Outcome)>)> = Vec::with_capacity(request.topic_data.len());
     let version = call.version();
+    let verified = transactional::verify(broker, version, request.transactional_id.as_ref(), &request.topic_data).await;
     for topic in request.topic_data {
         let mut outcomes = Vec::with_capacity(topic.partition_data.len());
         for data in &topic.partition_data {
-            let transactional_id = request.transactional_id.as_ref();
-            let outcome = append_one(broker, version, acks, transactional_id, &topic.name, data, now).await;
+            let outcome = match &verified {
+                Ok(verified) => append_one(broker, version, acks, verified, &topic.name, data, now).await,
+                Err(code) => Err((*code).into()),
+            };
             outcomes.push((data.index, outcome));
         }
         topics.push((topic.name, outcomes));
@@ -55,7 +59,7 @@ async fn append_one(
     broker: &Broker,
     version: i16,
     acks: i16,
-    transactional_id: Option<&Str>,
+    verified: &Verified,
     topic: &str,
     data: &PartitionProduceData,
     now: Millis,
@@ -68,19 +72,11 @@ async fn append_one(
     if !matches!(acks, -1..=1) {
         return Err(ErrorCode::InvalidRequiredAcks.into());
     }
-    if matches!(record::batches(records).next(), Some(Ok(batch)) if batch.is_transactional()) {
-        // There is no transaction coordinator yet, so no transaction can be under way.
-        let code = if transactional_id.is_none() {
-            ErrorCode::TransactionalIdAuthorizationFailed
-        } else {
-            ErrorCode::InvalidTxnState
-        };
-        return Err(code.into());
-    }
+    let guard = verified.guard(topic, data.index)?;
     if super::is_internal(topic) {
         return Err(ErrorCode::InvalidTopicException.into());
     }
-    broker.replicas.append(topic, data.index, records, acks == -1, now).await
+    broker.replicas.append(topic, data.index, records, acks == -1, guard, now).await
 }
 
 async fn wait_committed(broker: &Broker, topics: &mut [(Str, Vec<(i32, Outcome)>)], timeout_ms: i32) {

@@ -1,0 +1,304 @@
+//! Owns asking the coordinator whether partitions are in a transaction before anything is written to them (KIP-890):
+//! requests for one coordinator wait together while one is under way. Kafka: `AddPartitionsToTxnManager`.
+//!
+//! Bounded: one question a transactional id waits at most, and as many as there are connections.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use tracing::{debug, warn};
+
+use super::service::TransactionCoordinator;
+use super::state::ProducerIdAndEpoch;
+use crate::client::broker_client::{BrokerConnection, CallError};
+use crate::cluster::image::MetadataImage;
+use crate::common::ErrorCode;
+use crate::common::ids::{BrokerId, TopicPartition};
+use crate::coordinator::TRANSACTIONS_TOPIC;
+use crate::protocol::messages::add_partitions_to_txn_request::{
+    AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
+};
+use crate::protocol::messages::{
+    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ApiVersionsRequest, ApiVersionsResponse,
+};
+use crate::protocol::{ApiKey, Str};
+use crate::util::task::Group;
+
+/// The first version with which brokers may ask.
+const BATCHED_VERSION: i16 = 4;
+/// ApiVersions as every broker since 2.4 knows it.
+const API_VERSIONS_VERSION: i16 = 3;
+
+/// Partitions that must not be written to, each with its reason. Empty: go on.
+pub type Refused = BTreeMap<TopicPartition, ErrorCode>;
+
+/// See the module's page.
+pub struct Verifier {
+    us: BrokerId,
+    /// `inter.broker.listener.name`.
+    listener: String,
+    request_timeout: Duration,
+    image: Arc<ArcSwap<MetadataImage>>,
+    coordinator: Arc<TransactionCoordinator>,
+    group: Group,
+    nodes: Mutex<HashMap<BrokerId, Arc<Node>>>,
+}
+
+/// What waits for one coordinator.
+#[derive(Default)]
+struct Node {
+    waiting: Mutex<BTreeMap<Str, Question>>,
+    wake: Notify,
+}
+
+struct Question {
+    producer: ProducerIdAndEpoch,
+    partitions: BTreeSet<TopicPartition>,
+    reply: oneshot::Sender<Refused>,
+}
+
+impl Question {
+    fn refuse(self, code: ErrorCode) {
+        let refused = self.partitions.into_iter().map(|tp| (tp, code)).collect();
+        // The producer may have gone.
+        drop(self.reply.send(refused));
+    }
+}
+
+impl Verifier {
+    pub fn new(
+        us: BrokerId,
+        listener: String,
+        request_timeout: Duration,
+        image: Arc<ArcSwap<MetadataImage>>,
+        coordinator: Arc<TransactionCoordinator>,
+        group: Group,
+    ) -> Self {
+        Self { us, listener, request_timeout, image, coordinator, group, nodes: Mutex::default() }
+    }
+
+    /// Asks the coordinator of a transactional id. `knows_abortable`: the client's version has TRANSACTION_ABORTABLE;
+    /// others hear INVALID_TXN_STATE.
+    pub async fn verify(
+        self: &Arc<Self>,
+        transactional_id: &Str,
+        producer: ProducerIdAndEpoch,
+        partitions: BTreeSet<TopicPartition>,
+        knows_abortable: bool,
+    ) -> Refused {
+        let mut refused = match self.coordinator_of(transactional_id) {
+            None => all(partitions, ErrorCode::CoordinatorNotAvailable),
+            Some(broker) if broker == self.us => {
+                match self.coordinator.verify(transactional_id, producer, partitions.clone()).await {
+                    Ok(told) => told.into_iter().filter(|(_, code)| code.is_error()).collect(),
+                    Err(code) => all(partitions, code),
+                }
+            }
+            Some(broker) => self.ask(broker, transactional_id, producer, partitions).await,
+        };
+        for code in refused.values_mut() {
+            *code = match *code {
+                // Producers know this one from the partition itself.
+                ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+                ErrorCode::TransactionAbortable if !knows_abortable => ErrorCode::InvalidTxnState,
+                other => other,
+            };
+        }
+        refused
+    }
+
+    fn coordinator_of(&self, transactional_id: &str) -> Option<BrokerId> {
+        let image = self.image.load();
+        let leader = image.partition(TRANSACTIONS_TOPIC, self.coordinator.partition_for(transactional_id))?.leader;
+        image.brokers.get(&leader).and_then(|known| known.endpoint(&self.listener)).map(|_| leader)
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        broker: BrokerId,
+        transactional_id: &Str,
+        producer: ProducerIdAndEpoch,
+        partitions: BTreeSet<TopicPartition>,
+    ) -> Refused {
+        let node = Arc::clone(self.nodes.lock().entry(broker).or_insert_with(|| {
+            let node = Arc::<Node>::default();
+            self.group.spawn("transaction-verifier", Arc::clone(self).run(broker, Arc::clone(&node)));
+            node
+        }));
+        let (reply, told) = oneshot::channel();
+        let question = Question { producer, partitions: partitions.clone(), reply };
+        let overtaken = {
+            let mut waiting = node.waiting.lock();
+            match waiting.get(transactional_id) {
+                // The one that waits is of a later producer.
+                Some(before) if before.producer.epoch > producer.epoch => {
+                    Some((question, ErrorCode::InvalidProducerEpoch))
+                }
+                Some(before) => {
+                    // Of an earlier producer, or the same asks again because it gave up waiting.
+                    let is_fenced = before.producer.epoch < producer.epoch;
+                    let code = if is_fenced { ErrorCode::InvalidProducerEpoch } else { ErrorCode::NetworkException };
+                    waiting.insert(transactional_id.clone(), question).map(|before| (before, code))
+                }
+                None => {
+                    waiting.insert(transactional_id.clone(), question);
+                    None
+                }
+            }
+        };
+        if let Some((question, code)) = overtaken {
+            question.refuse(code);
+        }
+        node.wake.notify_one();
+        // The task ends with the broker only.
+        told.await.unwrap_or_else(|_| all(partitions, ErrorCode::NetworkException))
+    }
+
+    async fn run(self: Arc<Self>, broker: BrokerId, node: Arc<Node>) {
+        let stop = self.group.stop_token().clone();
+        let mut connection = None;
+        loop {
+            let questions = std::mem::take(&mut *node.waiting.lock());
+            let work = async {
+                if questions.is_empty() {
+                    node.wake.notified().await;
+                } else {
+                    self.put(broker, &mut connection, questions).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = work => {}
+            }
+        }
+    }
+
+    /// Puts questions to a coordinator, and tells whoever asked.
+    async fn put(
+        &self,
+        broker: BrokerId,
+        connection: &mut Option<(BrokerConnection, Option<i16>)>,
+        questions: BTreeMap<Str, Question>,
+    ) {
+        let calling = async {
+            let (open, version) = match connection.take() {
+                Some(open) => open,
+                None => self.connect(broker).await?,
+            };
+            let (open, version) = connection.insert((open, version));
+            let Some(version) = *version else { return Ok(None) };
+            let request = request(&questions);
+            let answer = open.call(ApiKey::AddPartitionsToTxn, version, &request, self.request_timeout).await;
+            answer.map(Some).map_err(|error| error.to_string())
+        };
+        let answer: Result<Option<AddPartitionsToTxnResponse>, String> = calling.await;
+        match answer {
+            // Too old to be asked: as in Kafka, the partition is trusted to be in the transaction.
+            Ok(None) => {
+                debug!(%broker, "this coordinator cannot verify transactions");
+                for question in questions.into_values() {
+                    drop(question.reply.send(Refused::new()));
+                }
+            }
+            Ok(Some(answer)) => tell(questions, &answer),
+            Err(error) => {
+                *connection = None;
+                warn!(%broker, error, "transactions not verified");
+                for question in questions.into_values() {
+                    question.refuse(ErrorCode::NetworkException);
+                }
+            }
+        }
+    }
+
+    /// A connection, with the version in which the broker may be asked.
+    async fn connect(&self, broker: BrokerId) -> Result<(BrokerConnection, Option<i16>), String> {
+        let image = self.image.load_full();
+        let endpoint = image.brokers.get(&broker).and_then(|known| known.endpoint(&self.listener));
+        let endpoint = endpoint.ok_or("the broker is gone")?;
+        let host = endpoint.host.as_deref().unwrap_or_default();
+        let client_id = format!("broker-{}-add-partitions-to-txn", self.us).into();
+        let text = |error: CallError| error.to_string();
+        let mut open =
+            BrokerConnection::connect(host, endpoint.port, client_id, self.request_timeout).await.map_err(text)?;
+        let request = ApiVersionsRequest {
+            client_software_name: "zurau".into(),
+            client_software_version: env!("CARGO_PKG_VERSION").into(),
+            ..Default::default()
+        };
+        let key = ApiKey::ApiVersions;
+        let answer = open.call(key, API_VERSIONS_VERSION, &request, self.request_timeout).await;
+        let answer: ApiVersionsResponse = answer.map_err(text)?;
+        let key = ApiKey::AddPartitionsToTxn;
+        let theirs = answer.api_keys.iter().find(|api| api.api_key == key.wire());
+        let newest = theirs.map_or(-1, |api| api.max_version).min(*key.versions().end());
+        Ok((open, (newest >= BATCHED_VERSION).then_some(newest)))
+    }
+}
+
+fn all(partitions: BTreeSet<TopicPartition>, code: ErrorCode) -> Refused {
+    partitions.into_iter().map(|tp| (tp, code)).collect()
+}
+
+fn request(questions: &BTreeMap<Str, Question>) -> AddPartitionsToTxnRequest {
+    let transaction = |(transactional_id, question): (&Str, &Question)| {
+        let mut topics: Vec<AddPartitionsToTxnTopic> = Vec::new();
+        for tp in &question.partitions {
+            match topics.last_mut() {
+                Some(last) if *last.name == *tp.topic => last.partitions.push(tp.partition),
+                _ => topics.push(AddPartitionsToTxnTopic {
+                    name: Str::from(&*tp.topic),
+                    partitions: vec![tp.partition],
+                    ..Default::default()
+                }),
+            }
+        }
+        AddPartitionsToTxnTransaction {
+            transactional_id: transactional_id.clone(),
+            producer_id: question.producer.producer_id,
+            producer_epoch: question.producer.epoch,
+            verify_only: true,
+            topics,
+            ..Default::default()
+        }
+    };
+    AddPartitionsToTxnRequest { transactions: questions.iter().map(transaction).collect(), ..Default::default() }
+}
+
+/// A transaction that the answer leaves out was not verified.
+fn tell(mut questions: BTreeMap<Str, Question>, answer: &AddPartitionsToTxnResponse) {
+    if answer.error_code != ErrorCode::None.wire() {
+        let code = match ErrorCode::from_wire(answer.error_code) {
+            // Not the producer's fault, and no code that it would understand.
+            ErrorCode::ClusterAuthorizationFailed => ErrorCode::InvalidTxnState,
+            other => other,
+        };
+        for question in questions.into_values() {
+            question.refuse(code);
+        }
+        return;
+    }
+    for result in &answer.results_by_transaction {
+        let Some(question) = questions.remove(&result.transactional_id) else { continue };
+        let mut refused = Refused::new();
+        for topic in &result.topic_results {
+            let name: Arc<str> = Arc::from(&*topic.name);
+            for partition in &topic.results_by_partition {
+                let code = ErrorCode::from_wire(partition.partition_error_code);
+                if code.is_error() {
+                    let tp = TopicPartition { topic: Arc::clone(&name), partition: partition.partition_index };
+                    refused.insert(tp, code);
+                }
+            }
+        }
+        drop(question.reply.send(refused));
+    }
+    for question in questions.into_values() {
+        question.refuse(ErrorCode::NetworkException);
+    }
+}

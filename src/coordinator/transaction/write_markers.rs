@@ -1,0 +1,107 @@
+//! Owns writing markers into partitions that this broker leads, for WriteTxnMarkers and for our own coordinator. Kafka:
+//! `KafkaApis.handleWriteTxnMarkersRequest`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::shard::now_ms;
+use crate::common::ErrorCode;
+use crate::common::ids::{LeaderEpoch, TopicPartition};
+use crate::coordinator::OFFSETS_TOPIC;
+use crate::coordinator::group::GroupCoordinator;
+use crate::protocol::Str;
+use crate::protocol::messages::write_txn_markers_response::{
+    WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
+};
+use crate::protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
+use crate::record::control::EndTransactionMarker;
+use crate::replica::{Appended, ReplicaManager};
+
+/// See the module's page.
+pub struct MarkerWriter {
+    replicas: Arc<ReplicaManager>,
+    /// Hears of markers in `__consumer_offsets`: offsets that were pending become true or are dropped.
+    groups: Arc<GroupCoordinator>,
+}
+
+impl MarkerWriter {
+    pub fn new(replicas: Arc<ReplicaManager>, groups: Arc<GroupCoordinator>) -> Self {
+        Self { replicas, groups }
+    }
+
+    /// Appends every marker, then waits until all are committed, at most for `timeout`.
+    pub async fn write(&self, request: &WriteTxnMarkersRequest, timeout: Duration) -> WriteTxnMarkersResponse {
+        let mut results: BTreeMap<i64, BTreeMap<TopicPartition, ErrorCode>> = BTreeMap::new();
+        let mut appended = Vec::new();
+        for marker in &request.markers {
+            let end = EndTransactionMarker {
+                committed: marker.transaction_result,
+                coordinator_epoch: marker.coordinator_epoch,
+            };
+            let (producer_id, epoch) = (marker.producer_id, marker.producer_epoch);
+            for topic in &marker.topics {
+                let name: Arc<str> = Arc::from(&*topic.name);
+                for partition in &topic.partition_indexes {
+                    let tp = TopicPartition { topic: Arc::clone(&name), partition: *partition };
+                    match self.append(&tp, end, producer_id, epoch).await {
+                        Ok(done) => appended.push((producer_id, end, tp, done)),
+                        Err(code) => {
+                            results.entry(producer_id).or_default().insert(tp, code);
+                        }
+                    }
+                }
+            }
+        }
+        let waits: Vec<_> =
+            appended.iter().map(|(.., done)| (Arc::clone(&done.partition), done.info.last_offset + 1)).collect();
+        let codes = self.replicas.wait_committed(&waits, timeout).await;
+        for ((producer_id, end, tp, _), code) in appended.into_iter().zip(codes) {
+            if code == ErrorCode::None && &*tp.topic == OFFSETS_TOPIC {
+                self.groups.on_transaction_marker(tp.partition, producer_id, end.committed).await;
+            }
+            results.entry(producer_id).or_default().insert(tp, code);
+        }
+        answer(results)
+    }
+
+    async fn append(
+        &self,
+        tp: &TopicPartition,
+        end: EndTransactionMarker,
+        producer_id: i64,
+        epoch: i16,
+    ) -> Result<Appended, ErrorCode> {
+        // As Kafka looks for the format of the log first: no log, no such partition.
+        let hosted = self.replicas.partition(&tp.topic, tp.partition).ok().and_then(|partition| partition.log());
+        if hosted.is_none() {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        let now = now_ms();
+        let batch = end.batch(0, LeaderEpoch::NONE, now, producer_id, epoch).map_err(|error| error.code())?;
+        self.replicas.append_internal_here(tp, &batch, None, true, now).await
+    }
+}
+
+fn answer(results: BTreeMap<i64, BTreeMap<TopicPartition, ErrorCode>>) -> WriteTxnMarkersResponse {
+    let of_producer = |(producer_id, partitions): (i64, BTreeMap<TopicPartition, ErrorCode>)| {
+        let mut topics: Vec<WritableTxnMarkerTopicResult> = Vec::new();
+        for (tp, code) in partitions {
+            let result = WritableTxnMarkerPartitionResult {
+                partition_index: tp.partition,
+                error_code: code.wire(),
+                ..Default::default()
+            };
+            match topics.last_mut() {
+                Some(last) if *last.name == *tp.topic => last.partitions.push(result),
+                _ => topics.push(WritableTxnMarkerTopicResult {
+                    name: Str::from(&*tp.topic),
+                    partitions: vec![result],
+                    ..Default::default()
+                }),
+            }
+        }
+        WritableTxnMarkerResult { producer_id, topics, ..Default::default() }
+    };
+    WriteTxnMarkersResponse { markers: results.into_iter().map(of_producer).collect(), ..Default::default() }
+}
