@@ -21,6 +21,7 @@ use crate::client::broker_client::BrokerConnection;
 use crate::cluster::image::MetadataImage;
 use crate::common::ErrorCode;
 use crate::common::ids::{BrokerId, TopicPartition};
+use crate::coordinator::TRANSACTIONS_TOPIC;
 use crate::protocol::ApiKey;
 use crate::protocol::messages::WriteTxnMarkersResponse;
 use crate::util::task::Group;
@@ -169,9 +170,12 @@ impl MarkerSender {
     }
 }
 
-/// Kafka: `getPartitionLeaderEndpoint`: a partition that the metadata does not have is deleted.
+/// Kafka: `getPartitionLeaderEndpoint`: a partition that the metadata does not have is deleted. Unless the metadata has
+/// not come yet: then it does not even have the topic that this coordinator lives in.
 fn leader_of(image: &MetadataImage, listener: &str, tp: &TopicPartition) -> Leader {
-    let Some(known) = image.partition(&tp.topic, tp.partition) else { return Leader::Gone };
+    let Some(known) = image.partition(&tp.topic, tp.partition) else {
+        return if image.topic(TRANSACTIONS_TOPIC).is_some() { Leader::Gone } else { Leader::Unavailable };
+    };
     match image.brokers.get(&known.leader) {
         Some(leader) if leader.endpoint(listener).is_some() => Leader::Broker(known.leader),
         _ => Leader::Unavailable,
