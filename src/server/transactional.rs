@@ -56,7 +56,7 @@ pub(super) async fn verify(
             let batches = record::batches(records).map_while(Result::ok).filter(record::Batch::is_transactional);
             let mut first = None;
             for batch in batches.filter(record::Batch::has_producer_id) {
-                first.get_or_insert(batch.base_sequence());
+                first = first.or_else(|| Some(batch.base_sequence()));
                 producers.insert((batch.producer_id(), batch.producer_epoch()));
             }
             if let Some(base_sequence) = first {
