@@ -58,6 +58,9 @@ def write_history(broker, seed, rounds):
             else:
                 producer.flush(30)
                 producer.abort_transaction(30)
+    # A reader waits for the last record, and sees no markers.
+    send(plain["none"], 1)
+    assert plain["none"].flush(30) == 0
 
 
 def cleaned(broker, log_dir, seconds=60):
@@ -112,8 +115,9 @@ def test_both_cleaners_leave_the_same(retention, cluster, apache_tools):
     admin.create_topic(writer, _TOPIC, partitions=1, segment_bytes=40_000, index_interval_bytes=500, **config)
     write_history(writer, 1, 60)
     writer.stop()
-    # Another leader epoch.
+    # Other producers, and another segment to begin with.
     writer.start()
+    admin.wait_led(writer, _TOPIC, 1)
     write_history(writer, 2, 40)
     assert writer.stop() == 143
     original = writer.log_dirs[0]
@@ -144,6 +148,7 @@ def test_both_cleaners_leave_the_same(retention, cluster, apache_tools):
     # Apache goes on where the broker under test has cleaned.
     back = Broker("apache", 1, writer.directory, {**writer.properties, "log.dirs": str(partitions[PEER].parent)}, writer.port)
     back.start()
+    admin.wait_led(back, _TOPIC, 1)
     stored = read(back, _TOPIC, partitions=1)[0]
     assert len({r.key for r in stored}) <= 61
     write_history(back, 3, 5)

@@ -170,6 +170,11 @@ impl Partition {
         self.log.load_full()
     }
 
+    /// The replica lies in another directory now. No role changes meanwhile.
+    pub fn replace_log(&self, log: Arc<UnifiedLog>) {
+        self.log.store(Some(log));
+    }
+
     pub fn topic_id(&self) -> Option<Uuid> {
         self.log.load().as_ref().and_then(|log| log.topic_id())
     }

@@ -209,6 +209,12 @@ pub fn parse_partition_dir(name: &str) -> Option<(TopicPartition, PartitionDirKi
     }
 }
 
+/// The name of the directory that a replica is copied to before it moves there.
+pub fn future_dir_name(tp: &TopicPartition) -> String {
+    let id = uuid::Uuid::from_bytes(crate::common::Uuid::random().0).simple().to_string();
+    format!("{}-{}.{id}{FUTURE_SUFFIX}", tp.topic, tp.partition)
+}
+
 /// The name that a partition's directory gets when it is to be deleted. A long topic name is cut, as Kafka cuts it.
 pub fn delete_dir_name(tp: &TopicPartition) -> String {
     let id = uuid::Uuid::from_bytes(crate::common::Uuid::random().0).simple().to_string();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::{debug, error, info, warn};
 
 use crate::common::Uuid;
@@ -87,6 +87,8 @@ pub struct LogDescription {
     pub size: u64,
     /// How far the log's end is behind the high watermark.
     pub offset_lag: i64,
+    /// A replica that is on its way here. It lags behind the end of the one that it will take the place of.
+    pub is_future: bool,
 }
 
 /// A log directory, for DescribeLogDirs.
@@ -128,11 +130,16 @@ pub struct LogManager {
     options: LogManagerOptions,
     dirs: Vec<Dir>,
     scheduler: Arc<Scheduler>,
-    logs: RwLock<HashMap<TopicPartition, Arc<UnifiedLog>>>,
+    pub(super) logs: RwLock<HashMap<TopicPartition, Arc<UnifiedLog>>>,
+    /// Logs that replicas are moving to: see [`super::moves`].
+    pub(super) futures: RwLock<HashMap<TopicPartition, Arc<UnifiedLog>>>,
+    pub(super) moves_changed: Notify,
+    /// Where replicas are to be made that are not here yet.
+    pub(super) preferred: Mutex<HashMap<TopicPartition, PathBuf>>,
     /// Partitions whose directory is there but did not become a log.
     damaged: Mutex<HashMap<TopicPartition, Damaged>>,
-    /// One creation or deletion at a time.
-    creation: Mutex<()>,
+    /// One creation, deletion or move at a time.
+    pub(super) creation: Mutex<()>,
     /// One writer of each checkpoint at a time.
     checkpoints: Mutex<()>,
     pub(super) cleaner: Mutex<Option<LogCleaner>>,
@@ -182,12 +189,19 @@ impl LogManager {
             dirs,
             scheduler: Arc::default(),
             logs: RwLock::default(),
+            futures: RwLock::default(),
+            moves_changed: Notify::new(),
+            preferred: Mutex::default(),
             damaged: Mutex::default(),
             creation: Mutex::default(),
             checkpoints: Mutex::default(),
             cleaner: Mutex::default(),
         };
         Ok((manager, events))
+    }
+
+    pub(super) fn producer_config(&self) -> ProducerStateConfig {
+        self.options.producer_config
     }
 
     /// Runs what logs have left for later; see [`Scheduler::run_due`].
@@ -237,6 +251,7 @@ impl LogManager {
         if let Some(e) = failed.into_inner() {
             return Err(e);
         }
+        self.take_up_moves();
         for job in &jobs {
             job.dir.is_loaded.store(!job.dir.log_dir.is_offline(), Ordering::Release);
         }
@@ -267,9 +282,9 @@ impl LogManager {
                 return Err(PlanError::Start(StartError::NotAPartition(path.join(&name))));
             };
             match kind {
-                PartitionDirKind::Current => partitions.push((tp, name)),
+                PartitionDirKind::Current | PartitionDirKind::Future => partitions.push((tp, name)),
                 PartitionDirKind::Deleted => self.remove_later(&dir.log_dir, &path.join(name), now),
-                PartitionDirKind::Future | PartitionDirKind::Stray => {
+                PartitionDirKind::Stray => {
                     warn!(dir = %path.join(name).display(), "left alone: not a replica that is served here");
                 }
             }
@@ -343,7 +358,9 @@ impl LogManager {
                         started.elapsed().as_millis(),
                         job.dir.log_dir.path().display()
                     );
-                    if let Some(other) = self.logs.write().insert(tp.clone(), log) {
+                    let is_future = matches!(parse_partition_dir(name), Some((_, PartitionDirKind::Future)));
+                    let logs = if is_future { &self.futures } else { &self.logs };
+                    if let Some(other) = logs.write().insert(tp.clone(), log) {
                         let (first, second) = (other.dir().to_path_buf(), dir);
                         *failed.lock() = Some(StartError::DuplicateLog { tp: tp.clone(), first, second });
                         return;
@@ -367,6 +384,13 @@ impl LogManager {
 
     pub fn logs(&self) -> Vec<Arc<UnifiedLog>> {
         self.logs.read().values().cloned().collect()
+    }
+
+    /// Those that are served, and those that replicas are moving to.
+    fn all_logs(&self) -> Vec<Arc<UnifiedLog>> {
+        let mut all = self.logs();
+        all.extend(self.futures.read().values().cloned());
+        all
     }
 
     /// The partition's log; made in the live directory with the fewest logs when it is not there. `is_new` is the
@@ -393,7 +417,7 @@ impl LogManager {
             return Err(CreateLogError::DirsOffline(tp.clone()));
         }
         let mut last = CreateLogError::DirsOffline(tp.clone());
-        for log_dir in self.dirs_by_load() {
+        for log_dir in self.dirs_for(tp) {
             let dir = log_dir.path().join(tp.to_string());
             let options = LogOptions {
                 config: Arc::clone(config),
@@ -411,19 +435,34 @@ impl LogManager {
                         config.overridden
                     );
                     self.logs.write().insert(tp.clone(), Arc::clone(&log));
+                    self.preferred.lock().remove(tp);
                     return Ok(log);
                 }
-                Err(LoadError::Disk(e)) => last = log_dir.judge(e).into(),
+                Err(LoadError::Disk(e)) => {
+                    last = log_dir.judge(e).into();
+                    if !log_dir.is_offline() {
+                        // No room. What is there of it would be a second log of the partition at the next start.
+                        drop(log_dir.guard(disk::remove_dir_all(&dir).during("delete", &dir)));
+                    }
+                }
                 Err(LoadError::Damaged(why)) => return Err(CreateLogError::Damaged { tp: tp.clone(), why }),
             }
         }
         Err(last)
     }
 
-    /// Live directories, the one with the fewest logs first.
+    /// Live directories: the one that AlterReplicaLogDirs asked for, then the one with the fewest logs.
+    fn dirs_for(&self, tp: &TopicPartition) -> Vec<Arc<LogDir>> {
+        let mut dirs = self.dirs_by_load();
+        if let Some(preferred) = self.preferred.lock().get(tp) {
+            dirs.sort_by_key(|dir| dir.path() != preferred);
+        }
+        dirs
+    }
+
     fn dirs_by_load(&self) -> Vec<Arc<LogDir>> {
         let mut counts: HashMap<PathBuf, usize> = HashMap::new();
-        for log in self.logs.read().values() {
+        for log in self.all_logs() {
             *counts.entry(log.log_dir().path().to_owned()).or_default() += 1;
         }
         let mut dirs: Vec<Arc<LogDir>> = self.live_dirs().cloned().collect();
@@ -453,6 +492,8 @@ impl LogManager {
         {
             let _creation = self.creation.lock();
             for tp in partitions {
+                self.cancel_move(tp, now);
+                self.preferred.lock().remove(tp);
                 let log = self.logs.write().remove(tp);
                 let damaged = self.damaged.lock().remove(tp);
                 let name = delete_dir_name(tp);
@@ -494,7 +535,7 @@ impl LogManager {
         failed
     }
 
-    fn remove_later(&self, log_dir: &Arc<LogDir>, dir: &Path, now: Millis) {
+    pub(super) fn remove_later(&self, log_dir: &Arc<LogDir>, dir: &Path, now: Millis) {
         let (log_dir, dir) = (Arc::clone(log_dir), dir.to_owned());
         let due = now.saturating_add(self.options.default_config.file_delete_delay_ms);
         self.scheduler.schedule(due, move || {
@@ -537,7 +578,7 @@ impl LogManager {
 
     /// Flushes logs whose last flush is `flush.ms` ago. Every `log.flush.scheduler.interval.ms`.
     pub fn flush_dirty_logs(&self, now: Millis) {
-        for log in self.logs() {
+        for log in self.all_logs() {
             if now.saturating_sub(log.last_flush_ms()) >= log.config().flush_ms {
                 // A failure is told by the directory.
                 drop(log.flush(now));
@@ -584,7 +625,7 @@ impl LogManager {
         }
     }
 
-    fn checkpoint_dir(&self, dir: &Arc<LogDir>) -> Result<(), DirError> {
+    pub(super) fn checkpoint_dir(&self, dir: &Arc<LogDir>) -> Result<(), DirError> {
         self.checkpoint(dir, RECOVERY_POINT_FILE, |log| Some(log.recovery_point()))?;
         self.checkpoint(dir, LOG_START_FILE, log_start_entry)
     }
@@ -598,25 +639,32 @@ impl LogManager {
         let _one_writer = self.checkpoints.lock();
         let in_dir = |log: &&Arc<UnifiedLog>| Arc::ptr_eq(log.log_dir(), dir);
         let entry = |log: &Arc<UnifiedLog>| Some((log.topic_partition().clone(), offset(log)?));
-        let offsets = self.logs.read().values().filter(in_dir).filter_map(entry).collect();
+        let offsets = self.all_logs().iter().filter(in_dir).filter_map(entry).collect();
         dir.guard(checkpoint::write_offsets(&dir.path().join(name), &offsets))
     }
 
     /// What DescribeLogDirs shows.
     pub fn describe(&self) -> Vec<LogDirDescription> {
         let logs = self.logs();
+        let futures: Vec<_> = self.futures.read().values().cloned().collect();
         let describe = |dir: &Dir| {
             let is_here = |log: &&Arc<UnifiedLog>| Arc::ptr_eq(log.log_dir(), &dir.log_dir);
-            let description = |log: &Arc<UnifiedLog>| LogDescription {
+            let description = |log: &Arc<UnifiedLog>, is_future, target: Offset| LogDescription {
                 topic_partition: log.topic_partition().clone(),
                 size: log.size(),
-                offset_lag: (log.high_watermark() - log.log_end_offset()).max(0),
+                offset_lag: (target - log.log_end_offset()).max(0),
+                is_future,
             };
+            let current = logs.iter().filter(is_here).map(|log| description(log, false, log.high_watermark()));
+            let future = futures.iter().filter(is_here).map(|log| {
+                let target = self.log(log.topic_partition()).map_or(0, |current| current.log_end_offset());
+                description(log, true, target)
+            });
             let space = disk::space(dir.log_dir.path()).ok();
             LogDirDescription {
                 path: dir.log_dir.path().to_owned(),
                 is_offline: dir.log_dir.is_offline(),
-                logs: logs.iter().filter(is_here).map(description).collect(),
+                logs: current.chain(future).collect(),
                 total_bytes: space.map(|(total, _)| total),
                 usable_bytes: space.map(|(_, usable)| usable),
             }
@@ -633,6 +681,7 @@ impl LogManager {
         let mut gone = Vec::new();
         {
             let _creation = self.creation.lock();
+            self.forget_moves_to(&dir.log_dir);
             self.logs.write().retain(|tp, log| {
                 let stays = !Arc::ptr_eq(log.log_dir(), &dir.log_dir);
                 if !stays {
@@ -652,7 +701,7 @@ impl LogManager {
         info!("Shutting down.");
         self.stop_cleaner();
         self.checkpoint_cleaned();
-        let logs = self.logs();
+        let logs = self.all_logs();
         std::thread::scope(|scope| {
             for dir in self.dirs.iter().filter(|dir| !dir.log_dir.is_offline()) {
                 let logs = &logs;

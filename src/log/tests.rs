@@ -8,6 +8,8 @@ use super::*;
 use crate::common::LeaderEpoch;
 use crate::config::topic::LogConfig;
 use crate::disk::FilePool;
+use crate::disk::fault::Op;
+use crate::disk::fault::testing::inject;
 use crate::record::validate::AppendOrigin;
 use crate::record::{BatchOptions, batches, control};
 
@@ -365,4 +367,143 @@ fn a_failing_disk_takes_the_directory_offline() {
     assert!(matches!(log.read(0, 1, FetchIsolation::LogEnd, true), Err(ReadError::Dir(log_dir::DirError::Offline(_)))));
     let refused = append(&log, &batch(BatchOptions::default(), 1, 0, 1), 0, 0);
     assert!(matches!(refused, Err(AppendError::Dir(log_dir::DirError::Offline(_)))));
+}
+
+#[test]
+fn an_append_to_a_full_disk_happens_or_leaves_everything_as_it_was() {
+    for room in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open_in(dir.path(), options(small_config()), 0);
+        fill(&log);
+        append(&log, &batch(transactional(9, 0), 2, 300, 10), 0, 300).unwrap();
+        commit_all(&log);
+        let (end, bytes) = (log.log_end_offset(), read_all(&log, 0));
+        let mut left = room;
+        let full = inject(move |op| {
+            if !op.takes_room() {
+                return None;
+            }
+            left -= 1;
+            (left < 0).then_some(libc::ENOSPC)
+        });
+        // An abort, a new epoch and a new segment: every file of a partition is written.
+        let marker = control::EndTransactionMarker { committed: false, coordinator_epoch: 1 };
+        let marker = marker.batch(0, LeaderEpoch::NONE, 310, 9, 0).unwrap();
+        let outcomes = [
+            append_from(&log, &marker, 1, 310, AppendOrigin::Coordinator),
+            append(&log, &batch(idempotent(5, 0), 3, 320, 200), 1, 320),
+        ];
+        drop(full);
+        let mut expected = end;
+        for (outcome, offsets) in outcomes.iter().zip([1, 3]) {
+            match outcome {
+                Ok(info) => {
+                    assert_eq!(info.first_offset, expected, "room for {room}");
+                    expected += offsets;
+                }
+                Err(AppendError::Dir(log_dir::DirError::Full { .. })) => {}
+                Err(other) => panic!("room for {room}: {other}"),
+            }
+        }
+        assert!(!log.log_dir().is_offline());
+        assert_eq!(log.log_end_offset(), expected, "room for {room}");
+        assert!(read_all(&log, 0).starts_with(&bytes));
+        // With room it goes on, and nothing that was acknowledged is lost by a crash or a clean stop.
+        if outcomes[0].is_err() {
+            append_from(&log, &marker, 1, 310, AppendOrigin::Coordinator).unwrap();
+        }
+        if outcomes[1].is_err() {
+            append(&log, &batch(idempotent(5, 0), 3, 320, 200), 1, 320).unwrap();
+        }
+        append(&log, &batch(BatchOptions::default(), 1, 400, 10), 1, 400).unwrap();
+        commit_all(&log);
+        let all = read_all(&log, 0);
+        let aborted = log.aborted_transactions(0, i64::MAX).unwrap();
+        assert_eq!(aborted.len(), 1, "room for {room}");
+        let epochs = log.epoch_entries();
+        let is_done = outcomes.iter().all(Result::is_ok);
+        if room % 2 == 0 {
+            log.flush(500).unwrap();
+            log.close().unwrap();
+        }
+        drop(log);
+        let again =
+            open_in(dir.path(), LogOptions { had_clean_shutdown: room % 2 == 0, ..options(small_config()) }, 600);
+        assert_eq!(read_all(&again, 0), all, "room for {room}");
+        assert_eq!(again.aborted_transactions(0, i64::MAX).unwrap(), aborted, "room for {room}");
+        assert_eq!(again.epoch_entries(), epochs, "room for {room}");
+        if is_done {
+            assert!(room > 4, "{room}");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_failing_disk_takes_the_directory_offline_wherever_it_fails() {
+    for failing in [Op::Write, Op::Create, Op::Sync] {
+        let (_dir, log) = small();
+        fill(&log);
+        let broken = inject(move |op| (op == failing).then_some(libc::EIO));
+        let appended =
+            (0..20).map(|n| append(&log, &batch(BatchOptions::default(), 3, n, 10), 0, n)).find(Result::is_err);
+        let flushed = log.flush(100);
+        drop(broken);
+        assert!(appended.is_some() || flushed.is_err(), "{failing:?}");
+        assert!(log.log_dir().is_offline(), "{failing:?}");
+    }
+}
+
+#[test]
+fn a_flush_without_room_is_a_failure_and_no_full_disk() {
+    let (_dir, log) = small();
+    fill(&log);
+    let full = inject(|op| (op == Op::Sync).then_some(libc::ENOSPC));
+    assert!(log.flush(100).is_err());
+    drop(full);
+    assert!(log.log_dir().is_offline(), "what the kernel dropped is not there the next time either");
+}
+
+#[test]
+fn a_preallocated_segment_has_its_size_at_once_and_is_cut_when_it_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig { preallocate: true, ..small_config() };
+    let log = open_in(dir.path(), options(config.clone()), 0);
+    let len = |base: i64| fs::metadata(dir.path().join(format!("t-0/{base:020}.log"))).unwrap().len();
+    append_plain(&log, 3, 0);
+    assert_eq!(len(0), 1_000);
+    let bytes = read_all(&log, 0);
+    log.roll(10).unwrap();
+    assert_eq!((len(0), len(3)), (bytes.len() as u64, 1_000));
+    append_plain(&log, 3, 10);
+    let bytes = read_all(&log, 0);
+    drop(log);
+    let log = open_in(dir.path(), LogOptions { had_clean_shutdown: false, ..options(config.clone()) }, 0);
+    assert_eq!(read_all(&log, 0), bytes, "after a crash");
+    append_plain(&log, 3, 20);
+    log.flush(30).unwrap();
+    log.close().unwrap();
+    let bytes = read_all(&log, 0);
+    drop(log);
+    assert_eq!(read_all(&open_in(dir.path(), options(config), 0), 0), bytes, "after a clean stop");
+}
+
+#[test]
+fn each_batch_of_a_leaders_bytes_is_indexed_by_itself() {
+    let (_dir, leader) = small();
+    let copy = tempfile::tempdir().unwrap();
+    let follower = open_in(copy.path(), options(small_config()), 0);
+    for n in 0..8 {
+        append_plain(&leader, 3, n * 10);
+    }
+    let bytes = read_all(&leader, 0);
+    follower.append_as_follower(&bytes, 100).unwrap();
+    let index = |log: &UnifiedLog| {
+        log.flush(100).unwrap();
+        let name = |suffix: &str| log.dir().join(format!("00000000000000000000.{suffix}"));
+        (fs::read(name("index")).unwrap(), fs::read(name("timeindex")).unwrap())
+    };
+    let (theirs, ours) = (index(&leader), index(&follower));
+    assert!(theirs.0.len() >= 5 * 8);
+    assert_eq!(theirs, ours);
 }

@@ -868,10 +868,12 @@ impl UnifiedLog {
     /// Gives the directory the name of one that will be deleted. No append comes after it, readers go on.
     pub(super) fn rename_for_deletion(&self, name: &str) -> Result<(), DirError> {
         let _no_cleaning = self.cleaning.gate.pause();
-        let mut tail = self.lock_tail()?;
-        self.log_dir.guard(self.dir.rename(&self.log_dir.path().join(name)))?;
+        self.rename_and_close(&mut *self.lock_tail()?, name)
+    }
+
+    pub(super) fn rename_and_close(&self, tail: &mut Tail, name: &str) -> Result<(), DirError> {
         tail.is_closed = true;
-        Ok(())
+        self.log_dir.guard(self.dir.rename(&self.log_dir.path().join(name)))
     }
 }
 

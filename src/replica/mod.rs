@@ -3,6 +3,7 @@
 
 mod fetcher;
 mod isr_sync;
+mod log_dirs;
 mod log_port;
 mod manager;
 mod partitions;
@@ -13,6 +14,7 @@ mod state_change;
 mod truncation;
 
 pub use fetcher::manager::FetcherSettings;
+pub use log_dirs::MoveRound;
 pub use manager::{AppendFailure, Appended, ReplicaManager, ReplicaSettings};
 pub use partitions::Hosted;
 pub use quota::UNLIMITED;

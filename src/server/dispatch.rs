@@ -72,6 +72,7 @@ serve! {
     OffsetDelete => offset_delete,
     AlterPartition => alter_partition,
     UpdateFeatures => update_features,
+    AlterReplicaLogDirs => alter_replica_log_dirs,
     DescribeCluster => describe_cluster,
     DescribeProducers => describe_producers,
     DescribeTransactions => describe_transactions,

@@ -4,6 +4,7 @@
 use super::context::{Broker, now_ms};
 use super::dynamic_config;
 use crate::log::LogManager;
+use crate::replica::MoveRound;
 use crate::util::task::Group;
 use crate::zk::client::CreateMode;
 use crate::zk::data::controller::encode_log_dir_event;
@@ -14,6 +15,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
+
+/// The key that bounds how fast replicas move between log directories.
+const MOVE_RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
+/// How long to wait for more to copy.
+const MOVE_BACKOFF: Duration = Duration::from_millis(50);
 
 /// How long to wait before ZooKeeper is asked again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -46,6 +52,7 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
     group.spawn("isr-expiration", expire_isrs(Arc::clone(broker), half_lag, group.stop_token().clone()));
     let (replicas, channel) = (Arc::clone(&broker.replicas), broker.to_controller.clone());
     group.spawn("isr-submitter", replicas.sync_isrs(channel, group.stop_token().clone()));
+    group.spawn("alter-log-dirs", move_replicas(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("log-scheduler", run_scheduler(Arc::clone(logs), group.stop_token().clone()));
     group.spawn("config-changes", dynamic_config::follow(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("log-dir-failures", handle_dir_failures(Arc::clone(broker), group.clone(), dir_failures));
@@ -82,6 +89,29 @@ async fn expire_isrs(broker: Arc<Broker>, period: Duration, stop: CancellationTo
             biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(period) => {}
+        }
+    }
+}
+
+/// Moves replicas between log directories, at `replica.alter.log.dirs.io.max.bytes.per.second`.
+async fn move_replicas(broker: Arc<Broker>, stop: CancellationToken) {
+    let logs = Arc::clone(broker.replicas.logs());
+    loop {
+        let replicas = Arc::clone(&broker.replicas);
+        let round = tokio::task::spawn_blocking(move || replicas.advance_moves(now_ms())).await.unwrap_or_else(|_| {
+            error!("a step of moving replicas panicked");
+            MoveRound { copied: 0, left: 1 }
+        });
+        let wait = match broker.config.load().props.get(MOVE_RATE).and_then(|rate| rate.trim().parse::<f64>().ok()) {
+            _ if round.copied == 0 => MOVE_BACKOFF,
+            Some(rate) => Duration::try_from_secs_f64(round.copied as f64 / rate.max(1.0)).unwrap_or(Duration::MAX),
+            None => Duration::ZERO,
+        };
+        let next = async { if round.left == 0 { logs.moves_changed().await } else { tokio::time::sleep(wait).await } };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = next => {}
         }
     }
 }

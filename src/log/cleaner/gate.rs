@@ -44,6 +44,16 @@ impl CleaningGate {
         Pause { gate: self }
     }
 
+    /// No cleaning until as many [`Self::release`]: while a replica moves to another directory. Waits as
+    /// [`Self::pause`].
+    pub(in crate::log) fn hold(&self) {
+        std::mem::forget(self.pause());
+    }
+
+    pub(in crate::log) fn release(&self) {
+        self.state.lock().pauses -= 1;
+    }
+
     pub(in crate::log) fn is_busy(&self) -> bool {
         let state = self.state.lock();
         state.is_running || state.pauses > 0
@@ -78,7 +88,7 @@ pub(in crate::log) struct Pause<'g> {
 
 impl Drop for Pause<'_> {
     fn drop(&mut self) {
-        self.gate.state.lock().pauses -= 1;
+        self.gate.release();
     }
 }
 

@@ -35,6 +35,7 @@ fn to_result(dir: LogDirDescription, asked: Option<&HashSet<TopicPartition>>) ->
             partition_index: log.topic_partition.partition,
             partition_size: log.size as i64,
             offset_lag: log.offset_lag,
+            is_future_key: log.is_future,
             ..Default::default()
         };
         topics.entry(log.topic_partition.topic).or_default().push(partition);

@@ -12,6 +12,7 @@ pub(super) mod add_partitions_to_txn;
 pub(super) mod allocate_producer_ids;
 pub(super) mod alter_configs;
 pub(super) mod alter_partition;
+pub(super) mod alter_replica_log_dirs;
 pub(super) mod api_versions;
 mod config_resource;
 pub(super) mod consumer_group_describe;

@@ -1,0 +1,280 @@
+//! Owns the move of replicas to other log directories of this broker: a second log, the future one, is filled beside the
+//! current one and takes its place once both end at the same offset. Kafka: the future logs of `LogManager`,
+//! `Partition.maybeReplaceCurrentWithFutureReplica`, `ReplicaAlterLogDirsThread`.
+//!
+//! ```text
+//! topic-0.<id>-future   filled from topic-0 of the other directory; a restart goes on with it
+//! topic-0               its new name; then the old one is renamed to topic-0.<id>-delete
+//! ```
+//!
+//! The current log is not cleaned meanwhile. A kill between the two renames leaves the partition in two directories, and
+//! the next start refuses, as Kafka's does.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::log_dir::{DirError, LogDir, delete_dir_name, future_dir_name};
+use super::read::ReadError;
+use super::recovery::LoadError;
+use super::unified_log::{LogOptions, UnifiedLog};
+use super::{AppendError, AppendInfo, FetchIsolation, LogManager};
+use crate::common::ids::{Millis, Offset, TopicPartition};
+
+/// Longest file name of the usual file systems.
+const NAME_MAX: usize = 255;
+
+/// Why a replica is not moved.
+#[derive(Debug, thiserror::Error)]
+pub enum MoveError {
+    #[error("the name of {0}'s directory would be too long")]
+    NameTooLong(TopicPartition),
+    #[error("log dir {0} is not found in the config")]
+    NoSuchDir(PathBuf),
+    /// This broker has no such replica; when it gets one it goes to the directory that was asked for.
+    #[error("{0} has no replica here")]
+    NoReplica(TopicPartition),
+    #[error("log directories are offline")]
+    DirsOffline,
+    /// The future log cannot be made, or not be filled.
+    #[error("{0}")]
+    Damaged(String),
+    #[error(transparent)]
+    Dir(#[from] DirError),
+}
+
+/// What one step of a move did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoveStep {
+    /// Bytes that were copied.
+    Copied(u64),
+    /// Both logs end at the same offset: [`LogManager::complete_move`] may work.
+    CaughtUp,
+    /// One of both is gone, or cannot be read now.
+    Waiting,
+}
+
+impl LogManager {
+    /// Begins to move a replica into `dir`, gives up a move to elsewhere, or remembers where the replica is to be made.
+    /// Kafka: `ReplicaManager.alterReplicaLogDirs`. Waits for the disk.
+    pub fn alter_log_dir(&self, tp: &TopicPartition, dir: &Path, now: Millis) -> Result<(), MoveError> {
+        let name = future_dir_name(tp);
+        if name.len() > NAME_MAX {
+            return Err(MoveError::NameTooLong(tp.clone()));
+        }
+        let target = self.log_dir_of(dir).ok_or_else(|| MoveError::NoSuchDir(dir.to_owned()))?;
+        target.check()?;
+        let _creation = self.creation.lock();
+        if self.future_log(tp).is_some_and(|future| future.log_dir().path() != dir) {
+            self.cancel_move(tp, now);
+        }
+        if self.future_log(tp).is_some() {
+            return Ok(());
+        }
+        let Some(current) = self.log(tp) else {
+            self.preferred.lock().insert(tp.clone(), dir.to_owned());
+            return Err(MoveError::NoReplica(tp.clone()));
+        };
+        if current.log_dir().path() == dir {
+            return Ok(());
+        }
+        if self.offline_dirs().next().is_some() {
+            // One of them may hold a future log of this partition.
+            return Err(MoveError::DirsOffline);
+        }
+        let options = LogOptions {
+            config: current.config(),
+            producer_config: self.producer_config(),
+            log_start: 0,
+            recovery_point: 0,
+            had_clean_shutdown: true,
+            topic_id: current.topic_id(),
+        };
+        let path = dir.join(&name);
+        let opened =
+            UnifiedLog::open(&path, tp.clone(), Arc::clone(target), options, Arc::clone(self.scheduler()), now);
+        let future = opened.map_err(|e| match e {
+            LoadError::Disk(e) => MoveError::Dir(target.judge(e)),
+            LoadError::Damaged(why) => MoveError::Damaged(why),
+        })?;
+        info!("Created log for partition {tp} in {}, to which it moves", path.display());
+        current.cleaning.gate.hold();
+        self.futures.write().insert(tp.clone(), future);
+        self.moves_changed.notify_one();
+        Ok(())
+    }
+
+    fn log_dir_of(&self, dir: &Path) -> Option<&Arc<LogDir>> {
+        self.live_dirs().chain(self.offline_dirs()).find(|known| known.path() == dir)
+    }
+
+    /// The log that a replica is moving to.
+    pub fn future_log(&self, tp: &TopicPartition) -> Option<Arc<UnifiedLog>> {
+        self.futures.read().get(tp).cloned()
+    }
+
+    /// Replicas on the move.
+    pub fn moves(&self) -> Vec<TopicPartition> {
+        self.futures.read().keys().cloned().collect()
+    }
+
+    /// Completes when a move began since the last call. Cancel safe.
+    pub async fn moves_changed(&self) {
+        self.moves_changed.notified().await;
+    }
+
+    /// Goes on with the moves that an earlier run of the broker began, once all logs are loaded.
+    pub(super) fn take_up_moves(&self) {
+        for tp in self.moves() {
+            if let Some(current) = self.log(&tp) {
+                current.cleaning.gate.hold();
+            }
+            self.moves_changed.notify_one();
+        }
+    }
+
+    /// Forgets moves into a directory that failed.
+    pub(super) fn forget_moves_to(&self, dir: &Arc<LogDir>) {
+        self.futures.write().retain(|tp, future| {
+            let stays = !Arc::ptr_eq(future.log_dir(), dir);
+            if !stays && let Some(current) = self.log(tp) {
+                current.cleaning.gate.release();
+            }
+            stays
+        });
+    }
+
+    /// Forgets a move; what was copied is deleted. `creation` is held.
+    pub(super) fn cancel_move(&self, tp: &TopicPartition, now: Millis) {
+        let Some(future) = self.futures.write().remove(tp) else { return };
+        if let Some(current) = self.log(tp) {
+            current.cleaning.gate.release();
+        }
+        let name = delete_dir_name(tp);
+        // A failure is told by the directory, and leaves a directory that the next start finds.
+        if future.rename_for_deletion(&name).is_ok() {
+            self.remove_later(future.log_dir(), &future.log_dir().path().join(&name), now);
+        }
+        info!(%tp, "move to another log directory was given up");
+    }
+
+    /// Copies at most about `max_bytes` of a move. Waits for the disk.
+    pub fn advance_move(&self, tp: &TopicPartition, max_bytes: u32, now: Millis) -> Result<MoveStep, MoveError> {
+        let (Some(current), Some(future)) = (self.log(tp), self.future_log(tp)) else { return Ok(MoveStep::Waiting) };
+        follow_truncation(&current, &future, now)?;
+        let log_start = current.log_start_offset();
+        let from = future.log_end_offset();
+        if from < log_start {
+            future.truncate_fully_and_start_at(log_start, None, now)?;
+            return Ok(MoveStep::Copied(0));
+        }
+        let data = match current.read(from, max_bytes, FetchIsolation::LogEnd, true) {
+            Ok(data) => data,
+            // Truncated or deleted just now: the next step sees it.
+            Err(ReadError::OffsetOutOfRange { .. }) => return Ok(MoveStep::Waiting),
+            Err(ReadError::Corrupt(why)) => return Err(MoveError::Damaged(why)),
+            Err(ReadError::Dir(e)) => return Err(e.into()),
+        };
+        let copied = match data.records {
+            Some(slice) => {
+                let mut bytes = vec![0; slice.len as usize];
+                let got = slice.read(0, &mut bytes).map_err(|e| {
+                    let error = crate::disk::DiskError::new("read", &current.dir(), e);
+                    current.log_dir().judge(error)
+                })?;
+                bytes.truncate(got);
+                match append_to(&future, &bytes, log_start, now) {
+                    Ok(_) => {}
+                    Err(AppendError::Dir(e)) => return Err(e.into()),
+                    // A truncation came in between; what the current log has now is compared by the next step.
+                    Err(AppendError::UnexpectedOffset { .. }) => return Ok(MoveStep::Waiting),
+                    Err(other) => return Err(MoveError::Damaged(other.to_string())),
+                }
+                got as u64
+            }
+            None => 0,
+        };
+        future.update_high_watermark(current.high_watermark());
+        if future.high_watermark() >= log_start {
+            // Below its own high watermark this cannot be refused.
+            drop(future.maybe_increment_log_start(log_start, now));
+        }
+        let is_done = copied == 0 && future.log_end_offset() == current.log_end_offset();
+        Ok(if is_done { MoveStep::CaughtUp } else { MoveStep::Copied(copied) })
+    }
+
+    /// Lets the future log take the current one's place when both still end at the same offset; nothing is appended
+    /// meanwhile. The log that is current now, or `None`. Waits for the disk.
+    pub fn complete_move(&self, tp: &TopicPartition, now: Millis) -> Result<Option<Arc<UnifiedLog>>, DirError> {
+        let (old_dir, future) = {
+            let _creation = self.creation.lock();
+            let (Some(current), Some(future)) = (self.log(tp), self.future_log(tp)) else { return Ok(None) };
+            let mut tail = current.lock_tail()?;
+            if current.log_end_offset() != future.log_end_offset() {
+                return Ok(None);
+            }
+            future.update_high_watermark(current.high_watermark());
+            future.set_config(current.config());
+            let to = future.log_dir().path().join(tp.to_string());
+            future.log_dir().guard(future.dir.rename(&to))?;
+            self.futures.write().remove(tp);
+            self.logs.write().insert(tp.clone(), Arc::clone(&future));
+            future.set_cleaner_checkpoint(current.cleaner_checkpoint());
+            current.log_dir().set_cleaner_checkpoint_stale(true);
+            let name = delete_dir_name(tp);
+            let renamed = current.rename_and_close(&mut tail, &name);
+            drop(tail);
+            current.cleaning.gate.release();
+            match renamed {
+                Ok(()) => self.remove_later(current.log_dir(), &current.log_dir().path().join(&name), now),
+                Err(e) => warn!(%tp, error = %e, "the old log is still where it was"),
+            }
+            info!("Successfully replaced current log for {tp} with the one in {}", future.log_dir().path().display());
+            (Arc::clone(current.log_dir()), future)
+        };
+        for dir in [&old_dir, future.log_dir()] {
+            // A failure is told by the directory.
+            drop(self.checkpoint_dir(dir));
+        }
+        self.checkpoint_cleaned();
+        Ok(Some(future))
+    }
+}
+
+/// An empty log begins with the batch that the log start lies inside of. Kafka:
+/// `Partition.appendRecordsToFollowerOrFutureReplica`.
+fn append_to(future: &UnifiedLog, bytes: &[u8], log_start: Offset, now: Millis) -> Result<AppendInfo, AppendError> {
+    match future.append_as_follower(bytes, now) {
+        Err(AppendError::UnexpectedOffset { first, last, log_end })
+            if log_end == log_start && first < log_start && last >= log_start =>
+        {
+            future.truncate_fully_and_start_at(first, Some(log_start), now)?;
+            future.append_as_follower(bytes, now)
+        }
+        appended => appended,
+    }
+}
+
+/// Cuts from the future log what the current one does not have, by leader epochs as a follower does.
+fn follow_truncation(current: &UnifiedLog, future: &UnifiedLog, now: Millis) -> Result<(), DirError> {
+    let end = future.log_end_offset();
+    let keep = match future.latest_epoch() {
+        None => current.log_end_offset(),
+        Some(epoch) => match current.end_offset_for_epoch(epoch) {
+            Some(there) if there.epoch == epoch => there.end_offset,
+            Some(there) => future
+                .end_offset_for_epoch(there.epoch)
+                .map_or(there.end_offset, |here| here.end_offset.min(there.end_offset)),
+            // The current log knows none of its epochs: only the committed part is known to be the same.
+            None => current.log_end_offset().min(future.high_watermark()),
+        },
+    };
+    if keep < end {
+        future.truncate_to(keep.max(0), now)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! Holds moves between directories to their rules.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::config::topic::LogConfig;
+use crate::log::LogManagerOptions;
+use crate::log::testing::*;
+
+struct Host {
+    dirs: [tempfile::TempDir; 2],
+    manager: LogManager,
+}
+
+fn open(dirs: &[tempfile::TempDir; 2]) -> LogManager {
+    let (manager, _failures) = LogManager::open(LogManagerOptions {
+        log_dirs: dirs.iter().map(|d| d.path().to_owned()).collect(),
+        recovery_threads_per_dir: 1,
+        producer_config: PRODUCERS,
+        default_config: Arc::new(small_config()),
+        max_open_files: 16,
+    })
+    .unwrap();
+    manager.load_logs(&HashMap::new(), 0).unwrap();
+    manager
+}
+
+fn t(n: i32) -> TopicPartition {
+    TopicPartition::new("t", n)
+}
+
+impl Host {
+    fn new() -> Self {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let manager = open(&dirs);
+        Self { dirs, manager }
+    }
+
+    fn create(&self, tp: &TopicPartition) -> Arc<UnifiedLog> {
+        let config: Arc<LogConfig> = Arc::new(small_config());
+        self.manager.get_or_create(tp, true, None, &config, 0).unwrap()
+    }
+
+    fn other_dir(&self, log: &UnifiedLog) -> &Path {
+        self.dirs.iter().map(|d| d.path()).find(|dir| *dir != log.log_dir().path()).unwrap()
+    }
+
+    fn advance_to_end(&self, tp: &TopicPartition) {
+        let steps = (0..1_000).map(|_| self.manager.advance_move(tp, 300, 100).unwrap());
+        assert!(steps.into_iter().any(|step| step == MoveStep::CaughtUp), "no end");
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    crate::disk::subdirectories(dir).unwrap()
+}
+
+#[test]
+fn a_replica_moves_while_it_is_written_and_keeps_all_that_it_had() {
+    let host = Host::new();
+    let log = host.create(&t(0));
+    for n in 0..30 {
+        append_plain(&log, 2, n * 10);
+    }
+    commit_all(&log);
+    log.maybe_increment_log_start(7, 50).unwrap();
+    let target = host.other_dir(&log).to_owned();
+    host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
+    host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
+    assert!(names(&target)[0].ends_with("-future"));
+    assert!(log.cleaning.gate.is_busy(), "not cleaned meanwhile");
+    for n in 0..5 {
+        host.manager.advance_move(&t(0), 300, 100).unwrap();
+        append_plain(&log, 1, 1_000 + n);
+    }
+    host.advance_to_end(&t(0));
+    append_plain(&log, 1, 2_000);
+    assert!(host.manager.complete_move(&t(0), 100).unwrap().is_none(), "the log went on");
+    host.advance_to_end(&t(0));
+    let bytes = read_all(&log, 8);
+    let moved = host.manager.complete_move(&t(0), 100).unwrap().unwrap();
+    assert_eq!(read_all(&moved, 8), bytes);
+    assert_eq!((moved.log_start_offset(), moved.log_end_offset()), (7, log.log_end_offset()));
+    assert_eq!(moved.high_watermark(), log.high_watermark());
+    assert_eq!(moved.latest_epoch(), log.latest_epoch());
+    assert_eq!((moved.dir().to_path_buf(), names(&target)), (target.join("t-0"), vec!["t-0".to_owned()]));
+    let old = names(log.log_dir().path());
+    assert!(old.len() == 1 && old[0].ends_with("-delete"), "{old:?}");
+    assert!(append(&log, &batch(Default::default(), 1, 0, 1), 0, 0).is_err(), "the old log takes nothing any more");
+    append_plain(&moved, 1, 3_000);
+    host.manager.scheduler().run_due(i64::MAX);
+    assert!(names(log.log_dir().path()).is_empty());
+}
+
+#[test]
+fn a_restart_in_the_middle_goes_on_with_the_move() {
+    let host = Host::new();
+    let log = host.create(&t(0));
+    for n in 0..30 {
+        append_plain(&log, 2, n * 10);
+    }
+    let target = host.other_dir(&log).to_owned();
+    host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
+    for _ in 0..4 {
+        host.manager.advance_move(&t(0), 300, 100).unwrap();
+    }
+    let bytes = read_all(&log, 0);
+    let dirs = host.dirs;
+    host.manager.shutdown(100);
+    let host = Host { manager: open(&dirs), dirs };
+    assert_eq!(host.manager.moves(), [t(0)]);
+    let future = host.manager.future_log(&t(0)).unwrap();
+    assert!(future.log_end_offset() > 0, "what was copied is still there");
+    host.advance_to_end(&t(0));
+    let moved = host.manager.complete_move(&t(0), 100).unwrap().unwrap();
+    assert_eq!(read_all(&moved, 0), bytes);
+}
+
+#[test]
+fn a_truncation_of_the_current_log_reaches_the_future_one() {
+    let host = Host::new();
+    let log = host.create(&t(0));
+    for epoch in 0..3 {
+        for n in 0..5 {
+            append(&log, &batch(Default::default(), 2, i64::from(n), 5), epoch, 0).unwrap();
+        }
+    }
+    let target = host.other_dir(&log).to_owned();
+    host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
+    host.advance_to_end(&t(0));
+    log.truncate_to(14, 100).unwrap();
+    for n in 0..9 {
+        append(&log, &batch(Default::default(), 2, 500 + n, 5), 7, 0).unwrap();
+    }
+    host.advance_to_end(&t(0));
+    let bytes = read_all(&log, 0);
+    let moved = host.manager.complete_move(&t(0), 100).unwrap().unwrap();
+    assert_eq!(read_all(&moved, 0), bytes);
+    assert_eq!(moved.epoch_entries(), log.epoch_entries());
+}
+
+#[test]
+fn a_move_is_given_up_by_naming_the_current_directory_or_by_deletion() {
+    let host = Host::new();
+    let log = host.create(&t(0));
+    append_plain(&log, 2, 0);
+    let target = host.other_dir(&log).to_owned();
+    host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
+    host.manager.alter_log_dir(&t(0), log.log_dir().path(), 100).unwrap();
+    assert!(host.manager.moves().is_empty() && !log.cleaning.gate.is_busy());
+    assert!(names(&target).iter().all(|name| name.ends_with("-delete")));
+    host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
+    host.manager.delete(&[t(0)], 100);
+    assert!(host.manager.moves().is_empty());
+    host.manager.scheduler().run_due(i64::MAX);
+    assert!(host.dirs.iter().all(|dir| names(dir.path()).is_empty()));
+}
+
+#[test]
+fn where_a_replica_is_made_can_be_asked_for_before() {
+    let host = Host::new();
+    let log = host.create(&t(0));
+    let full = log.log_dir().path().to_owned();
+    assert!(matches!(host.manager.alter_log_dir(&t(1), &full, 0), Err(MoveError::NoReplica(_))));
+    assert_eq!(host.create(&t(1)).log_dir().path(), full, "although it has more logs");
+    assert_ne!(host.create(&t(2)).log_dir().path(), full);
+    let nowhere = Path::new("/nowhere");
+    assert!(matches!(host.manager.alter_log_dir(&t(0), nowhere, 0), Err(MoveError::NoSuchDir(_))));
+    let long = TopicPartition::new("t".repeat(249).as_str(), 0);
+    assert!(matches!(host.manager.alter_log_dir(&long, &full, 0), Err(MoveError::NameTooLong(_))));
+}
+
+#[test]
+fn a_failed_target_ends_the_move_and_the_replica_stays() {
+    let host = Host::new();
+    let log = host.create(&t(0));
+    append_plain(&log, 2, 0);
+    let target = host.other_dir(&log).to_owned();
+    host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
+    let future = host.manager.future_log(&t(0)).unwrap();
+    future.log_dir().fail(crate::disk::DiskError::new("test", &target, std::io::Error::other("x")));
+    assert!(host.manager.handle_dir_failure(&target).unwrap().is_empty(), "no partition was served from it");
+    assert!(host.manager.moves().is_empty() && !log.cleaning.gate.is_busy());
+    append_plain(&log, 2, 10);
+    assert!(matches!(host.manager.alter_log_dir(&t(0), &target, 100), Err(MoveError::Dir(_))));
+    assert!(fs::exists(log.dir()).unwrap());
+}

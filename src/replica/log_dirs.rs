@@ -1,0 +1,73 @@
+//! Owns the moves of replicas between log directories of this broker, as partitions see them. Kafka:
+//! `ReplicaManager.alterReplicaLogDirs`, `ReplicaAlterLogDirsManager`. These calls touch the disk: they run on the blocking
+//! pool.
+
+use super::manager::ReplicaManager;
+use super::partitions::Hosted;
+use crate::common::{ErrorCode, Millis, TopicPartition};
+use crate::log::{MoveError, MoveStep};
+use std::path::Path;
+use tracing::{error, warn};
+
+/// Bytes that one step of a move copies.
+const STEP_BYTES: u32 = 1 << 20;
+
+/// What one round over all moves did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MoveRound {
+    pub copied: u64,
+    /// Moves that are not complete.
+    pub left: usize,
+}
+
+impl ReplicaManager {
+    /// What the asker of AlterReplicaLogDirs is told about one partition.
+    pub fn alter_log_dir(&self, tp: &TopicPartition, dir: &Path, now: Millis) -> ErrorCode {
+        // No role changes meanwhile.
+        let _state_change = self.controller_epoch.lock();
+        if matches!(self.partitions.get(&tp.topic, tp.partition), Some(Hosted::Offline)) {
+            return ErrorCode::KafkaStorageError;
+        }
+        match self.logs.alter_log_dir(tp, dir, now) {
+            Ok(()) => ErrorCode::None,
+            Err(MoveError::NameTooLong(_)) => ErrorCode::InvalidTopicException,
+            Err(MoveError::NoSuchDir(_)) => ErrorCode::LogDirNotFound,
+            Err(MoveError::NoReplica(_)) => match self.partition(&tp.topic, tp.partition) {
+                // Kafka keeps to the code that old clients of this API know.
+                Ok(_) | Err(ErrorCode::NotLeaderOrFollower) => ErrorCode::ReplicaNotAvailable,
+                Err(code) => code,
+            },
+            Err(error) => {
+                warn!(%tp, dir = %dir.display(), %error, "replica is not moved");
+                ErrorCode::KafkaStorageError
+            }
+        }
+    }
+
+    /// Copies a step of every move, and completes those that have caught up.
+    pub fn advance_moves(&self, now: Millis) -> MoveRound {
+        let mut round = MoveRound::default();
+        for tp in self.logs.moves() {
+            round.left += 1;
+            match self.logs.advance_move(&tp, STEP_BYTES, now) {
+                Ok(MoveStep::Copied(bytes)) => round.copied += bytes,
+                Ok(MoveStep::Waiting) => {}
+                Ok(MoveStep::CaughtUp) => round.left -= usize::from(self.complete_move(&tp, now)),
+                Err(error) => error!(%tp, %error, "replica does not move on"),
+            }
+        }
+        round
+    }
+
+    /// True when the partition is served from its new directory.
+    fn complete_move(&self, tp: &TopicPartition, now: Millis) -> bool {
+        // A role change takes its log before it installs it: the two must not cross.
+        let _state_change = self.controller_epoch.lock();
+        let Ok(Some(log)) = self.logs.complete_move(tp, now) else { return false };
+        if let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) {
+            partition.replace_log(log);
+        }
+        self.wake_all(tp);
+        true
+    }
+}

@@ -1,0 +1,48 @@
+//! AlterReplicaLogDirs: moves replicas to other log directories of this broker. Kafka:
+//! `ReplicaManager.alterReplicaLogDirs`.
+
+use crate::common::TopicPartition;
+use crate::network::Reply;
+use crate::protocol::messages::alter_replica_log_dirs_response::{
+    AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
+};
+use crate::protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse};
+use crate::server::context::{Broker, now_ms};
+use crate::server::dispatch::Call;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: AlterReplicaLogDirsRequest) -> Reply {
+    // A partition that is named twice goes to the directory that is named last.
+    let mut wanted: BTreeMap<TopicPartition, PathBuf> = BTreeMap::new();
+    for dir in &request.dirs {
+        for topic in &dir.topics {
+            for partition in &topic.partitions {
+                wanted.insert(TopicPartition::new(&*topic.name, *partition), PathBuf::from(&*dir.path));
+            }
+        }
+    }
+    let replicas = Arc::clone(&broker.replicas);
+    let answers = broker.blocking(move || {
+        let answer = |(tp, dir): (TopicPartition, PathBuf)| {
+            let code = replicas.alter_log_dir(&tp, &dir, now_ms());
+            (tp, code)
+        };
+        wanted.into_iter().map(answer).collect::<Vec<_>>()
+    });
+    let mut results: BTreeMap<Arc<str>, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
+    for (tp, code) in answers.await {
+        results.entry(tp.topic).or_default().push(AlterReplicaLogDirPartitionResult {
+            partition_index: tp.partition,
+            error_code: code.wire(),
+            ..Default::default()
+        });
+    }
+    let results = results.into_iter().map(|(name, partitions)| AlterReplicaLogDirTopicResult {
+        topic_name: (&*name).into(),
+        partitions,
+        ..Default::default()
+    });
+    call.reply(&AlterReplicaLogDirsResponse { results: results.collect(), ..Default::default() })
+}

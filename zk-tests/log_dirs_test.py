@@ -1,0 +1,75 @@
+"""Several log directories on one broker: replicas move between them under load, and over a restart."""
+
+import re
+import struct
+
+from harness import admin, wire
+from harness.load import Load, check_stored
+from harness.processes import wait_until
+from harness.reader import read
+
+_ALTER_REPLICA_LOG_DIRS = 34
+
+
+def place_of(broker, topic, partition):
+    """Directories that hold a partition now, by number, without those that wait for their removal."""
+    name = re.compile(rf"{topic}-{partition}(\.[0-9a-f]+-future)?$")
+    return {n: [d.name for d in path.iterdir() if name.match(d.name)] for n, path in enumerate(broker.log_dirs)}
+
+
+def moved_to(broker, topic, partition, number):
+    def is_there():
+        places = place_of(broker, topic, partition)
+        return all(names == ([f"{topic}-{partition}"] if n == number else []) for n, names in places.items())
+
+    return is_there
+
+
+def move(broker, topic, to):
+    """AlterReplicaLogDirs, version 1: {partition: number of the directory}. Every partition must be taken."""
+    dirs = b"".join(
+        wire.string(str(broker.log_dirs[n])) + struct.pack(">i", 1) + wire.string(topic) + struct.pack(">ii", 1, p)
+        for p, n in to.items()
+    )
+    with wire.connect(broker.port) as s:
+        s.sendall(wire.request(_ALTER_REPLICA_LOG_DIRS, 1, 1, struct.pack(">i", len(to)) + dirs))
+        answer = wire.read_frame(s)
+    # Correlation id, throttle time, one topic.
+    skip = 12 + len(wire.string(topic))
+    (count,) = struct.unpack_from(">i", answer, skip)
+    codes = dict(struct.unpack_from(">ih", answer, skip + 4 + 6 * n) for n in range(count))
+    assert codes == dict.fromkeys(to, 0)
+
+
+def test_replicas_move_between_directories_under_load(cluster, directory):
+    broker = cluster.broker(1, log_dirs=3, log_segment_bytes=1 << 18).start()
+    admin.create_topic(broker, "moving", partitions=3)
+    load = Load(broker, "moving", directory)
+    load.wait_acknowledged(2000)
+    start = {p: next(n for n, names in place_of(broker, "moving", p).items() if names) for p in range(3)}
+    assert sorted(start.values()) == [0, 1, 2], "one in each"
+    to = {p: (n + 1) % 3 for p, n in start.items()}
+    move(broker, "moving", to)
+    for p, n in to.items():
+        wait_until(moved_to(broker, "moving", p, n), f"moving-{p} is in directory {n}")
+    load.wait_acknowledged(1000)
+
+    # A move that a restart interrupts goes on by itself, as Apache's does.
+    assert broker.stop() == 143
+    broker.start()
+    load.wait_acknowledged(500)
+    move(broker, "moving", start)
+    broker.kill()
+    cluster.forget(broker)
+    broker.start()
+    for p, n in start.items():
+        wait_until(moved_to(broker, "moving", p, n), f"moving-{p} is back in directory {n}")
+    load.wait_acknowledged(500)
+    check_stored(load.finish(), read(broker, "moving"))
+    assert broker.stop() == 143
+
+    # What was moved opens on the other side.
+    apache = broker.as_kind("apache").start()
+    admin.wait_led(apache, "moving", 3)
+    assert sum(len(records) for records in read(apache, "moving").values()) > 4000
+    assert apache.stop() == 143
