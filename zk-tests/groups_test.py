@@ -19,7 +19,7 @@ from harness.groups import Member, Watch, check_disjoint
 from harness.processes import wait_until
 
 PARTITIONS = 24
-CHAOS_SECONDS = int(os.environ.get("ZURAU_CHAOS_SECONDS", "12"))
+CHAOS_SECONDS = int(os.environ.get("ZURAU_CHAOS_SECONDS", "5"))
 _OFFSETS_TOPIC = "__consumer_offsets"
 # What makes rebalances of tests quick.
 _QUICK = {"group_initial_rebalance_delay_ms": 200, "group_min_session_timeout_ms": 1000}
@@ -143,8 +143,13 @@ def dump(tools, broker):
     for kind in ("OffsetsMessageFormatter", "GroupMetadataMessageFormatter"):
         formatter = f"org.apache.kafka.tools.consumer.{kind}"
         where = ("--bootstrap-server", broker.bootstrap, "--topic", _OFFSETS_TOPIC, "--from-beginning")
-        run = tools.run("console-consumer", *where, "--timeout-ms", 3000, "--formatter", formatter)
-        printed += [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+        run = tools.run("console-consumer", *where, "--timeout-ms", 1500, "--formatter", formatter)
+        # One object behind the other, without a line between them.
+        text, decoder = run.stdout.strip(), json.JSONDecoder()
+        while text:
+            record, end = decoder.raw_decode(text)
+            printed.append(record)
+            text = text[end:].strip()
     return printed
 
 
@@ -162,7 +167,7 @@ def test_groups_move_between_apache_and_zurau_on_one_directory(moving, directory
     member = Member(groups.EAGER["java"], directory, "java", broker.bootstrap, "moved", "moved", "fixed").start()
     produced = 10
     wait_until(lambda: is_read([member], produced), "every record is read", 60)
-    for kind in ("zurau", "apache", "zurau"):
+    for kind in ("zurau", "apache"):
         outside = commit_outside(broker, f"outside-{kind}", 7)
         watch = Watch(broker.bootstrap, "moved")
         wait_until(lambda: watch.committed() == {("moved", p): produced for p in range(PARTITIONS)}, "committed", 30)
@@ -172,7 +177,7 @@ def test_groups_move_between_apache_and_zurau_on_one_directory(moving, directory
         # What the one wrote, the other serves and Apache's formatter prints.
         assert fetch(broker, outside) == {0: 7}
         after = dump(apache_tools, broker)
-        assert after[: len(before)] == before or sorted(map(str, before)) <= sorted(map(str, after))
+        assert before and all(record in after for record in before)
         produce(broker.bootstrap, "moved", 10, start=produced)
         produced += 10
         wait_until(lambda: is_read([member], produced), "the member goes on", 60)

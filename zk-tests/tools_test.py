@@ -21,6 +21,7 @@ def apache(module_directory, ensemble):
     """Two Apache brokers, where tools of both kinds have to find the right one."""
     cluster = Cluster(module_directory, ensemble)
     one = {"transaction_state_log_replication_factor": 1, "transaction_state_log_min_isr": 1}
+    one |= {"group_initial_rebalance_delay_ms": 0}
     brokers = [cluster.broker(number, "apache", **one) for number in (1, 2)]
     for broker in brokers:
         broker.launch()

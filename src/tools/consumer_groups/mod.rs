@@ -109,7 +109,7 @@ const SCENARIOS: &[&Opt] =
 const STATES: &[&str] =
     &["PreparingRebalance", "CompletingRebalance", "Stable", "Dead", "Empty", "Assigning", "Reconciling"];
 /// The types that a filter may name. Kafka: `GroupType`.
-const TYPES: &[&str] = &["Consumer", "Classic", "Share"];
+const TYPES: &[&str] = &["Consumer", "Classic"];
 
 /// A partition of a topic, in the order in which the tool walks them.
 pub(super) type Partition = (String, i32);
@@ -137,7 +137,9 @@ impl From<std::io::Error> for Ended {
 
 pub(super) fn run(args: &[String]) -> ExitCode {
     terminal::finish(|out| {
-        let options = TOOL.start(args)?;
+        let options = TOOL.parse(args).map_err(thrown)?;
+        check_available(&options)?;
+        TOOL.help_or_version(args, &options)?;
         check(&options)?;
         let (ended, exception) = match act(&options, out) {
             Ok(()) => return Ok(()),
@@ -155,28 +157,37 @@ pub(super) fn run(args: &[String]) -> ExitCode {
     })
 }
 
-/// Kafka: `ConsumerGroupCommandOptions.checkArgs`.
-fn check(options: &Options) -> Result<(), Failure> {
-    let unavailable = |opt: &Opt, needs: &[&Opt]| options.has(opt) && !needs.iter().any(|need| options.has(need));
-    for (opt, needs, text) in [
+/// What nobody catches in Kafka's tool either.
+fn thrown(text: impl std::fmt::Display) -> Failure {
+    Failure::message(format_args!("Exception in thread \"main\" joptsimple.OptionException: {text}"))
+}
+
+/// Options that make sense only beside others.
+fn check_available(options: &Options) -> Result<(), Failure> {
+    for (opt, needs, name) in [
         (&MEMBERS, &[&DESCRIBE][..], "members"),
         (&VERBOSE, &[&DESCRIBE], "verbose"),
         (&OFFSETS, &[&DESCRIBE], "offsets"),
         (&STATE, &[&DESCRIBE, &LIST], "state"),
         (&TYPE, &[&LIST], "type"),
     ] {
-        if unavailable(opt, needs) {
-            return Err(
-                TOOL.usage(format!("Option(s) [{text}] are unavailable given other options on the command line"))
-            );
+        if options.has(opt) && !needs.iter().any(|need| options.has(need)) {
+            return Err(thrown(format_args!(
+                "Option(s) [{name}] are unavailable given other options on the command line"
+            )));
         }
     }
+    Ok(())
+}
+
+/// Kafka: `ConsumerGroupCommandOptions.checkArgs`.
+fn check(options: &Options) -> Result<(), Failure> {
     TOOL.require(options, &[&BOOTSTRAP_SERVER])?;
     let chosen = options.has(&GROUP) || options.has(&ALL_GROUPS);
     if options.has(&DESCRIBE) {
         if !chosen {
             return Err(TOOL
-                .usage("Option [describe] takes one of these options: [delete], [list], [reset-offsets], [describe]"));
+                .usage("Option [describe] takes one of these options: [reset-offsets], [describe], [delete], [list]"));
         }
         if [&MEMBERS, &OFFSETS, &STATE].iter().filter(|opt| options.has(opt)).count() > 1 {
             return Err(
@@ -187,7 +198,7 @@ fn check(options: &Options) -> Result<(), Failure> {
             return Err(TOOL.usage("Option [describe] does not take a value for [state]"));
         }
     }
-    const SCOPES: &str = "[group], [all-groups]";
+    const SCOPES: &str = "[all-groups], [group]";
     if options.has(&DELETE) {
         if !chosen {
             return Err(TOOL.usage(format!("Option [delete] takes one of these options: {SCOPES}")));

@@ -56,12 +56,15 @@ pub(super) fn run(options: &Options, groups: &mut Groups, out: &mut Output) -> R
         writeln!(out)?;
         return Ok(());
     }
+    if !plan.is_empty() {
+        writeln!(out)?;
+    }
     let mut row = |cells: [&str; 4]| {
         let [group, topic, partition, offset] = cells;
         write!(out, "{group:30} {topic:30} {partition:10} {offset:15}")
     };
     if !plan.is_empty() {
-        row(["\nGROUP", "TOPIC", "PARTITION", "NEW-OFFSET"])?;
+        row(["GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"])?;
     }
     for (id, offsets) in &plan {
         for ((topic, partition), offset) in offsets {
@@ -164,8 +167,8 @@ fn prepare(
         return Ok(offsets);
     }
     Err(usage(
-        "Option '[reset-offsets]' requires one of the following scenarios: [[to-offset], [shift-by], [to-datetime], \
-         [by-duration], [to-earliest], [to-latest], [to-current], [from-file]]",
+        "Option '[reset-offsets]' requires one of the following scenarios: [[to-offset], [to-current], [to-datetime], \
+         [from-file], [by-duration], [to-earliest], [to-latest], [shift-by]]",
     ))
 }
 
