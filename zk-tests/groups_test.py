@@ -22,12 +22,13 @@ PARTITIONS = 24
 CHAOS_SECONDS = int(os.environ.get("ZURAU_CHAOS_SECONDS", "5"))
 _OFFSETS_TOPIC = "__consumer_offsets"
 # What makes rebalances of tests quick.
+_SINGLE = {"transaction_state_log_replication_factor": 1, "transaction_state_log_min_isr": 1}
 _QUICK = {"group_initial_rebalance_delay_ms": 200, "group_min_session_timeout_ms": 1000}
 
 
 @pytest.fixture(scope="module")
 def served(module_directory, ensemble):
-    return Cluster(module_directory, ensemble).broker(1, offsets_topic_num_partitions=4, **_QUICK).start()
+    return Cluster(module_directory, ensemble).broker(1, offsets_topic_num_partitions=4, **_SINGLE, **_QUICK).start()
 
 
 def produce(bootstrap, topic, per_partition, partitions=PARTITIONS, start=0):
@@ -267,3 +268,25 @@ def test_the_protocol_of_kip_848_is_refused(served):
         s.sendall(wire.request(68, 0, 7, body))
         answer = wire.read_frame(s)
     assert struct.unpack_from(">h", answer, 9)[0] == unsupported_version
+
+
+def test_offsets_of_a_transaction_count_once_it_is_committed(served):
+    if not wire.served(served.port).get(28):
+        pytest.skip("no transactions")
+    admin.create_topic(served, "sent", 1)
+    config = {"bootstrap.servers": served.bootstrap, "transactional.id": "copier", "transaction.timeout.ms": 20_000}
+    producer = confluent_kafka.Producer(config)
+    producer.init_transactions(30)
+    member = confluent_kafka.Consumer({"bootstrap.servers": served.bootstrap, "group.id": "copied"})
+    watch = Watch(served.bootstrap, "copied")
+    for offset, is_committed in ((5, True), (9, False), (12, True)):
+        producer.begin_transaction()
+        producer.produce("sent", str(offset).encode())
+        listed = [confluent_kafka.TopicPartition("sent", 0, offset)]
+        producer.send_offsets_to_transaction(listed, member.consumer_group_metadata(), 30)
+        if is_committed:
+            producer.commit_transaction(30)
+            wait_until(lambda: watch.committed() == {("sent", 0): offset}, f"{offset} is committed")
+        else:
+            producer.abort_transaction(30)
+    member.close()

@@ -92,7 +92,7 @@ pub(super) fn store_error(code: ErrorCode) -> ErrorCode {
 }
 
 /// What a client is told when offsets could not be written. Kafka: `maybeConvertOffsetCommitError`.
-pub(super) fn commit_error(code: ErrorCode) -> ErrorCode {
+pub fn commit_error(code: ErrorCode) -> ErrorCode {
     match code {
         // Of the verification of a transaction: old clients retry this code, and not the other.
         ErrorCode::NetworkException => ErrorCode::CoordinatorLoadInProgress,

@@ -51,6 +51,7 @@ mod offsets;
 pub(super) mod produce;
 pub(super) mod stop_replica;
 pub(super) mod sync_group;
+pub(super) mod txn_offset_commit;
 pub(super) mod update_features;
 pub(super) mod update_metadata;
 pub(super) mod write_txn_markers;
