@@ -105,6 +105,7 @@ const PURE: &[&str] = &[
     "src/controller/context.rs",
     "src/controller/election.rs",
     "src/controller/isr_updates.rs",
+    "src/controller/moves.rs",
     "src/controller/diagnosis.rs",
     "src/controller/partition_state.rs",
     "src/controller/rebalance.rs",

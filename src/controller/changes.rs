@@ -32,12 +32,7 @@ impl<C: BrokerChannels> Term<C> {
             (Change::Children, paths::ISR_CHANGE_NOTIFICATION) => self.isr_change_notification().await,
             (Change::Children, paths::LOG_DIR_EVENT_NOTIFICATION) => self.log_dir_event_notification().await,
             (_, paths::PREFERRED_REPLICA_ELECTION) => self.preferred_replica_election().await,
-            (_, paths::REASSIGN_PARTITIONS) => {
-                if self.zk.exists_watched(&path, Some(&self.watcher)).await?.is_some() {
-                    self.ignore_admin_node(&path);
-                }
-                Ok(())
-            }
+            (_, paths::REASSIGN_PARTITIONS) => self.admin_reassignment().await.map(drop),
             (Change::Data, _) => match (path.strip_prefix("/brokers/ids/"), path.strip_prefix("/brokers/topics/")) {
                 (Some(id), _) => match id.parse() {
                     Ok(id) => self.broker_modification(BrokerId(id)).await,
@@ -128,6 +123,7 @@ impl<C: BrokerChannels> Term<C> {
             replicas.into_iter().partition(|replica| self.is_deletion_under_way(replica));
         self.move_replicas(&staying, ReplicaState::Online).await?;
         self.elect_waiting().await?;
+        self.resume_reassignments_to(&ids).await?;
         let waiting = leaving.iter().chain(&staying).map(|(tp, _)| Arc::clone(&tp.topic));
         let waiting = waiting.filter(|topic| self.context.to_delete.contains(topic)).collect();
         self.retry_deletions(waiting).await
@@ -315,7 +311,9 @@ impl<C: BrokerChannels> Term<C> {
         }
         let everybody = self.context.broker_ids();
         self.send_metadata(&everybody, &partitions);
-        Ok(self.fence.delete_all(&self.zk, nodes).await?)
+        let completed = self.complete_reassignments(&partitions).await;
+        self.fence.delete_all(&self.zk, nodes).await?;
+        completed
     }
 
     /// Brokers lost log directories: asking them about all their replicas brings out which.

@@ -61,6 +61,10 @@ pub(super) struct Context {
     topic_names: BTreeMap<Uuid, Arc<str>>,
     /// Partitions in failed log directories, as their brokers answered.
     offline_dirs: BTreeMap<BrokerId, BTreeSet<TopicPartition>>,
+    /// Partitions on their way to other brokers, until the end of that is written. Kafka: `partitionsBeingReassigned`.
+    pub(super) reassigning: BTreeSet<TopicPartition>,
+    /// The czxid of the `/admin/reassign_partitions` that was worked through last.
+    pub(super) admin_moves_seen: Option<i64>,
     /// Topics that somebody asked to delete.
     pub(super) to_delete: BTreeSet<Arc<str>>,
     pub(super) deletion_started: BTreeSet<Arc<str>>,
@@ -76,6 +80,8 @@ impl Context {
             topics: BTreeMap::new(),
             topic_names: BTreeMap::new(),
             offline_dirs: BTreeMap::new(),
+            reassigning: BTreeSet::new(),
+            admin_moves_seen: None,
             to_delete: BTreeSet::new(),
             deletion_started: BTreeSet::new(),
             deletion_ineligible: BTreeSet::new(),
@@ -181,6 +187,7 @@ impl Context {
         if let Some(id) = self.topics.remove(name).and_then(|topic| topic.id) {
             self.topic_names.remove(&id);
         }
+        self.reassigning.retain(|tp| &*tp.topic != name);
         self.to_delete.remove(name);
         self.deletion_started.remove(name);
         self.deletion_ineligible.remove(name);
@@ -193,6 +200,9 @@ impl Context {
 
     /// Adds a partition that does not exist yet as far as the state machines know.
     pub(super) fn add_partition(&mut self, tp: &TopicPartition, assignment: ReplicaAssignment) {
+        if assignment.is_being_reassigned() {
+            self.reassigning.insert(tp.clone());
+        }
         let partition =
             Partition { assignment, leadership: None, state: PartitionState::NonExistent, replicas: BTreeMap::new() };
         self.topics.entry(Arc::clone(&tp.topic)).or_default().partitions.entry(tp.partition).or_insert(partition);
@@ -244,7 +254,7 @@ impl Context {
     }
 
     pub(super) fn is_topic_being_reassigned(&self, topic: &str) -> bool {
-        self.topics.get(topic).is_some_and(|t| t.partitions.values().any(|p| p.assignment.is_being_reassigned()))
+        self.reassigning.iter().any(|tp| *tp.topic == *topic)
     }
 
     pub(super) fn leadership(&self, tp: &TopicPartition) -> Option<&Leadership> {

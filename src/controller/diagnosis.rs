@@ -1,9 +1,10 @@
 //! Owns why a partition is not as it should be: without a leader, with replicas out of sync, on its way to other brokers.
 //! Pure. Kafka counts such partitions in metrics and leaves the reason to whoever reads the logs of all brokers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::context::Context;
 use crate::common::{BrokerId, TopicPartition};
 use crate::zk::data::topic::{LeaderAndIsr, ReplicaAssignment};
 
@@ -125,6 +126,66 @@ pub fn examine(
 /// Partitions by what is wrong with them.
 pub type Report = BTreeMap<Finding, Vec<TopicPartition>>;
 
+/// Examines every partition that is not about to be deleted.
+pub(super) fn report(context: &Context) -> Report {
+    let mut report = Report::new();
+    for tp in context.partitions() {
+        let Some(partition) = context.partition(&tp).filter(|_| !context.to_delete.contains(&tp.topic)) else {
+            continue;
+        };
+        let place = |id| {
+            if context.broker(id).is_none() {
+                Place::Absent
+            } else if context.is_shutting_down(id) {
+                Place::ShuttingDown
+            } else if context.is_online(id, &tp) {
+                Place::Alive
+            } else {
+                Place::FailedDirectory
+            }
+        };
+        let state = partition.leadership.as_ref().map(|leadership| &leadership.leader_and_isr);
+        for finding in examine(&partition.assignment, state, place) {
+            report.entry(finding).or_default().push(tp.clone());
+        }
+    }
+    report
+}
+
+/// What stands in the log already.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Of the last look.
+    seen: BTreeSet<Finding>,
+    /// With the number of partitions that was told.
+    told: BTreeMap<Finding, usize>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum News {
+    /// It is so for the second look in a row, or for another number of partitions.
+    Lasts(Finding, Vec<TopicPartition>),
+    /// It was told, and is no longer so.
+    Over(Finding),
+}
+
+impl Told {
+    /// What is worth telling after another look.
+    pub(super) fn news(&mut self, report: Report) -> Vec<News> {
+        let is_over = |finding: &&Finding| !report.contains_key(*finding);
+        let over: Vec<Finding> = self.told.keys().filter(is_over).cloned().collect();
+        self.told.retain(|finding, _| report.contains_key(finding));
+        let seen = std::mem::replace(&mut self.seen, report.keys().cloned().collect());
+        let mut news: Vec<News> = over.into_iter().map(News::Over).collect();
+        for (finding, partitions) in report.into_iter().filter(|(finding, _)| seen.contains(finding)) {
+            if self.told.insert(finding.clone(), partitions.len()) != Some(partitions.len()) {
+                news.push(News::Lasts(finding, partitions));
+            }
+        }
+        news
+    }
+}
+
 /// A few names, for a log line.
 pub fn named(partitions: &[TopicPartition]) -> String {
     const SHOWN: usize = 5;
@@ -137,7 +198,7 @@ pub fn named(partitions: &[TopicPartition]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::ids;
+    use super::super::testing::{context, ids, tp};
     use super::*;
     use crate::common::LeaderEpoch;
 
@@ -183,5 +244,21 @@ mod tests {
         let moving = ReplicaAssignment::of(ids(&[1, 2])).reassigned_to(&ids(&[3, 2]));
         assert_eq!(found(&moving, &state(1, &[1, 2])), [(Complaint::Moving, Cause::Absent(BrokerId(3)))]);
         assert_eq!(found(&moving, &state(1, &[1, 2, 3])), [(Complaint::Moving, Cause::NotEnded)]);
+    }
+
+    #[test]
+    fn what_lasts_is_told_once_and_when_it_is_over() {
+        let one = context(&[1], &[("t", 0, &[2, 1]), ("u", 0, &[1])]);
+        let never = Finding { complaint: Complaint::NoLeader, cause: Cause::NeverLed };
+        let both = vec![tp("t", 0), tp("u", 0)];
+        assert_eq!(report(&one), [(never.clone(), both.clone())].into());
+        let mut told = Told::default();
+        assert_eq!(told.news(report(&one)), []);
+        assert_eq!(told.news(report(&one)), [News::Lasts(never.clone(), both)]);
+        assert_eq!(told.news(report(&one)), []);
+        let fewer = context(&[1], &[("t", 0, &[2, 1])]);
+        assert_eq!(told.news(report(&fewer)), [News::Lasts(never.clone(), vec![tp("t", 0)])]);
+        assert_eq!(told.news(Report::new()), [News::Over(never)]);
+        assert_eq!(told.news(report(&one)), []);
     }
 }

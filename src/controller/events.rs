@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::topics::Refusal;
 use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, TopicPartition};
 use crate::protocol::messages::{
     AlterPartitionRequest, AlterPartitionResponse, LeaderAndIsrResponse, StopReplicaRequest, StopReplicaResponse,
     UpdateMetadataResponse,
 };
 use crate::zk::data::controller::ProducerIdBlock;
+use crate::zk::data::topic::ReplicaAssignment;
 
 #[derive(Debug)]
 pub enum Event {
@@ -53,12 +55,27 @@ pub enum Question {
         epoch: BrokerEpoch,
         reply: oneshot::Sender<Result<Vec<TopicPartition>, ErrorCode>>,
     },
+    AlterReassignments {
+        wishes: Wishes,
+        reply: oneshot::Sender<ReassignmentResults>,
+    },
+    /// Of these partitions, or of all.
+    ListReassignments {
+        asked: Option<Vec<TopicPartition>>,
+        reply: oneshot::Sender<BTreeMap<TopicPartition, ReplicaAssignment>>,
+    },
     ElectLeaders {
         partitions: Vec<TopicPartition>,
         kind: ElectionKind,
         reply: oneshot::Sender<ElectionResults>,
     },
 }
+
+/// The replicas that partitions shall have, in order; None takes a move back that is under way.
+pub type Wishes = BTreeMap<TopicPartition, Option<Vec<BrokerId>>>;
+
+/// Whether each move was begun, or why not.
+pub type ReassignmentResults = BTreeMap<TopicPartition, Result<(), Refusal>>;
 
 /// Kafka: `ElectionType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

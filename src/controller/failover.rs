@@ -44,17 +44,11 @@ impl<C: BrokerChannels> Term<C> {
             topics = self.context.topic_names().len(),
             "ready to serve as the controller"
         );
-        if self.zk.exists_watched(paths::REASSIGN_PARTITIONS, Some(&self.watcher)).await?.is_some() {
-            self.ignore_admin_node(paths::REASSIGN_PARTITIONS);
-        }
+        self.resume_all_reassignments().await?;
         self.resume_deletions().await?;
         self.preferred_replica_election().await?;
         self.schedule_rebalance(FIRST_REBALANCE);
         Ok(())
-    }
-
-    pub(super) fn ignore_admin_node(&self, path: &str) {
-        warn!(path, "not supported yet: left alone");
     }
 
     /// `/feature` says that finalised features count, and that there are none. Not fenced, as in Kafka.

@@ -4,16 +4,17 @@
 //! | file | open it for |
 //! |---|---|
 //! | [`mod@self`] | the actor: election, resignation, sessions |
-//! | `failover`, `changes`, `deletion` | what an active controller does, at its start and at each event |
+//! | `failover`, `changes`, `deletion`, `reassignment` | what an active controller does, at its start and at each event |
 //! | `term` | moving partitions and replicas between states: read, decide, write, tell |
 //! | `requests` | what brokers and administrators ask of it |
-//! | `context`, `election`, `isr_updates`, `rebalance`, `batch`, `backlog`, `partition_state`, `replica_state` | the decisions, pure |
+//! | `context`, `election`, `isr_updates`, `rebalance`, `moves`, `batch`, `backlog`, `partition_state`, `replica_state` | the decisions, pure |
 //! | [`channels`] | one ordered way to each broker |
 //! | [`topics`] | creating topics and partitions, on any broker |
 //!
 //! Every write of a controller on topics goes through only under its own epoch, so one that was superseded without
 //! noticing changes nothing; brokers in turn refuse its requests by the epoch in them.
-//! Absent so far: reassignment.
+//!
+//! What Kafka leaves to the logs of all brokers, why a partition is not well, is told every half minute: [`diagnosis`].
 
 mod backlog;
 mod batch;
@@ -26,7 +27,9 @@ mod election;
 pub mod events;
 mod failover;
 mod isr_updates;
+mod moves;
 mod partition_state;
+mod reassignment;
 mod rebalance;
 mod replica_state;
 mod requests;
@@ -37,6 +40,7 @@ mod testing;
 mod tests;
 pub mod topics;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -47,7 +51,8 @@ use tracing::{debug, error, info, warn};
 pub use self::batch::ControlRequest;
 pub use self::channels::{BrokerChannels, ChannelSettings, TcpChannels};
 pub use self::context::LiveBroker;
-use self::events::{ElectionKind, ElectionResults, Event, Question};
+pub use self::events::Wishes;
+use self::events::{ElectionKind, ElectionResults, Event, Question, ReassignmentResults};
 pub use self::term::ControllerSettings;
 use self::term::{Halt, Term};
 use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, Millis, TopicPartition};
@@ -56,6 +61,7 @@ use crate::util::task::Group;
 use crate::zk::batch::Fence;
 use crate::zk::client::{Client, CreateMode, Error, MultiError, Write, Written};
 use crate::zk::data::controller::{self as data, ProducerIdBlock};
+use crate::zk::data::topic::ReplicaAssignment;
 use crate::zk::paths;
 use crate::zk::session::Phase;
 use crate::zk::startup::{Registrar, StartupError};
@@ -161,6 +167,19 @@ impl ControllerHandle {
         let asked = partitions.clone();
         let answer = self.ask(|reply| Question::ElectLeaders { partitions, kind, reply }).await;
         answer.unwrap_or_else(|| asked.into_iter().map(|tp| (tp, Err((ErrorCode::NotController, None)))).collect())
+    }
+
+    /// Moves partitions, or takes moves back that are under way. None when this is not the controller.
+    pub async fn alter_reassignments(&self, wishes: Wishes) -> Option<ReassignmentResults> {
+        self.ask(|reply| Question::AlterReassignments { wishes, reply }).await
+    }
+
+    /// The moves that are under way, among `asked` or all. None when this is not the controller.
+    pub async fn list_reassignments(
+        &self,
+        asked: Option<Vec<TopicPartition>>,
+    ) -> Option<BTreeMap<TopicPartition, ReplicaAssignment>> {
+        self.ask(|reply| Question::ListReassignments { asked, reply }).await
     }
 
     /// Tells the controller of this broker, active or not, what `unclean.leader.election.enable` is from now on.
@@ -286,6 +305,12 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                     None => std::future::pending().await,
                 }
             };
+            let diagnosis = async {
+                match &self.term {
+                    Some(term) => tokio::time::sleep_until(term.diagnosis_at).await,
+                    None => std::future::pending().await,
+                }
+            };
             let term_change = async {
                 match &self.term {
                     Some(term) => term.watcher.next().await,
@@ -307,6 +332,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                     None => return,
                 },
                 () = rebalance => Input::Rebalance,
+                () = diagnosis => Input::Diagnosis,
             };
             let done = self.apply(input).await;
             self.settle(done).await;
@@ -321,6 +347,12 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                 None => Ok(()),
             },
             Input::Event(event) => self.on_event(event).await,
+            Input::Diagnosis => {
+                if let Some(term) = &mut self.term {
+                    term.tell_what_is_wrong();
+                }
+                Ok(())
+            }
             Input::Rebalance => match &mut self.term {
                 Some(term) => {
                     term.schedule_rebalance(self.settings.leader_imbalance_check_interval);
@@ -571,4 +603,5 @@ enum Input {
     Event(Event),
     /// It is time to look at the balance of leaderships.
     Rebalance,
+    Diagnosis,
 }

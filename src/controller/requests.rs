@@ -33,6 +33,10 @@ impl<C: BrokerChannels> Term<C> {
             Question::AlterPartition { request, version, reply } => {
                 let response = self.alter_partition(&request, version).await?;
                 answer(reply, response);
+                if !self.context.reassigning.is_empty() {
+                    let named = Proposals::read(&self.context, &request, version).known.into_keys();
+                    self.complete_reassignments(&named.collect::<Vec<_>>()).await?;
+                }
             }
             Question::AllocateProducerIds { broker, epoch, reply } => {
                 answer(reply, self.allocate_producer_ids(broker, epoch).await?);
@@ -40,6 +44,10 @@ impl<C: BrokerChannels> Term<C> {
             Question::ControlledShutdown { broker, epoch, reply } => {
                 answer(reply, self.controlled_shutdown(broker, epoch).await?);
             }
+            Question::AlterReassignments { wishes, reply } => {
+                answer(reply, self.alter_reassignments(wishes).await?);
+            }
+            Question::ListReassignments { asked, reply } => answer(reply, self.list_reassignments(asked)),
             Question::ElectLeaders { partitions, kind, reply } => {
                 answer(reply, self.elect_leaders(partitions, kind, true).await?);
             }

@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 use super::batch::BatchBuilder;
 use super::channels::BrokerChannels;
 use super::context::{Context, Leadership, Replica};
+use super::diagnosis::{self, News};
 use super::election::{self, Strategy};
 use super::partition_state::PartitionState as Phase;
 use super::replica_state::ReplicaState;
@@ -84,6 +85,9 @@ impl From<FencedError> for Halt {
     }
 }
 
+/// Between two looks at what is wrong. What passes by itself sooner is not told.
+const DIAGNOSIS_INTERVAL: Duration = Duration::from_secs(30);
+
 pub(super) struct Term<C> {
     pub(super) settings: Arc<ControllerSettings>,
     pub(super) context: Context,
@@ -96,6 +100,9 @@ pub(super) struct Term<C> {
     pub(super) unclean_default: bool,
     /// When leaderships are next looked at for balance.
     pub(super) rebalance_at: Option<Instant>,
+    /// When it is next told why partitions are not well, and what of that was.
+    pub(super) diagnosis_at: Instant,
+    pub(super) told: diagnosis::Told,
 }
 
 impl<C: BrokerChannels> Term<C> {
@@ -109,7 +116,32 @@ impl<C: BrokerChannels> Term<C> {
         let watcher = zk.watcher();
         let unclean_default = settings.unclean_leader_election_enable;
         let context = Context::new(epoch);
-        Self { settings, context, zk, fence, watcher, channels, unclean_default, rebalance_at: None }
+        Self {
+            settings,
+            context,
+            zk,
+            fence,
+            watcher,
+            channels,
+            unclean_default,
+            rebalance_at: None,
+            diagnosis_at: Instant::now() + DIAGNOSIS_INTERVAL,
+            told: diagnosis::Told::default(),
+        }
+    }
+
+    /// Logs why partitions are not well, once they have not been for an interval, and when that is over.
+    pub(super) fn tell_what_is_wrong(&mut self) {
+        self.diagnosis_at = Instant::now() + DIAGNOSIS_INTERVAL;
+        for news in self.told.news(diagnosis::report(&self.context)) {
+            match news {
+                News::Lasts(finding, partitions) => {
+                    let examples = diagnosis::named(&partitions);
+                    warn!(partitions = partitions.len(), examples, "{finding}");
+                }
+                News::Over(finding) => info!("no longer {finding}"),
+            }
+        }
     }
 
     /// Looks at the balance of leaderships `after` so long, where that is wanted.

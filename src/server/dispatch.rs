@@ -71,6 +71,8 @@ serve! {
     ElectLeaders => elect_leaders,
     IncrementalAlterConfigs => incremental_alter_configs,
     OffsetDelete => offset_delete,
+    AlterPartitionReassignments => alter_partition_reassignments,
+    ListPartitionReassignments => list_partition_reassignments,
     AlterPartition => alter_partition,
     UpdateFeatures => update_features,
     AlterReplicaLogDirs => alter_replica_log_dirs,

@@ -1,0 +1,379 @@
+//! Owns moving partitions from brokers to others. Kafka: `KafkaController.onPartitionReassignment` and what leads to it.
+//!
+//! ```text
+//! API, /admin/reassign_partitions → U  /brokers/topics/T: target and the old replicas, adding, removing
+//!   target not in sync            → A  leader epoch + 1, LeaderAndIsr to old and (new) adding replicas; then it waits
+//!   AlterPartition, broker start  → B  leader among the target, removing replicas leave the ISR and are deleted,
+//!                                      /brokers/topics/T: the target alone, last, so that a controller that fails resumes
+//! ```
+//! Where Kafka takes one partition after the other, a step here is done for all partitions of a request at once.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::batch::BatchBuilder;
+use super::channels::BrokerChannels;
+use super::context::Replica;
+use super::election::{self, Strategy};
+use super::events::{ReassignmentResults, Wishes};
+use super::moves;
+use super::replica_state::ReplicaState;
+use super::term::{Halt, Outcome, Term};
+use super::topics::Refusal;
+use crate::common::{BrokerId, ErrorCode, TopicPartition};
+use crate::zk::client::{Error, Write};
+use crate::zk::data::controller::{decode_moves, encode_moves};
+use crate::zk::data::topic::ReplicaAssignment;
+use crate::zk::{paths, topics};
+
+type Assignments = BTreeMap<TopicPartition, ReplicaAssignment>;
+
+impl<C: BrokerChannels> Term<C> {
+    /// AlterPartitionReassignments: moves partitions, or takes back moves that are under way.
+    pub(super) async fn alter_reassignments(&mut self, wishes: Wishes) -> Result<ReassignmentResults, Halt> {
+        let mut results = ReassignmentResults::new();
+        let mut planned = Assignments::new();
+        for (tp, target) in wishes {
+            match moves::asked(&self.context, &tp, target.as_deref()) {
+                Ok(assignment) => drop(planned.insert(tp, assignment)),
+                Err(refusal) => drop(results.insert(tp, Err(refusal))),
+            }
+        }
+        // The latest word counts, whichever way it came.
+        self.take_from_admin_node(|tp, _| planned.contains_key(tp)).await?;
+        results.extend(self.reassign(planned).await?);
+        Ok(results)
+    }
+
+    /// The reassignments that are under way, among `asked` or all.
+    pub(super) fn list_reassignments(&self, asked: Option<Vec<TopicPartition>>) -> Assignments {
+        let asked = asked.unwrap_or_else(|| self.context.reassigning.iter().cloned().collect());
+        let assigned = asked.into_iter().filter_map(|tp| Some((self.context.assignment(&tp)?.clone(), tp)));
+        assigned.filter(|(assignment, _)| assignment.is_being_reassigned()).map(|(a, tp)| (tp, a)).collect()
+    }
+
+    /// What was under way when this term began, and what waits in the znode.
+    pub(super) async fn resume_all_reassignments(&mut self) -> Result<(), Halt> {
+        let begun = self.admin_reassignment().await?;
+        let rest = self.context.reassigning.iter().filter(|tp| !begun.contains(*tp)).cloned().collect();
+        self.proceed(rest).await
+    }
+
+    /// Brokers are back: moves to them go on.
+    pub(super) async fn resume_reassignments_to(&mut self, brokers: &[BrokerId]) -> Result<(), Halt> {
+        let is_awaited = |tp: &&TopicPartition| {
+            let assignment = self.context.assignment(tp);
+            assignment.is_some_and(|a| a.target().iter().any(|id| brokers.contains(id)))
+        };
+        let awaited = self.context.reassigning.iter().filter(is_awaited).cloned().collect();
+        self.proceed(awaited).await
+    }
+
+    /// The ISRs of these partitions changed: ends the moves whose target is in sync now.
+    pub(super) async fn complete_reassignments(&mut self, changed: &[TopicPartition]) -> Result<(), Halt> {
+        let moving: Vec<TopicPartition> =
+            changed.iter().filter(|tp| self.context.reassigning.contains(*tp)).cloned().collect();
+        if moving.is_empty() {
+            return Ok(());
+        }
+        let (complete, _) = self.by_progress(moving).await?;
+        self.complete_moves(complete).await
+    }
+
+    /// Works through `/admin/reassign_partitions` when it is new, and waits for the next one. Gives what was begun.
+    pub(super) async fn admin_reassignment(&mut self) -> Result<BTreeSet<TopicPartition>, Halt> {
+        let path = paths::REASSIGN_PARTITIONS;
+        let found = self.zk.exists_watched(path, Some(&self.watcher)).await?.map(|stat| stat.czxid);
+        // Only a creation counts, as in Kafka; each rewriting of ours fires the watch too.
+        if found.is_none() || found == self.context.admin_moves_seen {
+            return Ok(BTreeSet::new());
+        }
+        self.context.admin_moves_seen = found;
+        let data = match self.zk.get(path).await {
+            Ok(node) => node.data,
+            Err(Error::NoNode) => return Ok(BTreeSet::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let written = match decode_moves(data.as_deref()) {
+            Ok(written) => written,
+            Err(error) => {
+                warn!(path, %error, "reassignment left alone");
+                return Ok(BTreeSet::new());
+            }
+        };
+        info!(path, partitions = written.len(), "reassignment found");
+        let mut results = ReassignmentResults::new();
+        let mut planned = Assignments::new();
+        for (tp, target) in written {
+            match moves::written(&self.context, &tp, &target) {
+                Ok(assignment) => drop(planned.insert(tp, assignment)),
+                Err(refusal) => drop(results.insert(tp, Err(refusal))),
+            }
+        }
+        results.extend(self.reassign(planned).await?);
+        let mut begun = BTreeSet::new();
+        let mut failed = BTreeSet::new();
+        for (tp, result) in results {
+            match result {
+                Ok(()) => drop(begun.insert(tp)),
+                Err(refusal) => {
+                    warn!(path, %tp, %refusal, "reassignment refused");
+                    failed.insert(tp);
+                }
+            }
+        }
+        if !failed.is_empty() || begun.is_empty() {
+            self.take_from_admin_node(|tp, _| failed.contains(tp)).await?;
+        }
+        Ok(begun)
+    }
+
+    /// Takes moves out of `/admin/reassign_partitions`; the node goes with the last. One that cannot be read names nothing
+    /// that is still to be done, and goes too, as in Kafka.
+    async fn take_from_admin_node(&self, taken: impl Fn(&TopicPartition, &[BrokerId]) -> bool) -> Result<(), Halt> {
+        let path = paths::REASSIGN_PARTITIONS;
+        loop {
+            let node = match self.zk.get(path).await {
+                Ok(node) => node,
+                Err(Error::NoNode) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            let before = decode_moves(node.data.as_deref()).unwrap_or_default();
+            let mut left = before.clone();
+            left.retain(|tp, replicas| !taken(tp, replicas));
+            let version = node.stat.version;
+            let write = if left.is_empty() {
+                info!(path, "nothing is left to be reassigned");
+                Write::Delete { path: path.to_owned(), version }
+            } else if left.len() < before.len() {
+                Write::Set { path: path.to_owned(), data: encode_moves(&left), version }
+            } else {
+                return Ok(());
+            };
+            match self.fence.write(&self.zk, write).await? {
+                Ok(_) | Err(Error::NoNode) => return Ok(()),
+                Err(Error::BadVersion) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Phase U, then what can be done at once.
+    async fn reassign(&mut self, planned: Assignments) -> Result<ReassignmentResults, Halt> {
+        let changed: Assignments =
+            planned.iter().filter(|(tp, next)| self.context.assignment(tp) != Some(next)).map(cloned).collect();
+        let failed = self.write_assignments(changed).await?;
+        let mut results = ReassignmentResults::new();
+        let mut begun = Vec::new();
+        let mut unneeded = Vec::new();
+        for (tp, next) in planned {
+            if let Some(error) = failed.get(&tp) {
+                error!(%tp, %error, "cannot write the reassignment");
+                let code = ErrorCode::UnknownServerError;
+                results.insert(tp, Err(Refusal { code, message: code.message().to_owned() }));
+                continue;
+            }
+            info!(%tp, replicas = ?next.replicas, adding = ?next.adding, removing = ?next.removing, "reassignment");
+            // What an earlier reassignment was adding and this one does not want.
+            let dropped = self.context.replicas(&tp).iter().filter(|id| !next.replicas.contains(id));
+            unneeded.extend(dropped.map(|id| (tp.clone(), *id)));
+            self.context.set_assignment(&tp, next);
+            self.context.reassigning.insert(tp.clone());
+            results.insert(tp.clone(), Ok(()));
+            begun.push(tp);
+        }
+        self.remove_replicas(&unneeded).await?;
+        self.proceed(begun).await?;
+        Ok(results)
+    }
+
+    /// Does the next step of moves that are written down.
+    async fn proceed(&mut self, moving: Vec<TopicPartition>) -> Result<(), Halt> {
+        if moving.is_empty() {
+            return Ok(());
+        }
+        let halted = moving.iter().map(|tp| &tp.topic).filter(|topic| self.context.to_delete.contains(*topic));
+        let halted: Vec<Arc<str>> = halted.cloned().collect();
+        self.context.deletion_ineligible.extend(halted);
+        let (complete, open) = self.by_progress(moving).await?;
+        self.begin_moves(open).await?;
+        self.complete_moves(complete).await
+    }
+
+    /// The moves whose target is in sync, and the others.
+    async fn by_progress(
+        &self,
+        moving: Vec<TopicPartition>,
+    ) -> Result<(Vec<TopicPartition>, Vec<TopicPartition>), Halt> {
+        let states = self.read_states(&moving).await?;
+        let is_complete = |tp: &TopicPartition| {
+            let isr = states.get(tp).map(|(state, _)| state.leader_and_isr.isr.as_slice());
+            self.context.assignment(tp).is_some_and(|a| moves::is_complete(a, isr.unwrap_or_default()))
+        };
+        Ok(moving.into_iter().partition(is_complete))
+    }
+
+    /// Phase A: leaders learn of the replicas that are to catch up, and those start.
+    async fn begin_moves(&mut self, moving: Vec<TopicPartition>) -> Result<(), Halt> {
+        let renewed = self.renew_epochs(moving).await?;
+        let mut batch = BatchBuilder::default();
+        let mut starting: Vec<Replica> = Vec::new();
+        for tp in &renewed {
+            let Some(assignment) = self.context.assignment(tp).cloned() else { continue };
+            batch.leader_and_isr(&self.context, &assignment.origin(), tp, false);
+            // New, so that they may be put into any log directory that works (KAFKA-10314).
+            batch.leader_and_isr(&self.context, &assignment.adding, tp, true);
+            starting.extend(assignment.adding.iter().map(|id| (tp.clone(), *id)));
+        }
+        self.send(batch);
+        // At the start of a term they are known already.
+        starting.retain(|replica| self.context.replica_state(replica) == ReplicaState::NonExistent);
+        self.move_replicas(&starting, ReplicaState::New).await
+    }
+
+    /// Phase B: the target is in sync, everything else goes.
+    async fn complete_moves(&mut self, moving: Vec<TopicPartition>) -> Result<(), Halt> {
+        if moving.is_empty() {
+            return Ok(());
+        }
+        let (mut added, mut removed, mut done) = (Vec::new(), Vec::new(), Assignments::new());
+        for tp in moving {
+            let (Some(assignment), Some(_)) = (self.context.assignment(&tp), self.context.leadership(&tp)) else {
+                error!(%tp, "cannot end the reassignment of a partition without a state");
+                continue;
+            };
+            added.extend(assignment.adding.iter().map(|id| (tp.clone(), *id)));
+            removed.extend(assignment.removing.iter().map(|id| (tp.clone(), *id)));
+            let target = ReplicaAssignment::of(assignment.target());
+            done.insert(tp, target);
+        }
+        self.move_replicas(&added, ReplicaState::Online).await?;
+        for (tp, target) in &done {
+            self.context.set_assignment(tp, target.clone());
+        }
+        let can_stay = |tp: &TopicPartition, target: &ReplicaAssignment| {
+            let leader = self.context.leadership(tp).map(|l| l.leader_and_isr.leader);
+            leader.is_some_and(|id| target.replicas.contains(&id) && self.context.is_online(id, tp))
+        };
+        let (stays, moves): (Vec<_>, Vec<_>) = done.iter().partition(|(tp, target)| can_stay(tp, target));
+        let moves: Vec<TopicPartition> = moves.into_iter().map(|(tp, _)| tp.clone()).collect();
+        let stays: Vec<TopicPartition> = stays.into_iter().map(|(tp, _)| tp.clone()).collect();
+        self.bring_online(&moves, Strategy::Reassign).await?;
+        let mut batch = BatchBuilder::default();
+        for tp in self.renew_epochs(stays).await? {
+            let target = self.context.replicas(&tp).to_vec();
+            batch.leader_and_isr(&self.context, &target, &tp, false);
+        }
+        self.send(batch);
+        self.remove_replicas(&removed).await?;
+
+        let failed = self.write_assignments(done.clone()).await?;
+        for (tp, error) in &failed {
+            error!(%tp, %error, "cannot write that the reassignment ended; it ends again with the next controller");
+        }
+        done.retain(|tp, _| !failed.contains_key(tp));
+        for (tp, target) in &done {
+            info!(%tp, replicas = ?target.replicas, "reassignment ended");
+            self.context.reassigning.remove(tp);
+        }
+        self.take_from_admin_node(|tp, to| done.get(tp).is_some_and(|target| target.replicas == to)).await?;
+        let everybody = self.context.broker_ids();
+        let partitions: Vec<TopicPartition> = done.into_keys().collect();
+        self.send_metadata(&everybody, &partitions);
+        let topics: BTreeSet<Arc<str>> = partitions.into_iter().map(|tp| tp.topic).collect();
+        let is_free =
+            |topic: &Arc<str>| self.context.to_delete.contains(topic) && !self.context.is_topic_being_reassigned(topic);
+        let free = topics.into_iter().filter(is_free).collect();
+        self.retry_deletions(free).await
+    }
+
+    /// Takes replicas out of their ISRs and has their brokers delete them. Nobody waits for the answers, as in Kafka: a
+    /// broker that is away keeps its copy.
+    async fn remove_replicas(&mut self, replicas: &[Replica]) -> Result<(), Halt> {
+        for state in [
+            ReplicaState::Offline,
+            ReplicaState::DeletionStarted,
+            ReplicaState::DeletionSuccessful,
+            ReplicaState::NonExistent,
+        ] {
+            self.move_replicas(replicas, state).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives partitions another leader epoch, so that brokers take over what else changed. Those without a state are logged
+    /// and left out.
+    async fn renew_epochs(&mut self, partitions: Vec<TopicPartition>) -> Result<Vec<TopicPartition>, Halt> {
+        let mut left = partitions;
+        let mut renewed = Vec::new();
+        while !left.is_empty() {
+            let states = self.read_states(&left).await?;
+            for tp in left.iter().filter(|tp| !states.contains_key(*tp)) {
+                error!(%tp, "cannot renew the leader epoch of a partition without a state");
+            }
+            let decided = states.into_iter().map(|(tp, (state, version))| {
+                let next = election::renewed(&state.leader_and_isr);
+                (tp, next, version)
+            });
+            left = Vec::new();
+            for (tp, outcome) in self.write_states(decided.collect()).await? {
+                match outcome {
+                    Outcome::Written(next, version) => {
+                        self.absorb(&tp, next, version);
+                        renewed.push(tp);
+                    }
+                    Outcome::Changed => left.push(tp),
+                    Outcome::Failed(error) => error!(%tp, %error, "cannot renew the leader epoch"),
+                }
+            }
+        }
+        Ok(renewed)
+    }
+
+    /// Writes assignments into the topics' znodes, over the version that was read: partitions that somebody adds meanwhile
+    /// stay. Gives those that could not be written.
+    async fn write_assignments(&self, assignments: Assignments) -> Result<BTreeMap<TopicPartition, Error>, Halt> {
+        let mut failed = BTreeMap::new();
+        let mut left: BTreeMap<Arc<str>, BTreeMap<i32, ReplicaAssignment>> = BTreeMap::new();
+        for (tp, assignment) in assignments {
+            left.entry(tp.topic).or_default().insert(tp.partition, assignment);
+        }
+        while !left.is_empty() {
+            let names: Vec<&Arc<str>> = left.keys().collect();
+            let mut read = topics::assignments(&self.zk, &names, None).await?;
+            let (mut writes, mut meant) = (Vec::new(), Vec::new());
+            let fail = |failed: &mut BTreeMap<_, _>, topic: &Arc<str>, partitions: BTreeMap<i32, _>, error: Error| {
+                let of_topic = partitions.into_keys().map(|id| TopicPartition::new(Arc::clone(topic), id));
+                failed.extend(of_topic.map(|tp| (tp, error.clone())));
+            };
+            for (topic, partitions) in std::mem::take(&mut left) {
+                let Some((mut node, version)) = read.remove(&topic) else {
+                    fail(&mut failed, &topic, partitions, Error::NoNode);
+                    continue;
+                };
+                node.topic_id = node.topic_id.or_else(|| self.context.topic_id(&topic));
+                node.partitions.extend(partitions.clone());
+                writes.push(Write::Set { path: paths::topic(&topic), data: node.encode(), version });
+                meant.push((topic, partitions));
+            }
+            let results = self.fence.write_all(&self.zk, writes).await?;
+            for ((topic, partitions), result) in meant.into_iter().zip(results) {
+                match result {
+                    Ok(_) => {}
+                    Err(Error::BadVersion) => drop(left.insert(topic, partitions)),
+                    Err(error) => fail(&mut failed, &topic, partitions, error),
+                }
+            }
+        }
+        Ok(failed)
+    }
+}
+
+fn cloned((tp, assignment): (&TopicPartition, &ReplicaAssignment)) -> (TopicPartition, ReplicaAssignment) {
+    (tp.clone(), assignment.clone())
+}
