@@ -458,7 +458,7 @@ impl Client {
         Ok(out)
     }
 
-    /// Reads many small nodes, [`READS_PER_REQUEST`] at a time where the servers know multiRead (3.6 on), else as
+    /// Reads many small nodes, `READS_PER_REQUEST` at a time where the servers know multiRead (3.6 on), else as
     /// [`Self::get_all`]. Arms nothing: multiRead cannot.
     pub async fn get_many(&self, paths: &[String]) -> Result<Vec<Result<Node, Error>>, Error> {
         if self.lacks_multi_read.load(Ordering::Relaxed) {

@@ -9,7 +9,7 @@
 //!
 //! [`GroupMachine`] is pure: requests, ends of appends and the clock go in, replies and records come out. Absent on
 //! purpose: the consumer protocol of KIP-848, which 3.9 refuses on ZooKeeper. Its groups would be a second kind of
-//! [`metadata::Group`] behind the same machine.
+//! `metadata::Group` behind the same machine.
 
 mod commit;
 mod effects;
