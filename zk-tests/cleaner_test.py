@@ -94,8 +94,11 @@ def check_indexes(tools, partition):
     indexes = [i for i in [*partition.glob("*.index"), *partition.glob("*.timeindex")] if i.stem != last]
     for mode in ("--verify-index-only", "--index-sanity-check"):
         checked = tools.run("dump-log", mode, "--files", ",".join(map(str, indexes))).check()
+        # An entry may lead to a batch that lost all of its records: Apache's cleaner counts the time of a kept header too.
+        emptied = r"Found timestamp mismatch in :.*\n(?:\s*Index timestamp: \d+, log timestamp: -1(?:\n|$))+"
+        said = re.sub(emptied, "", checked.stdout + checked.stderr)
         for complaint in ("ismatch", "Non-consecutive", "out of order", "not found", "failed"):
-            assert complaint not in checked.stdout + checked.stderr, checked.stdout[-2000:]
+            assert complaint not in said, said[-2000:]
 
 
 def aborted(tools, partition):

@@ -47,6 +47,7 @@ pub(super) async fn verify(
     transactional_id: Option<&Str>,
     topics: &[TopicProduceData],
 ) -> Result<Verified, ErrorCode> {
+    let mut has_transactional = false;
     let mut producers = BTreeSet::new();
     let mut begun = Vec::new();
     for topic in topics {
@@ -55,7 +56,7 @@ pub(super) async fn verify(
             // What is no batch is refused when it is appended.
             let batches = record::batches(records).map_while(Result::ok).filter(record::Batch::is_transactional);
             let mut first = None;
-            for batch in batches.filter(record::Batch::has_producer_id) {
+            for batch in batches.inspect(|_| has_transactional = true).filter(record::Batch::has_producer_id) {
                 first = first.or_else(|| Some(batch.base_sequence()));
                 producers.insert((batch.producer_id(), batch.producer_epoch()));
             }
@@ -65,10 +66,13 @@ pub(super) async fn verify(
             }
         }
     }
-    let mut producers = producers.into_iter();
-    let Some((producer_id, epoch)) = producers.next() else { return Ok(Verified::default()) };
+    if !has_transactional {
+        return Ok(Verified::default());
+    }
     // Without an id nobody can be allowed to use it.
     let transactional_id = transactional_id.ok_or(ErrorCode::TransactionalIdAuthorizationFailed)?;
+    let mut producers = producers.into_iter();
+    let Some((producer_id, epoch)) = producers.next() else { return Ok(Verified::default()) };
     if producers.next().is_some() {
         return Err(ErrorCode::InvalidProducerIdMapping);
     }
