@@ -14,7 +14,7 @@ class Ack:
     offset: int
     timestamp: int
     # When it came, in ms.
-    at: int = 0
+    at: int
 
 
 class Load:
