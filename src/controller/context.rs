@@ -246,7 +246,6 @@ impl Context {
         self.replicas(tp).iter().copied().filter(|id| self.is_online_or_leaving(*id, tp)).collect()
     }
 
-    #[allow(dead_code, reason = "for the reassignment, which follows")]
     pub(super) fn set_assignment(&mut self, tp: &TopicPartition, assignment: ReplicaAssignment) {
         if let Some(partition) = self.partition_mut(tp) {
             partition.assignment = assignment;

@@ -15,7 +15,6 @@ pub(super) enum Strategy {
     /// allows it.
     Offline { allow_unclean: bool },
     /// The leader is not among the target replicas of a reassignment.
-    #[allow(dead_code, reason = "for the reassignment, which follows")]
     Reassign,
     /// The first replica is to lead.
     Preferred,
@@ -119,7 +118,6 @@ pub(super) fn without(current: &LeaderAndIsr, gone: BrokerId) -> Option<LeaderAn
 }
 
 /// The same leadership in another epoch: brokers take nothing over without. Kafka: `LeaderAndIsr.newEpoch`.
-#[allow(dead_code, reason = "for the reassignment, which follows")]
 pub(super) fn renewed(current: &LeaderAndIsr) -> LeaderAndIsr {
     next(current, current.leader, current.isr.clone(), current.recovery)
 }
