@@ -1,7 +1,7 @@
 //! Holds the room to Kafka's own bytes, to round trips of every codec and magic, and to hostile bytes.
 
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -13,6 +13,7 @@ use super::validate::{AppendOrigin, ValidateError, ValidatedBatches, ValidationC
 use super::*;
 use crate::common::ErrorCode;
 use crate::common::ids::{LeaderEpoch, Millis, Offset, TopicPartition};
+use crate::util::fuzzing;
 
 const T: Millis = 1_700_000_000_000;
 
@@ -409,10 +410,9 @@ fn exercise(bytes: &[u8]) {
 /// Mutates Kafka's own bytes for `ZURAU_FUZZ_SECONDS`, two by default, each mutation also under a good checksum.
 #[test]
 fn fuzz_record_batches() {
-    let seconds = std::env::var("ZURAU_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
-    let until = Instant::now() + Duration::from_secs(seconds);
+    let until = fuzzing::deadline();
     let corpus: Vec<_> = kafka::all().map(|(_, bytes)| bytes).collect();
-    let mut seed = 0x2545_f491_4f6c_dd1du64;
+    let mut seed = fuzzing::seed() | 1;
     let mut below = |n: usize| {
         seed ^= seed << 13;
         seed ^= seed >> 7;

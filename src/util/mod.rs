@@ -1,6 +1,9 @@
 //! Owns what several layers need and is no business of Kafka's: tasks, waiting, rate-limited log lines. Kafka: `kafka.utils`.
 
 pub mod checksum;
+#[cfg(test)]
+#[allow(clippy::print_stdout, reason = "the seed, for whoever runs the test")]
+pub(crate) mod fuzzing;
 pub mod logging;
 pub mod purgatory;
 pub mod rate_limit;

@@ -571,18 +571,13 @@ pub fn write_event(w: &mut Writer, event: &WatchEvent) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
     use super::*;
-
-    /// `ZURAU_FUZZ_SECONDS`, or what every build can spare.
-    fn fuzz_time() -> Duration {
-        let seconds = std::env::var("ZURAU_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok());
-        Duration::from_secs(seconds.unwrap_or(2))
-    }
+    use crate::util::fuzzing;
 
     /// Bytes that look like records: lengths are small, null, negative or huge; text is a path.
     fn bytes(rng: &mut StdRng) -> Vec<u8> {
@@ -603,10 +598,8 @@ mod tests {
 
     #[test]
     fn any_bytes_are_a_request_or_refused() {
-        let seed = rand::random();
-        eprintln!("seed {seed}");
-        let mut rng = StdRng::seed_from_u64(seed);
-        let until = Instant::now() + fuzz_time();
+        let mut rng = StdRng::seed_from_u64(fuzzing::seed());
+        let until = fuzzing::deadline();
         let (mut read, mut refused) = (0u64, 0u64);
         while Instant::now() < until {
             for _ in 0..1000 {

@@ -45,6 +45,8 @@ struct ModelBatch {
     first: Offset,
     last: Offset,
     first_timestamp: i64,
+    /// The sequence that its producer writes next; `None` for a batch without a producer.
+    next_sequence: Option<i32>,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +55,6 @@ struct Model {
     log_start: Offset,
     log_end: Offset,
     high_watermark: Offset,
-    sequence: i32,
 }
 
 struct Host {
@@ -77,17 +78,18 @@ impl Host {
         match *work {
             Work::Append { records, size, age, idempotent } => {
                 let mut options = BatchOptions::default();
+                let mut next_sequence = None;
                 if idempotent {
-                    options.producer_id = 5;
-                    options.producer_epoch = 0;
-                    options.base_sequence = model.sequence;
-                    model.sequence += records as i32;
+                    // A log that has forgotten its producer takes it in as new.
+                    let sequence = log.active_producers().get(&5).map_or(0, |p| p.last_sequence() + 1);
+                    options = BatchOptions { producer_id: 5, producer_epoch: 0, base_sequence: sequence, ..options };
+                    next_sequence = Some(sequence + records as i32);
                 }
                 let timestamp = self.now - age;
                 let info = append(&log, &batch(options, records, timestamp, size), 0, self.now).unwrap();
                 let (first, last) = (model.log_end, model.log_end + records as i64 - 1);
                 assert_eq!((info.first_offset, info.last_offset), (first, last));
-                model.batches.push(ModelBatch { first, last, first_timestamp: timestamp });
+                model.batches.push(ModelBatch { first, last, first_timestamp: timestamp, next_sequence });
                 model.log_end = last + 1;
             }
             Work::Roll => log.roll(self.now).unwrap(),
@@ -129,7 +131,6 @@ impl Host {
                 model.batches.retain(|b| b.last < to);
                 model.log_end = to;
                 model.high_watermark = model.high_watermark.min(to);
-                self.forget_sequences();
             }
             Work::StartAnew(part) => {
                 let to = model.log_end + i64::from(part);
@@ -146,22 +147,23 @@ impl Host {
         self.check();
     }
 
-    /// After a truncation the log knows its producer by what is left; a client would be told.
-    fn forget_sequences(&mut self) {
-        self.model.sequence = self.log.active_producers().get(&5).map_or(0, |p| p.last_sequence() + 1);
-    }
-
     fn reopen(&mut self, had_clean_shutdown: bool) {
         let recovery_point = self.log.recovery_point();
         let opened =
             LogOptions { had_clean_shutdown, recovery_point, log_start: self.model.log_start, ..options(config()) };
         self.log = open_in(self.dir.path(), opened, self.now);
         self.log.update_high_watermark(self.model.high_watermark);
-        let sequence = self.log.active_producers().get(&5).map(|p| p.last_sequence() + 1);
-        if let Some(sequence) = sequence {
-            assert_eq!(sequence, self.model.sequence, "the producer is known as before");
+    }
+
+    /// The producer is known by its last batch, and may be forgotten only when that lies below the log start: a
+    /// truncation forgets it then, and a recovery that reads the segment again brings it back, as in Kafka
+    /// (`ProducerStateManager.truncateAndReload`, `LogSegment.recover`).
+    fn check_producer(&self) {
+        let last = self.model.batches.iter().rev().find(|b| b.next_sequence.is_some());
+        let known = self.log.active_producers().get(&5).map(|p| p.last_sequence() + 1);
+        if known.is_some() || last.is_some_and(|b| b.first >= self.model.log_start) {
+            assert_eq!(known, last.and_then(|b| b.next_sequence), "the producer is known by its last batch");
         }
-        self.forget_sequences();
     }
 
     fn check(&self) {
@@ -171,6 +173,7 @@ impl Host {
             (offsets.log_start, offsets.high_watermark.offset, offsets.log_end.offset),
             (model.log_start, model.high_watermark, model.log_end)
         );
+        self.check_producer();
         let visible: Vec<&ModelBatch> = model.batches.iter().filter(|b| b.last >= model.log_start).collect();
         let bytes = read_all(log, model.log_start);
         let found: Vec<(Offset, Offset, i64)> = batches(&bytes)
