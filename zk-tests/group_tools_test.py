@@ -1,4 +1,4 @@
-"""kafka-consumer-groups.sh, the console consumer in groups and the verifiable pair beside Apache's: the same calls on the
+"""kafka-consumer-groups.sh, the console consumer in groups and on the internal topics, and the verifiable pair beside Apache's: the same calls on the
 same Apache cluster print the same and end with the same code."""
 
 import datetime
@@ -8,7 +8,7 @@ import time
 import confluent_kafka
 import pytest
 
-from harness import ZURAU, admin, groups, processes
+from harness import ZURAU, admin, groups, processes, reader, transactions
 from harness.java import java
 from tools_test import BS, THEM, US, apache, pair  # noqa: F401: fixtures
 
@@ -149,6 +149,42 @@ def test_console_consumer_goes_on_where_its_group_stood(grouped):
     first = grouped.same(f"{read} --max-messages 30 --timeout-ms 20000", sort=True)
     assert len(first[1]) == 30
     grouped.same(f"{read} --timeout-ms 3000")
+
+
+@pytest.fixture(scope="module")
+def transacted(grouped, apache):  # noqa: F811
+    """Transactions in both ends and in none, of ids that share a partition of the topic: over many partitions, and with offsets."""
+    admin.create_topic(apache[0], "transacted", 20)
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": grouped.bootstrap, "group.id": "in-transactions"})
+    for n, transactional_id in enumerate(["tx1", "tx12", "tx1"]):
+        producer = transactions.producer(apache[0], transactional_id)
+        producer.begin_transaction()
+        transactions.send(producer, "transacted", [str(value) for value in range(5 + 15 * n)], 20)
+        offsets = [confluent_kafka.TopicPartition("transacted", 0, 1, metadata="grüße")]
+        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 30)
+        producer.abort_transaction(30) if n == 1 else producer.commit_transaction(30)
+    consumer.close()
+    return grouped
+
+
+@pytest.mark.parametrize(
+    "topic, name",
+    [
+        ("__consumer_offsets", "org.apache.kafka.tools.consumer.OffsetsMessageFormatter"),
+        ("__consumer_offsets", "org.apache.kafka.tools.consumer.GroupMetadataMessageFormatter"),
+        ("__transaction_state", "org.apache.kafka.tools.consumer.TransactionLogMessageFormatter"),
+        ("__consumer_offsets", "kafka.coordinator.group.GroupMetadataManager$OffsetsMessageFormatter"),
+        ("__consumer_offsets", "kafka.coordinator.group.GroupMetadataManager$GroupMetadataMessageFormatter"),
+        ("__transaction_state", "kafka.coordinator.transaction.TransactionLog$TransactionLogMessageFormatter"),
+    ],
+)
+def test_formatters_print_the_internal_topics_as_apaches(transacted, apache, topic, name):  # noqa: F811
+    # The partition of the transactional ids, by Kafka's hash.
+    partition = 45 if topic == "__transaction_state" else 0
+    count = len(reader.read(apache[0], topic, partition + 1)[partition])
+    # Of the offsets topic, one of the formatters passes over most.
+    where = f"--topic {topic} --partition {partition} --from-beginning --max-messages {count}"
+    assert count and transacted.same(f"console-consumer {BS} {where} --formatter {name}")[1]
 
 
 def test_verifiable_pair_prints_kafkas_events(grouped, apache, directory):  # noqa: F811

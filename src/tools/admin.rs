@@ -527,7 +527,21 @@ pub(super) fn java_partition_order<T>(
 ) {
     bucket_order(entries, initial_capacity, |entry| {
         let (topic, id) = partition(entry);
-        (31 + id.cast_unsigned()).wrapping_mul(31).wrapping_add(java_hash(topic))
+        java_partition_hash(topic, id)
+    });
+}
+
+/// As [`java_hash_order`], for Scala's mutable sets and maps, given `hashCode` of the keys: they grow one entry earlier, and
+/// what shares a bucket is in the order of its hash.
+pub(super) fn scala_hash_order<T>(entries: &mut [T], hash_code: impl Fn(&T) -> u32) {
+    let mut buckets = 16;
+    while entries.len() * 4 >= buckets * 3 {
+        buckets *= 2;
+    }
+    entries.sort_by_key(|entry| {
+        let hash = hash_code(entry);
+        let spread = hash ^ (hash >> 16);
+        (spread as usize & (buckets - 1), spread.cast_signed())
     });
 }
 
@@ -536,7 +550,13 @@ pub(super) fn java_int_order(entries: &mut [i32]) {
     bucket_order(entries, 0, |entry| entry.cast_unsigned());
 }
 
-fn java_hash(text: &str) -> u32 {
+/// `TopicPartition.hashCode`.
+pub(super) fn java_partition_hash(topic: &str, partition: i32) -> u32 {
+    (31 + partition.cast_unsigned()).wrapping_mul(31).wrapping_add(java_hash(topic))
+}
+
+/// `String.hashCode`.
+pub(super) fn java_hash(text: &str) -> u32 {
     text.encode_utf16().fold(0, |hash, c| hash.wrapping_mul(31).wrapping_add(u32::from(c)))
 }
 

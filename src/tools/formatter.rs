@@ -1,8 +1,11 @@
 //! Owns how the console consumer prints a record. Kafka: `DefaultMessageFormatter`, `LoggingMessageFormatter` (whose log line
-//! the tools' log level hides), `NoOpMessageFormatter`, and the deserializers of `common.serialization` that yield text.
+//! the tools' log level hides), `NoOpMessageFormatter`, and the deserializers of `common.serialization` that yield text. Records
+//! of the internal topics are [`Coordinator`]'s.
 
 use super::client_properties::Properties;
+use super::coordinator_formatter::Coordinator;
 use super::terminal;
+use crate::protocol::codec::DecodeError;
 use rdkafka::Timestamp;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use std::io::{self, Write};
@@ -14,43 +17,64 @@ pub(super) enum FormatError {
     Output(#[from] io::Error),
     #[error("org.apache.kafka.common.errors.SerializationException: {0}")]
     Deserialize(String),
+    #[error("a record of an internal topic cannot be read: {0}")]
+    Internal(#[from] DecodeError),
+    #[error("java.lang.IllegalStateException: {0}")]
+    UnknownValue(String),
 }
 
 /// How to print records.
 #[derive(Debug)]
 pub(super) enum Formatter {
     Fields(Box<Fields>),
+    Coordinator(Coordinator),
     Nothing,
 }
 
 impl Formatter {
     /// None when no formatter has that class name.
     pub(super) fn of_class(class: &str, properties: &Properties) -> Option<Self> {
-        let class = match class.strip_prefix("kafka.tools.") {
-            Some(name @ ("DefaultMessageFormatter" | "LoggingMessageFormatter" | "NoOpMessageFormatter")) => {
-                let renamed = format!("org.apache.kafka.tools.consumer.{name}");
-                terminal::say(format_args!(
-                    "WARNING: {class} is deprecated and will be removed in the next major release. Please use {renamed} instead"
-                ));
-                renamed
-            }
-            _ => class.to_owned(),
+        let (name, is_old) = match class.strip_prefix("org.apache.kafka.tools.consumer.") {
+            Some(name) => (name, false),
+            None => (deprecated(class)?, true),
         };
-        match class.strip_prefix("org.apache.kafka.tools.consumer.")? {
+        if is_old {
+            terminal::say(format_args!(
+                "WARNING: {class} is deprecated and will be removed in the next major release. Please use \
+                 org.apache.kafka.tools.consumer.{name} instead"
+            ));
+        }
+        match name {
             "DefaultMessageFormatter" | "LoggingMessageFormatter" => {
                 Some(Self::Fields(Box::new(Fields::new(properties))))
             }
             "NoOpMessageFormatter" => Some(Self::Nothing),
-            _ => None,
+            _ => Coordinator::of_class(name, is_old).map(Self::Coordinator),
         }
     }
 
     pub(super) fn write(&self, message: &BorrowedMessage<'_>, out: &mut impl Write) -> Result<(), FormatError> {
         match self {
             Self::Fields(fields) => fields.write(message, out),
+            Self::Coordinator(coordinator) => coordinator.write(message.key(), message.payload(), out),
             Self::Nothing => Ok(()),
         }
     }
+}
+
+/// The name, in today's package, of a class that had another one.
+fn deprecated(class: &str) -> Option<&str> {
+    Some(match class {
+        "kafka.tools.DefaultMessageFormatter" => "DefaultMessageFormatter",
+        "kafka.tools.LoggingMessageFormatter" => "LoggingMessageFormatter",
+        "kafka.tools.NoOpMessageFormatter" => "NoOpMessageFormatter",
+        "kafka.coordinator.group.GroupMetadataManager$OffsetsMessageFormatter" => "OffsetsMessageFormatter",
+        "kafka.coordinator.group.GroupMetadataManager$GroupMetadataMessageFormatter" => "GroupMetadataMessageFormatter",
+        "kafka.coordinator.transaction.TransactionLog$TransactionLogMessageFormatter" => {
+            "TransactionLogMessageFormatter"
+        }
+        _ => return None,
+    })
 }
 
 /// The fields of a record, one after the other.

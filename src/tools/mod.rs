@@ -17,6 +17,7 @@ mod console_consumer;
 mod console_producer;
 mod consumer_groups;
 mod consumer_perf;
+mod coordinator_formatter;
 mod delete_records;
 mod dev;
 mod doctor;
