@@ -105,6 +105,30 @@ def test_servers_start_in_the_background_and_stop(directory, scripts):
     wait_until(lambda: not is_running(zookeeper_pid), "ZooKeeper stopped")
 
 
+@pytest.mark.parametrize(
+    "script, arguments",
+    [
+        ("connect-standalone.sh", ["connect-standalone.properties"]),
+        ("connect-distributed.sh", ["connect-distributed.properties"]),
+        ("connect-mirror-maker.sh", ["connect-mirror-maker.properties"]),
+        ("connect-plugin-path.sh", ["list"]),
+        ("kafka-mirror-maker.sh", []),
+        ("kafka-streams-application-reset.sh", ["--help"]),
+    ],
+)
+def test_a_script_that_needs_jars_of_apache_says_so(directory, script, arguments):
+    def said(jars):
+        log = directory / f"{jars or 'none'}.log"
+        env = {"ZURAU_KAFKA_JARS": str(jars and directory / jars), "CLASSPATH": "", "LOG_DIR": str(directory / "logs")}
+        return run([BIN / script, *arguments], log, script, env=env), log.read_text()
+
+    code, text = said("")
+    assert code == 1 and "no jars to take it from.\nSet ZURAU_KAFKA_JARS to the directory" in text
+    (directory / "empty").mkdir()
+    code, text = said("empty")
+    assert code == 1 and text.endswith(f"no jars in {directory}/empty, which ZURAU_KAFKA_JARS names\n")
+
+
 def test_the_environment_sets_level_and_form_of_log_lines(running):
     running.stop()
     lines = {}
