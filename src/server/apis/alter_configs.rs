@@ -1,47 +1,28 @@
 //! AlterConfigs: all settings of a topic or of this broker at once. Kafka: `KafkaApis.handleAlterConfigsRequest`.
 
-use super::config_resource::{Mode, alter, refuse};
-use crate::common::ErrorCode;
-use crate::config::alter::{AlterOp, Alteration, Refusal};
+use super::config_resource::{Mode, Wish, alter_each};
+use crate::config::alter::{AlterOp, Alteration};
 use crate::network::Reply;
-use crate::protocol::messages::alter_configs_request::AlterConfigsResource;
 use crate::protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use crate::protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: AlterConfigsRequest) -> Reply {
-    let mut responses = Vec::with_capacity(request.resources.len());
-    for resource in &request.resources {
-        let same = |r: &&AlterConfigsResource| {
-            r.resource_type == resource.resource_type && r.resource_name == resource.resource_name
-        };
-        let outcome = if request.resources.iter().filter(same).count() > 1 {
-            refuse(ErrorCode::InvalidRequest, "Each resource must appear at most once.")
-        } else {
-            alter_one(broker, resource, request.validate_only).await
-        };
-        let (error_code, error_message) = match outcome {
-            Ok(()) => (ErrorCode::None, None),
-            Err(refusal) => (refusal.code, Some(refusal.message.into())),
-        };
-        responses.push(AlterConfigsResourceResponse {
-            error_code: error_code.wire(),
+    let wishes = request.resources.iter().map(|resource| {
+        let entries = resource.configs.iter();
+        let set = entries.map(|c| Alteration { name: &c.name, op: AlterOp::Set, value: c.value.as_deref() });
+        Wish { resource: (resource.resource_type, &resource.resource_name), entries: Ok(set.collect()) }
+    });
+    let responses = alter_each(broker, wishes.collect(), Mode::Replace, request.validate_only).await;
+    let responses = responses.into_iter().zip(&request.resources).map(|((code, error_message), resource)| {
+        AlterConfigsResourceResponse {
+            error_code: code.wire(),
             error_message,
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
             ..Default::default()
-        });
-    }
-    call.reply(&AlterConfigsResponse { responses, ..Default::default() })
-}
-
-async fn alter_one(broker: &Broker, resource: &AlterConfigsResource, validate_only: bool) -> Result<(), Refusal> {
-    let entries: Vec<Alteration<'_>> = resource
-        .configs
-        .iter()
-        .map(|c| Alteration { name: &c.name, op: AlterOp::Set, value: c.value.as_deref() })
-        .collect();
-    let named = (resource.resource_type, &*resource.resource_name);
-    alter(broker, named, Mode::Replace, &entries, validate_only).await
+        }
+    });
+    call.reply(&AlterConfigsResponse { responses: responses.collect(), ..Default::default() })
 }

@@ -4,6 +4,7 @@
 use crate::common::ErrorCode;
 use crate::config::Props;
 use crate::config::alter::{self, Alteration, Refusal};
+use crate::protocol::Str;
 use crate::server::context::Broker;
 use crate::server::dynamic_config::entity_path;
 use crate::zk::client::Error;
@@ -44,8 +45,39 @@ pub(super) enum Mode {
     Increment,
 }
 
+/// What a request wants of one resource: its type and name, and its entries, or why they cannot be taken.
+pub(super) struct Wish<'a> {
+    pub(super) resource: (i8, &'a str),
+    pub(super) entries: Result<Vec<Alteration<'a>>, Refusal>,
+}
+
+/// Alters each resource by itself and answers for each, in order, with Kafka's error and its message.
+pub(super) async fn alter_each(
+    broker: &Broker,
+    wishes: Vec<Wish<'_>>,
+    mode: Mode,
+    validate_only: bool,
+) -> Vec<(ErrorCode, Option<Str>)> {
+    let mut outcomes = Vec::with_capacity(wishes.len());
+    for wish in &wishes {
+        let outcome = if wishes.iter().filter(|other| other.resource == wish.resource).count() > 1 {
+            refuse(ErrorCode::InvalidRequest, "Each resource must appear at most once.")
+        } else {
+            match &wish.entries {
+                Ok(entries) => alter(broker, wish.resource, mode, entries, validate_only).await,
+                Err(refusal) => Err(refusal.clone()),
+            }
+        };
+        outcomes.push(match outcome {
+            Ok(()) => (ErrorCode::None, None),
+            Err(refusal) => (refusal.code, Some(refusal.message.into())),
+        });
+    }
+    outcomes
+}
+
 /// Alters one resource, or says why not. Other brokers learn of it by a notification, and so does this one.
-pub(super) async fn alter(
+async fn alter(
     broker: &Broker,
     (code, name): (i8, &str),
     mode: Mode,
