@@ -13,7 +13,7 @@ use crate::common::ids::{Millis, Offset};
 use crate::disk::{self, DataFile, DiskError, During};
 
 use super::log_dir::PartitionDir;
-use super::producer_state::{ProducerState, ProducerStateConfig};
+use super::producer_state::ProducerState;
 use super::segment_files::{SNAPSHOT_SUFFIX, file_name, mark_deleted, offset_of};
 
 #[derive(Debug)]
@@ -27,9 +27,9 @@ pub(super) struct ProducerSnapshots {
 
 impl ProducerSnapshots {
     /// `file_names` are those in the directory.
-    pub(super) fn new(dir: &Arc<PartitionDir>, config: ProducerStateConfig, file_names: &[String]) -> Self {
+    pub(super) fn new(dir: &Arc<PartitionDir>, state: ProducerState, file_names: &[String]) -> Self {
         let files = file_names.iter().filter(|name| name.ends_with(SNAPSHOT_SUFFIX)).filter_map(|name| offset_of(name));
-        Self { dir: Arc::clone(dir), state: ProducerState::new(config), files: files.collect(), last_snapshot: 0 }
+        Self { dir: Arc::clone(dir), state, files: files.collect(), last_snapshot: 0 }
     }
 
     fn path(&self, offset: Offset) -> PathBuf {

@@ -23,7 +23,9 @@ use super::epoch_cache::EpochCache;
 use super::index::AbortedTxn;
 use super::log_dir::PartitionDir;
 use super::producer_snapshots::ProducerSnapshots;
-use super::producer_state::{AppendOrigin, CompletedTxn, ProducerBatch, ProducerError, ProducerStateConfig};
+use super::producer_state::{
+    AppendOrigin, CompletedTxn, ProducerBatch, ProducerError, ProducerState, ProducerStateConfig,
+};
 use super::scan::ScanError;
 use super::segment::{Segment, SegmentError};
 use super::segment_files::{
@@ -88,7 +90,8 @@ pub(super) struct Loaded {
 }
 
 pub(super) fn load(params: &LoadParams<'_>) -> Result<Loaded, LoadError> {
-    Loader { params, epochs: read_epochs(&params.dir.path())?, segments: Vec::new() }.load()
+    let producers = ProducerState::new(params.producer_config);
+    Loader { params, epochs: read_epochs(&params.dir.path())?, segments: Vec::new(), producers }.load()
 }
 
 fn read_epochs(dir: &Path) -> Result<EpochCache, LoadError> {
@@ -108,6 +111,10 @@ struct Loader<'a> {
     params: &'a LoadParams<'a>,
     epochs: EpochCache,
     segments: Vec<Arc<Segment>>,
+    /// As of the end of what has been recovered. Kafka reads it again from the snapshot there, which knows only the last
+    /// batch of each producer: one that had several in flight at the crash would be told that it is out of order, and a
+    /// Java producer then writes them again.
+    producers: ProducerState,
 }
 
 impl Loader<'_> {
@@ -131,8 +138,7 @@ impl Loader<'_> {
         let segments = Segments::new(self.segments);
         let first_base = segments.first().map_or(0, |s| s.base_offset());
         let log_start = self.params.log_start.max(first_base);
-        let names = list(&dir)?;
-        let mut producers = ProducerSnapshots::new(self.params.dir, self.params.producer_config, &names);
+        let mut producers = ProducerSnapshots::new(self.params.dir, self.producers, &list(&dir)?);
         producers.remove_strays(&segments.as_slice().iter().map(|s| s.base_offset()).collect())?;
         let rebuild = Rebuild {
             log_start,
@@ -287,8 +293,7 @@ impl Loader<'_> {
             let all = std::mem::take(&mut self.segments);
             self.delete(&all)?;
             self.epochs.clear();
-            let names = list(&self.params.dir.path())?;
-            ProducerSnapshots::new(self.params.dir, self.params.producer_config, &names).truncate_fully(start)?;
+            self.producers_so_far()?.truncate_fully(start)?;
         }
         let segment = Segment::open(self.params.dir, start, self.params.config, self.params.now)?;
         self.segments.push(Arc::new(segment));
@@ -310,8 +315,7 @@ impl Loader<'_> {
     /// Reads and checks a whole segment, rebuilds its indexes, cuts what is not valid, and leaves a snapshot of the
     /// producers behind it. Returns the bytes that were cut.
     fn recover_segment(&mut self, segment: &Arc<Segment>, next_base: Option<Offset>) -> Result<u32, LoadError> {
-        let names = list(&self.params.dir.path())?;
-        let mut producers = ProducerSnapshots::new(self.params.dir, self.params.producer_config, &names);
+        let mut producers = self.producers_so_far()?;
         let known = Segments::new(self.segments.clone());
         let rebuild = Rebuild {
             log_start: self.params.log_start,
@@ -327,7 +331,14 @@ impl Loader<'_> {
         self.reindex(segment, &mut producers)?;
         without_room(segment.seal())?;
         without_room(producers.take().map_err(Into::into))?;
+        self.producers = producers.state;
         Ok(cut)
+    }
+
+    fn producers_so_far(&mut self) -> Result<ProducerSnapshots, LoadError> {
+        let none = ProducerState::new(self.params.producer_config);
+        let state = std::mem::replace(&mut self.producers, none);
+        Ok(ProducerSnapshots::new(self.params.dir, state, &list(&self.params.dir.path())?))
     }
 
     fn reindex(&mut self, segment: &Segment, producers: &mut ProducerSnapshots) -> Result<(), LoadError> {

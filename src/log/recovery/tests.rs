@@ -280,6 +280,24 @@ fn a_preallocated_index_of_a_killed_apache_broker_is_rebuilt() {
 }
 
 #[test]
+fn all_batches_that_a_producer_may_write_again_are_known_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open_in(dir.path(), options(small_config()), 0);
+    for sequence in 0..6 {
+        if sequence == 4 {
+            log.roll(0).unwrap();
+        }
+        let idempotent =
+            BatchOptions { producer_id: 5, producer_epoch: 0, base_sequence: sequence, ..BatchOptions::default() };
+        append(&log, &batch(idempotent, 1, 0, 10), 0, 0).unwrap();
+    }
+    drop(log);
+    let recovered = open_in(dir.path(), after_crash(), 0);
+    let known = recovered.active_producers();
+    assert_eq!(known[&5].batches().iter().map(|b| b.last_sequence).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+}
+
+#[test]
 fn only_segments_from_the_recovery_point_on_are_read() {
     let mut files = crashed_log();
     let names: Vec<String> = files.keys().filter(|n| n.ends_with(".log")).cloned().collect();
