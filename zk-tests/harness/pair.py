@@ -47,15 +47,24 @@ def split(line):
     return [word for word in line.split(" ") if word]
 
 
-LOG_LINE = re.compile(r"\[\d{4}-\d\d-\d\d [\d:,]+\] ")
+# A line of a logger, with the exception that it tells of.
+_LOGGED = re.compile(
+    r"^\[\d{4}-\d\d-\d\d [\d:,]+\] .*\n?(?:(?:[\w.$]+(?:Exception|Error)\b.*|\s+at .*|Caused by: .*|\s+\.\.\. \d+ more)(?:\n|$))*",
+    re.MULTILINE,
+)
 _STACK = re.compile(r"\s+at |\s+Suppressed: |\s*\.\.\. \d+ more|Caused by|Exception in thread|(java|javax|org|com|kafka|joptsimple)\.[\w.$]+(Exception|Error)\b|\s*$")
 _STACK_LINE = re.compile(r"^(\tat |Caused by: |\t\.\.\. \d+ more).*\n", re.MULTILINE)
+
+
+def without_log(text):
+    """What a tool says itself: a thread that an earlier tool left in the same JVM may log something."""
+    return _LOGGED.sub("", text)
 
 
 def told_by(result, me, sort):
     """What an operator reads: no times, no stacks, no help text behind a message, no ids that differ by nature."""
     # Some tools print their stacks on standard output.
-    out, err = _STACK_LINE.sub("", result.stdout), result.stderr
+    out, err = _STACK_LINE.sub("", result.stdout), without_log(result.stderr)
     if me:
         out, err = out.replace(me, "ME"), err.replace(me, "ME")
         out = re.sub(r"TopicId: \S+", "TopicId: ID", out)
@@ -63,6 +72,6 @@ def told_by(result, me, sort):
     for line in err.splitlines():
         if re.match(r"Option +Description", line):
             break
-        if not LOG_LINE.match(line) and not _STACK.match(line):
+        if not _STACK.match(line):
             errors.append(line)
     return result.exit, sorted(out.splitlines()) if sort else out, errors
