@@ -6,6 +6,7 @@ use super::client_properties::{Properties, number};
 use super::errors;
 use super::terminal::{self, Failure};
 use crate::common::ErrorCode;
+use crate::protocol::internal::txn::PartitionsSchema;
 use crate::protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
 use crate::protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse, metadata_request::MetadataRequestTopic,
@@ -548,6 +549,30 @@ pub(super) fn scala_hash_order<T>(entries: &mut [T], hash_code: impl Fn(&T) -> u
 /// As [`java_hash_order`], with whole numbers as keys.
 pub(super) fn java_int_order(entries: &mut [i32]) {
     bucket_order(entries, 0, |entry| entry.cast_unsigned());
+}
+
+/// A transaction's partitions in the order in which Kafka prints them: it collects them topic by topic in a mutable set of
+/// Scala, whose table is as large as the largest topic asks for.
+pub(super) fn scala_partition_set(topics: &[PartitionsSchema]) -> Vec<String> {
+    let size_for = |capacity: usize| 2 * (1 << (capacity.saturating_sub(1).max(4)).ilog2());
+    let mut table = 16;
+    let mut entries: Vec<(usize, i32, String)> = Vec::new();
+    for topic in topics {
+        table = table.max(size_for((topic.partition_ids.len() + 1) * 4 / 3));
+        for partition in &topic.partition_ids {
+            let hash = java_partition_hash(&topic.topic, *partition);
+            // Only sets of up to four are added one by one, which is when the table looks whether it is to grow.
+            if topic.partition_ids.len() <= 4 && entries.len() + 1 >= table * 3 / 4 {
+                table *= 2;
+            }
+            entries.push((0, (hash ^ (hash >> 16)).cast_signed(), format!("{}-{partition}", &*topic.topic)));
+        }
+    }
+    for (bucket, hash, _) in &mut entries {
+        *bucket = hash.cast_unsigned() as usize & (table - 1);
+    }
+    entries.sort_by_key(|(bucket, hash, _)| (*bucket, *hash));
+    entries.into_iter().map(|(_, _, text)| text).collect()
 }
 
 /// `TopicPartition.hashCode`.

@@ -2,7 +2,8 @@
 //! `OffsetsMessageFormatter`, `GroupMetadataMessageFormatter`, `TransactionLogMessageFormatter`; and the deprecated ones of
 //! `GroupMetadataManager` and `TransactionLog`, which print what Scala prints of the coordinators' own objects.
 
-use super::admin::{java_hash, java_partition_hash, scala_hash_order};
+use super::admin::{java_hash, scala_hash_order, scala_partition_set};
+use super::coordinator_json::{offset_value, plain_group_value};
 use super::formatter::FormatError;
 use crate::coordinator::transaction::state::TransactionState;
 use crate::protocol::Str;
@@ -11,8 +12,6 @@ use crate::protocol::internal::group::{GroupMetadataKey, GroupMetadataValue};
 use crate::protocol::internal::offset::{OffsetCommitKey, OffsetCommitValue};
 use crate::protocol::internal::read_versioned;
 use crate::protocol::internal::txn::{TransactionLogKey, TransactionLogValue};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -98,8 +97,8 @@ fn as_json(records: Records, key: Option<Key>, value: Option<Bytes>) -> Result<O
     let value = match value {
         None => Value::Null,
         Some(bytes) => match records {
-            Records::Offsets => value_json(bytes, offset_json)?,
-            Records::Groups => value_json(bytes, group_json)?,
+            Records::Offsets => value_json(bytes, |version, value| offset_value(&value, version))?,
+            Records::Groups => value_json(bytes, |version, value| plain_group_value(&value, version))?,
             Records::Transactions => value_json(bytes, transaction_json)?,
         },
     };
@@ -116,50 +115,6 @@ fn value_json<M: Message>(bytes: Bytes, data: impl Fn(i16, M) -> Value) -> Resul
         Err(DecodeError::UnsupportedVersion { version, .. }) => with_version(version, json!("unknown")),
         Err(error) => return Err(error),
     })
-}
-
-/// A field that this version does not have is left out.
-fn offset_json(version: i16, value: OffsetCommitValue) -> Value {
-    let mut data = json!({"offset": value.offset});
-    if version >= 3 {
-        data["leaderEpoch"] = json!(value.leader_epoch);
-    }
-    data["metadata"] = json!(&*value.metadata);
-    data["commitTimestamp"] = json!(value.commit_timestamp);
-    if version == 1 {
-        data["expireTimestamp"] = json!(value.expire_timestamp);
-    }
-    data
-}
-
-fn group_json(version: i16, value: GroupMetadataValue) -> Value {
-    let members = value.members.iter().map(|member| {
-        let mut data = json!({"memberId": &*member.member_id});
-        if version >= 3 {
-            data["groupInstanceId"] = json!(member.group_instance_id.as_deref());
-        }
-        data["clientId"] = json!(&*member.client_id);
-        data["clientHost"] = json!(&*member.client_host);
-        if version >= 1 {
-            data["rebalanceTimeout"] = json!(member.rebalance_timeout);
-        }
-        data["sessionTimeout"] = json!(member.session_timeout);
-        data["subscription"] = json!(STANDARD.encode(&member.subscription));
-        data["assignment"] = json!(STANDARD.encode(&member.assignment));
-        data
-    });
-    let members: Vec<Value> = members.collect();
-    let mut data = json!({
-        "protocolType": &*value.protocol_type,
-        "generation": value.generation,
-        "protocol": value.protocol.as_deref(),
-        "leader": value.leader.as_deref(),
-    });
-    if version >= 2 {
-        data["currentStateTimestamp"] = json!(value.current_state_timestamp);
-    }
-    data["members"] = json!(members);
-    data
 }
 
 fn transaction_json(_: i16, value: TransactionLogValue) -> Value {
@@ -271,14 +226,10 @@ fn transaction_text(id: &str, value: TransactionLogValue) -> Result<String, Form
     let status = value.transaction_status;
     let state = TransactionState::from_log(status)
         .ok_or_else(|| FormatError::UnknownValue(format!("Unknown transaction state id {status}")))?;
-    let topics = value.transaction_partitions.iter().flatten();
-    let mut partitions: Vec<(&str, i32)> =
-        topics.flat_map(|topic| topic.partition_ids.iter().map(|partition| (&*topic.topic, *partition))).collect();
-    if state == TransactionState::Empty {
-        partitions.clear();
-    }
-    scala_hash_order(&mut partitions, |(topic, partition)| java_partition_hash(topic, *partition));
-    let partitions: Vec<String> = partitions.iter().map(|(topic, partition)| format!("{topic}-{partition}")).collect();
+    let partitions = match &value.transaction_partitions {
+        Some(topics) if state != TransactionState::Empty => scala_partition_set(topics),
+        _ => Vec::new(),
+    };
     Ok(format!(
         "TransactionMetadata(transactionalId={id}, producerId={}, producerEpoch={}, txnTimeoutMs={}, state={}, \
          pendingState=None, topicPartitions=HashSet({}), txnStartTimestamp={}, txnLastUpdateTimestamp={})",

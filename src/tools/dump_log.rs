@@ -1,6 +1,7 @@
 //! `zurau dump-log`: prints what the files of a partition hold, and where indexes and log do not agree. Kafka:
-//! `kafka.tools.DumpLogSegments`, kafka-dump-log.sh. Files are only read. What is not there yet: the decoders of internal
-//! topics, and those of KRaft and tiered storage; decoders of one's own are Java classes.
+//! `kafka.tools.DumpLogSegments`, kafka-dump-log.sh. Files are only read.
+
+mod decoders;
 
 use super::options::{Opt, Options, Tool};
 use super::terminal::{self, Failure, Output};
@@ -9,6 +10,7 @@ use crate::log::producer_state::ProducerState;
 use crate::record::batch::{LOG_OVERHEAD, PREFIX_LEN};
 use crate::record::control::{ControlType, EndTransactionMarker};
 use crate::record::{Batch, NO_TIMESTAMP, RecordError, RecordView, TimestampType, legacy, records};
+use decoders::{DECODER_OPTIONS, Decoders, Kind};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -119,22 +121,14 @@ struct Plan {
     max_message_size: u64,
     /// None: to the end.
     max_bytes: Option<u64>,
-    value_class: String,
-    key_class: String,
+    kind: Kind,
 }
 
 impl Plan {
     fn new(options: &Options) -> Result<Self, Failure> {
-        for decoder in
-            [&OFFSETS_DECODER, &TRANSACTION_LOG_DECODER, &CLUSTER_METADATA_DECODER, &REMOTE_LOG_METADATA_DECODER]
-        {
-            if options.has(decoder) {
-                return Err(Failure::message("Decoders of internal topics are not supported yet"));
-            }
-        }
         let max_bytes: i32 = options.required_number(&MAX_BYTES)?;
         let max_message_size: i32 = options.required_number(&MAX_MESSAGE_SIZE)?;
-        let print_data = [&PRINT_DATA_LOG, &VALUE_DECODER_CLASS, &KEY_DECODER_CLASS].iter().any(|o| options.has(o));
+        let print_data = options.has(&PRINT_DATA_LOG) || DECODER_OPTIONS.iter().any(|option| options.has(option));
         Ok(Self {
             print_data,
             deep: print_data || options.has(&DEEP_ITERATION),
@@ -143,56 +137,7 @@ impl Plan {
             sanity_only: options.has(&INDEX_SANITY_CHECK),
             max_message_size: u64::from(max_message_size.max(0).unsigned_abs()),
             max_bytes: (max_bytes != i32::MAX).then(|| u64::from(max_bytes.max(0).unsigned_abs())),
-            value_class: options.required(&VALUE_DECODER_CLASS)?.to_owned(),
-            key_class: options.required(&KEY_DECODER_CLASS)?.to_owned(),
-        })
-    }
-}
-
-/// How values and keys of one log are read.
-struct Decoders {
-    value: Decoder,
-    key: Decoder,
-}
-
-impl Decoders {
-    /// Kafka's tool makes them, and says what is deprecated about them, for each log anew.
-    fn new(plan: &Plan, out: &mut Output) -> Result<Self, Failure> {
-        let value = Decoder::of_class(&plan.value_class, out)?;
-        Ok(Self { value, key: Decoder::of_class(&plan.key_class, out)? })
-    }
-}
-
-/// How keys and values become text.
-enum Decoder {
-    String,
-    Integer,
-    Long,
-}
-
-impl Decoder {
-    fn of_class(class: &str, out: &mut Output) -> Result<Self, Failure> {
-        let name = match class.strip_prefix("kafka.serializer.") {
-            Some(name) => {
-                writeln!(out, "{class} is deprecated. Please use org.apache.kafka.tools.api.{name} instead")?;
-                Some(name)
-            }
-            None => class.strip_prefix("org.apache.kafka.tools.api."),
-        };
-        match name {
-            Some("StringDecoder") => Ok(Self::String),
-            Some("IntegerDecoder") => Ok(Self::Integer),
-            Some("LongDecoder") => Ok(Self::Long),
-            _ => Err(uncaught(format_args!("java.lang.ClassNotFoundException: {class}"))),
-        }
-    }
-
-    fn text(&self, bytes: &[u8]) -> Result<String, Failure> {
-        let too_short = || uncaught("java.nio.BufferUnderflowException");
-        Ok(match self {
-            Self::String => String::from_utf8_lossy(bytes).into_owned(),
-            Self::Integer => i32::from_be_bytes(*bytes.first_chunk().ok_or_else(too_short)?).to_string(),
-            Self::Long => i64::from_be_bytes(*bytes.first_chunk().ok_or_else(too_short)?).to_string(),
+            kind: Kind::of(options)?,
         })
     }
 }
@@ -311,7 +256,7 @@ fn sibling(path: &Path, extension: &str) -> PathBuf {
 }
 
 fn dump_log(path: &Path, plan: &Plan, found: &mut Found, out: &mut Output) -> Result<(), Failure> {
-    let decoders = Decoders::new(plan, out)?;
+    let decoders = Decoders::new(&plan.kind, out)?;
     writeln!(out, "Log starting offset: {}", base_offset(path)?)?;
     let log = LogFile::open(path)?;
     let end = plan.max_bytes.unwrap_or(u64::MAX).min(log.len);
@@ -449,11 +394,12 @@ fn print_record(
         prefix = " ";
     }
     if plan.print_data && !batch.is_control() {
-        if let Some(key) = record.key {
-            write!(out, "{prefix}key: {}", decoders.key.text(key)?)?;
+        let (key, value) = decoders.texts(record)?;
+        if let Some(key) = key {
+            write!(out, "{prefix}key: {key}")?;
         }
-        if let Some(value) = record.value {
-            write!(out, " payload: {}", decoders.value.text(value)?)?;
+        if let Some(value) = value {
+            write!(out, " payload: {value}")?;
         }
     }
     writeln!(out)?;

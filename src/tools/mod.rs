@@ -18,6 +18,7 @@ mod console_producer;
 mod consumer_groups;
 mod consumer_perf;
 mod coordinator_formatter;
+mod coordinator_json;
 mod delete_records;
 mod dev;
 mod doctor;
