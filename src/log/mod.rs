@@ -12,6 +12,7 @@ mod append;
 mod cleaner;
 mod manager;
 mod moves;
+mod overflow;
 mod producer_snapshots;
 mod read;
 mod recovery;

@@ -6,7 +6,6 @@
 //!
 //! Stricter than Kafka: offsets that go backwards end the log too. Neither offset nor leader epoch is under a batch's
 //! checksum, and Kafka goes on with whatever it finds there.
-//! Absent on purpose: the split of segments that span more than 2^31 offsets. Only brokers before 2.0 wrote them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,6 +21,7 @@ use super::checkpoint::{self, CheckpointError, LEADER_EPOCH_FILE};
 use super::epoch_cache::EpochCache;
 use super::index::AbortedTxn;
 use super::log_dir::PartitionDir;
+use super::overflow;
 use super::producer_snapshots::ProducerSnapshots;
 use super::producer_state::{
     AppendOrigin, CompletedTxn, ProducerBatch, ProducerError, ProducerState, ProducerStateConfig,
@@ -91,7 +91,8 @@ pub(super) struct Loaded {
 
 pub(super) fn load(params: &LoadParams<'_>) -> Result<Loaded, LoadError> {
     let producers = ProducerState::new(params.producer_config);
-    Loader { params, epochs: read_epochs(&params.dir.path())?, segments: Vec::new(), producers }.load()
+    let epochs = read_epochs(&params.dir.path())?;
+    Loader { params, epochs, segments: Vec::new(), producers, has_new_snapshots: false }.load()
 }
 
 fn read_epochs(dir: &Path) -> Result<EpochCache, LoadError> {
@@ -115,14 +116,18 @@ struct Loader<'a> {
     /// batch of each producer: one that had several in flight at the crash would be told that it is out of order, and a
     /// Java producer then writes them again.
     producers: ProducerState,
+    /// There are others than the directory was found with.
+    has_new_snapshots: bool,
 }
 
 impl Loader<'_> {
     fn load(mut self) -> Result<Loaded, LoadError> {
         let dir = self.params.dir.path();
         let epochs_on_disk = self.epochs.clone();
-        self.finish_interrupted_work(&dir)?;
-        self.open_segments(&dir)?;
+        // One listing serves all where there is nothing to repair: a broker may have tens of thousands of directories.
+        let names = self.finish_interrupted_work(&dir)?;
+        let names = self.split_overflowed(&dir, names)?;
+        self.open_segments(&dir, &names)?;
         let (recovery_point, log_end) = self.recover()?;
 
         // Epochs that only the batches knew must be known before the recovery point passes them.
@@ -138,7 +143,8 @@ impl Loader<'_> {
         let segments = Segments::new(self.segments);
         let first_base = segments.first().map_or(0, |s| s.base_offset());
         let log_start = self.params.log_start.max(first_base);
-        let mut producers = ProducerSnapshots::new(self.params.dir, self.producers, &list(&dir)?);
+        let names = if self.has_new_snapshots { list(&dir)? } else { names };
+        let mut producers = ProducerSnapshots::new(self.params.dir, self.producers, &names);
         producers.remove_strays(&segments.as_slice().iter().map(|s| s.base_offset()).collect())?;
         let rebuild = Rebuild {
             log_start,
@@ -158,9 +164,13 @@ impl Loader<'_> {
         })
     }
 
-    /// Removes what was to be removed, and completes the swap of compacted segments.
-    fn finish_interrupted_work(&self, dir: &Path) -> Result<(), LoadError> {
+    /// Removes what was to be removed, and completes the swap of compacted segments. The names that are there then.
+    fn finish_interrupted_work(&self, dir: &Path) -> Result<Vec<String>, LoadError> {
         let names = list(dir)?;
+        if !names.iter().any(|name| [DELETED_SUFFIX, CLEANED_SUFFIX, SWAP_SUFFIX].iter().any(|end| name.ends_with(end)))
+        {
+            return Ok(names);
+        }
         let ends_with = |suffix: &'static str| names.iter().filter(move |name| name.ends_with(suffix));
         let remove = |name: &str| {
             let path = dir.join(name);
@@ -177,7 +187,7 @@ impl Loader<'_> {
             remove(name)?;
         }
         if swaps.is_empty() {
-            return Ok(());
+            return Ok(list(dir)?);
         }
         // The range that the complete replacements cover: whatever else lies there has been replaced.
         let (mut from, mut to) = (Offset::MAX, Offset::MIN);
@@ -201,13 +211,23 @@ impl Loader<'_> {
             let path = dir.join(name);
             disk::rename(&path, &dir.join(target)).during("rename", &path)?;
         }
-        Ok(())
+        Ok(list(dir)?)
     }
 
-    fn open_segments(&mut self, dir: &Path) -> Result<(), LoadError> {
-        let names = list(dir)?;
+    fn split_overflowed(&self, dir: &Path, mut names: Vec<String>) -> Result<Vec<String>, LoadError> {
+        let bases: Vec<Offset> =
+            names.iter().filter(|n| n.ends_with(LOG_SUFFIX)).filter_map(|n| offset_of(n)).collect();
+        for pair in bases.windows(2) {
+            if overflow::is_suspect(pair[0], pair[1]) && overflow::split(dir, pair[0])? {
+                names = self.finish_interrupted_work(dir)?;
+            }
+        }
+        Ok(names)
+    }
+
+    fn open_segments(&mut self, dir: &Path, names: &[String]) -> Result<(), LoadError> {
         let exists = |base, suffix| names.binary_search(&file_name(base, suffix)).is_ok();
-        for name in &names {
+        for name in names {
             let Some(base) = offset_of(name) else { continue };
             let is_index =
                 [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX].iter().any(|suffix| name.ends_with(suffix));
@@ -301,7 +321,8 @@ impl Loader<'_> {
     }
 
     /// Removes segments with their snapshots. Nobody reads them yet, so they go at once.
-    fn delete(&self, segments: &[Arc<Segment>]) -> Result<(), LoadError> {
+    fn delete(&mut self, segments: &[Arc<Segment>]) -> Result<(), LoadError> {
+        self.has_new_snapshots = true;
         for segment in segments {
             info!(base_offset = segment.base_offset(), "deleting a segment as part of log recovery");
             segment.files().delete()?;
@@ -325,6 +346,7 @@ impl Loader<'_> {
         };
         rebuild_producer_state(&mut producers, &known, &rebuild)?;
 
+        self.has_new_snapshots = true;
         let valid = valid_bytes(segment, next_base)?;
         let cut = segment.size() - valid;
         segment.cut(valid)?;
