@@ -482,7 +482,7 @@ impl Partition {
         } else {
             before
         };
-        match log.maybe_increment_log_start(leader_log_start, now) {
+        match log.maybe_increment_log_start(leader_log_start) {
             Ok(_) => {}
             Err(LogStartError::Dir(error)) => return Err(AppendError::Dir(error).into()),
             // It follows once the high watermark has.

@@ -15,7 +15,10 @@ use super::keys::BROKER;
 use super::topic::{self, LogConfig};
 
 /// Keys that the table does not have and that something other than the table reads, so nobody is warned about them.
-const READ_ELSEWHERE: &[&str] = &["super.users", "allow.everyone.if.no.acl.found"];
+const READ_ELSEWHERE: &[&str] = &["super.users", "allow.everyone.if.no.acl.found", DISK_RESERVE_BYTES];
+
+/// Not of Kafka: how much of a log directory's file system is kept from what clients produce.
+const DISK_RESERVE_BYTES: &str = "zurau.disk.reserve.bytes";
 
 const REPLICA_SELECTORS: &[&str] = &["", "org.apache.kafka.common.replica.RackAwareReplicaSelector"];
 
@@ -41,6 +44,8 @@ pub struct BrokerConfig {
 
     /// Directories in the order of the file. Never empty.
     pub log_dirs: Vec<String>,
+    /// What clients leave free of each directory's file system; 0 is off.
+    pub disk_reserve_bytes: u64,
     pub zookeeper_connect: String,
     /// The session timeout where the key is not set.
     pub zookeeper_connection_timeout_ms: i32,
@@ -240,6 +245,13 @@ impl BrokerConfig {
             }
         };
         let log_dirs = csv_list(&v.string_or_null("log.dirs").unwrap_or_else(|| v.string("log.dir")));
+        let disk_reserve_bytes = match props.get(DISK_RESERVE_BYTES).map(|text| (text, text.trim().parse())) {
+            None => 0,
+            Some((_, Ok(bytes))) => bytes,
+            Some((text, Err(_))) => {
+                return Err(ConfigError::value(DISK_RESERVE_BYTES, text, "Not a number of bytes"));
+            }
+        };
         let log_defaults = topic::broker_defaults(&v);
         check_log_times(&log_defaults)?;
         let zookeeper_session_timeout_ms = v.int("zookeeper.session.timeout.ms");
@@ -258,6 +270,7 @@ impl BrokerConfig {
                 .int_or_null("num.replica.alter.log.dirs.threads")
                 .unwrap_or_else(|| i32::try_from(log_dirs.len()).unwrap_or(i32::MAX)),
             log_dirs,
+            disk_reserve_bytes,
             zookeeper_connect: v.string_or_null("zookeeper.connect").ok_or_else(|| {
                 ConfigError::rule("Missing required configuration `zookeeper.connect` which has no default value.")
             })?,

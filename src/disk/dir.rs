@@ -7,7 +7,8 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::fault::{self, Op};
+use super::calls;
+use super::fault::Op;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -49,7 +50,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     temporary.push(".tmp");
     let temporary = PathBuf::from(temporary);
     let write = || {
-        fault::check(Op::Create)?;
+        let _call = calls::begin(Op::Create, &temporary)?;
         let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()
@@ -64,7 +65,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Renames inside of one file system. A crash of the machine may undo it.
 pub fn rename_unsynced(from: &Path, to: &Path) -> io::Result<()> {
-    fault::check(Op::Rename)?;
+    let _call = calls::begin(Op::Rename, from)?;
     fs::rename(from, to)
 }
 
@@ -83,7 +84,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Waits until the names in a directory are on the disk.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    fault::check(Op::Sync)?;
+    let _call = calls::begin(Op::Sync, dir)?;
     File::open(dir)?.sync_all()
 }
 
@@ -92,8 +93,9 @@ pub fn create_dir_all_synced(dir: &Path) -> io::Result<bool> {
     if dir.is_dir() {
         return Ok(false);
     }
-    fault::check(Op::Create)?;
+    let call = calls::begin(Op::Create, dir)?;
     fs::create_dir_all(dir)?;
+    drop(call);
     if let Some(parent) = dir.canonicalize()?.parent() {
         sync_dir(parent)?;
     }
@@ -102,7 +104,7 @@ pub fn create_dir_all_synced(dir: &Path) -> io::Result<bool> {
 
 /// True when there was a file to remove.
 pub fn remove_if_exists(path: &Path) -> io::Result<bool> {
-    fault::check(Op::Remove)?;
+    let _call = calls::begin(Op::Remove, path)?;
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -146,7 +148,7 @@ pub fn modified_ms(path: &Path) -> io::Result<i64> {
 
 /// Lets a file look as if it was last changed then.
 pub fn set_modified_ms(path: &Path, modified: i64) -> io::Result<()> {
-    fault::check(Op::SetTime)?;
+    let _call = calls::begin(Op::SetTime, path)?;
     let time = match u64::try_from(modified) {
         Ok(after) => UNIX_EPOCH + Duration::from_millis(after),
         Err(_) => UNIX_EPOCH - Duration::from_millis(modified.unsigned_abs()),
@@ -169,7 +171,7 @@ pub fn space(path: &Path) -> io::Result<(u64, u64)> {
 
 /// Removes a directory with what is in it; false when it is not there.
 pub fn remove_dir_all(dir: &Path) -> io::Result<bool> {
-    fault::check(Op::Remove)?;
+    let _call = calls::begin(Op::Remove, dir)?;
     match fs::remove_dir_all(dir) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -16,6 +16,23 @@ pub enum Op {
     SetTime,
 }
 
+impl Op {
+    /// The system call behind it, or the one that waits longest.
+    pub fn call(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Create => "create",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Truncate => "ftruncate",
+            Self::Sync => "fdatasync",
+            Self::Rename => "rename",
+            Self::Remove => "unlink",
+            Self::SetTime => "utimensat",
+        }
+    }
+}
+
 #[cfg(not(test))]
 #[inline(always)]
 #[allow(clippy::unnecessary_wraps, reason = "tests let it fail")]

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::fault::{self, Op};
+use super::calls;
+use super::fault::Op;
 
 /// Most pieces that one `pwritev` takes (Linux `UIO_MAXIOV`).
 const IOV_MAX: usize = 1_024;
@@ -19,24 +20,28 @@ const IOV_MAX: usize = 1_024;
 #[derive(Debug)]
 pub struct DataFile {
     file: File,
+    /// As it was opened: only for saying which file it is.
+    path: Arc<Path>,
 }
 
 impl DataFile {
     /// Opens for reading and writing; the file must exist.
     pub fn open(path: &Path) -> io::Result<Self> {
-        fault::check(Op::Open)?;
-        Ok(Self { file: OpenOptions::new().read(true).write(true).open(path)? })
+        let path = Arc::from(path);
+        let _call = calls::begin_at(Op::Open, &path)?;
+        Ok(Self { file: OpenOptions::new().read(true).write(true).open(&path)?, path })
     }
 
     /// Opens for reading and writing, and creates an empty file where there is none.
     pub fn open_or_create(path: &Path) -> io::Result<Self> {
-        fault::check(Op::Create)?;
-        Ok(Self { file: OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)? })
+        let path = Arc::from(path);
+        let _call = calls::begin_at(Op::Create, &path)?;
+        Ok(Self { file: OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?, path })
     }
 
     /// Opens for reading only: what tools do with files of a running broker.
     pub fn open_read_only(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)? })
+        Ok(Self { file: File::open(path)?, path: Arc::from(path) })
     }
 
     pub fn len(&self) -> io::Result<u64> {
@@ -54,7 +59,7 @@ impl DataFile {
 
     /// Reads until `buf` is full or the file ends; returns the bytes read.
     pub fn read_at(&self, mut buf: &mut [u8], mut position: u64) -> io::Result<usize> {
-        fault::check(Op::Read)?;
+        let _call = calls::begin_at(Op::Read, &self.path)?;
         let wanted = buf.len();
         while !buf.is_empty() {
             match self.file.read_at(buf, position) {
@@ -88,7 +93,7 @@ impl DataFile {
     /// Writes all pieces one after another from `position` on: one `pwritev` unless the disk takes less. The slices are
     /// consumed.
     pub fn write_all_at(&self, mut pieces: &mut [IoSlice<'_>], mut position: u64) -> io::Result<()> {
-        fault::check(Op::Write)?;
+        let _call = calls::begin_at(Op::Write, &self.path)?;
         IoSlice::advance_slices(&mut pieces, 0);
         while !pieces.is_empty() {
             match rustix::io::pwritev(&self.file, &pieces[..pieces.len().min(IOV_MAX)], position) {
@@ -106,14 +111,14 @@ impl DataFile {
 
     /// Cuts or extends the file.
     pub fn truncate(&self, len: u64) -> io::Result<()> {
-        fault::check(Op::Truncate)?;
+        let _call = calls::begin_at(Op::Truncate, &self.path)?;
         self.file.set_len(len)
     }
 
     /// Waits until content and length are on the disk; times and owners need not be. Never retry a failure: the kernel may
     /// have dropped the pages.
     pub fn sync(&self) -> io::Result<()> {
-        fault::check(Op::Sync)?;
+        let _call = calls::begin_at(Op::Sync, &self.path)?;
         self.file.sync_data()
     }
 }
@@ -134,6 +139,7 @@ impl FileSlice {
     pub fn send(&self, sent: u32, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let left = self.len.saturating_sub(sent) as usize;
         let mut offset = self.position + u64::from(sent);
+        let _call = calls::note(Op::Read, &self.file.path);
         loop {
             match rustix::fs::sendfile(socket, self.file.file.as_fd(), Some(&mut offset), left) {
                 Err(Errno::INTR) => {}

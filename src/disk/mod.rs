@@ -1,9 +1,11 @@
 //! Owns files, directories, their locks, and every `unsafe` block. Kafka: `FileRecords`, `FileLock`, `Utils.flushDir`,
 //! `Utils.atomicMoveWithFallback`.
-//! Whatever changes the disk, or may find it broken, asks [`fault`] first, so that tests can break it.
+//! Whatever changes the disk, or may find it broken, asks [`fault`] first, so that tests can break it, and is noted in
+//! [`calls`] while it lasts, so that a call that hangs can be told.
 //! Absent on purpose: memory maps. A store into a map on a full file system, or a load from one that another program cut,
 //! is a SIGBUS and ends the process; positioned reads and writes end as an error of one log directory.
 
+pub mod calls;
 mod dir;
 pub mod fault;
 mod file;

@@ -123,6 +123,9 @@ impl UnifiedLog {
                 ..nothing
             });
         }
+        if origin == validate::AppendOrigin::Client {
+            self.log_dir().check_reserve(bytes)?;
+        }
         self.assign_epoch(leader_epoch, first_offset)?;
         let head = header.encode();
         let appended = AppendedBatch { size: bytes, last_offset, max_timestamp: header.max_timestamp };
@@ -277,6 +280,7 @@ impl UnifiedLog {
         let config = self.config();
         let interval = config.index_interval_bytes as u32;
         self.guard(segment.append(write.pieces, write.batches, interval))?;
+        self.log_dir().note_appended(write.bytes);
         let log_end =
             OffsetMetadata { offset: write.last_offset + 1, place: Some((segment.base_offset(), segment.size())) };
         self.marks.lock().log_end = log_end;

@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -43,6 +43,9 @@ pub enum DirError {
     /// takes such a directory offline.
     #[error("log directory {dir} is full: {source}")]
     Full { dir: PathBuf, source: DiskError },
+    /// What is left is kept for the broker's own work: see [`LogDir::keeping_free`].
+    #[error("log directory {0} has no room beyond its reserve")]
+    Reserved(PathBuf),
 }
 
 /// Lets operations that can do without go on where there is no room for them.
@@ -62,6 +65,9 @@ pub struct LogDir {
     failures: mpsc::Sender<PathBuf>,
     files: Arc<FilePool>,
     full: RateLimit,
+    reserve_bytes: u64,
+    /// What clients may still write until the next look at the file system.
+    room: AtomicI64,
     /// A log here has another first dirty offset than the checkpoint says.
     cleaner_checkpoint_is_stale: AtomicBool,
 }
@@ -76,8 +82,53 @@ impl LogDir {
             failures,
             files,
             full: RateLimit::every(FULL_TOLD_EVERY),
+            reserve_bytes: 0,
+            room: AtomicI64::new(i64::MAX),
             cleaner_checkpoint_is_stale: AtomicBool::new(false),
         }
+    }
+
+    /// Keeps the last `bytes` of the file system from what clients produce: `zurau.disk.reserve.bytes`. Compaction,
+    /// checkpoints, deletions, replicas and the coordinators' records may use them.
+    pub fn keeping_free(mut self, bytes: u64) -> Self {
+        self.reserve_bytes = bytes;
+        self.look_at_room();
+        self
+    }
+
+    /// Asks the file system how much room there is. Waits for it.
+    pub(super) fn look_at_room(&self) {
+        if self.reserve_bytes == 0 || self.is_offline() {
+            return;
+        }
+        // A file system that does not say is met by the next write.
+        if let Ok((_, usable)) = disk::space(&self.path) {
+            let room = i128::from(usable) - i128::from(self.reserve_bytes);
+            self.room.store(room.clamp(i64::MIN.into(), i64::MAX.into()) as i64, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts what was appended since the last look.
+    pub(super) fn note_appended(&self, bytes: u32) {
+        if self.reserve_bytes > 0 {
+            self.room.fetch_sub(bytes.into(), Ordering::Relaxed);
+        }
+    }
+
+    /// Refuses what a client produces where only the reserve is left.
+    pub(super) fn check_reserve(&self, bytes: u32) -> Result<(), DirError> {
+        if self.reserve_bytes == 0 || self.room.load(Ordering::Relaxed) >= bytes.into() {
+            return Ok(());
+        }
+        if let Some(left_out) = self.full.permit() {
+            error!(
+                dir = %self.path.display(),
+                reserve_bytes = self.reserve_bytes,
+                left_out,
+                "log directory has no room beyond its reserve, nothing is produced until there is"
+            );
+        }
+        Err(DirError::Reserved(self.path.clone()))
     }
 
     pub(super) fn files(&self) -> &Arc<FilePool> {
@@ -267,6 +318,27 @@ mod tests {
             assert!(matches!(dir.guard(full), Err(DirError::Full { .. })));
         }
         assert!(dir.check().is_ok() && rx.try_recv().is_err());
+    }
+
+    #[test]
+    fn what_is_reserved_is_kept_from_clients_until_there_is_more_room() {
+        let place = tempfile::tempdir().unwrap();
+        let new = |reserve| {
+            let (tx, _) = mpsc::channel(1);
+            LogDir::new(place.path().to_owned(), tx, Arc::new(FilePool::new(1))).keeping_free(reserve)
+        };
+        let off = new(0);
+        off.note_appended(u32::MAX);
+        assert!(off.check_reserve(u32::MAX).is_ok());
+        assert!(matches!(new(u64::MAX).check_reserve(1), Err(DirError::Reserved(_))));
+        let dir = new(1);
+        assert!(dir.check_reserve(1).is_ok());
+        // What was appended counts before the file system is asked again.
+        dir.room.store(100, Ordering::Relaxed);
+        dir.note_appended(60);
+        assert!(dir.check_reserve(40).is_ok() && dir.check_reserve(41).is_err());
+        dir.look_at_room();
+        assert!(dir.check_reserve(41).is_ok() && !dir.is_offline());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc};
@@ -25,6 +25,9 @@ use super::recovery::LoadError;
 use super::scheduler::Scheduler;
 use super::unified_log::{InconsistentTopicId, LogOptions, UnifiedLog};
 
+/// How long a call to the disk may take before it is told.
+const HANGING_AFTER: Duration = Duration::from_secs(10);
+
 /// Directories inside of a log directory that are no partitions of this broker.
 const IGNORED_DIRS: [&str; 2] = ["remote-log-index-cache", "__cluster_metadata-0"];
 
@@ -39,6 +42,8 @@ pub struct LogManagerOptions {
     pub default_config: Arc<LogConfig>,
     /// Files of segments that are open at once, about.
     pub max_open_files: usize,
+    /// `zurau.disk.reserve.bytes`: see [`LogDir::keeping_free`].
+    pub disk_reserve_bytes: u64,
 }
 
 /// Why a broker cannot use its log directories.
@@ -154,7 +159,8 @@ impl LogManager {
         let mut canonical = Vec::new();
         let mut dirs = Vec::new();
         for path in &options.log_dirs {
-            let log_dir = Arc::new(LogDir::new(path.clone(), failures.clone(), Arc::clone(&files)));
+            let log_dir = LogDir::new(path.clone(), failures.clone(), Arc::clone(&files));
+            let log_dir = Arc::new(log_dir.keeping_free(options.disk_reserve_bytes));
             let lock = match prepare_dir(path) {
                 Ok(real) if canonical.contains(&real) => return Err(StartError::DuplicateDir(path.clone())),
                 Ok(real) => {
@@ -214,6 +220,25 @@ impl LogManager {
         self.dirs.iter().map(|dir| &dir.log_dir).filter(|dir| !dir.is_offline())
     }
 
+    /// Asks file systems how much clients may produce beside the reserve. Waits for them.
+    pub fn look_at_room(&self) {
+        self.live_dirs().for_each(|dir| dir.look_at_room());
+    }
+
+    /// Says which disk calls do not come back. Waits for nothing.
+    pub fn tell_hanging_calls(&self) {
+        for hanging in disk::calls::hanging(HANGING_AFTER) {
+            let Some(dir) = self.dirs.iter().find(|dir| hanging.path.starts_with(dir.log_dir.path())) else { continue };
+            error!(
+                dir = %dir.log_dir.path().display(),
+                call = hanging.call,
+                file = %hanging.path.display(),
+                seconds = hanging.elapsed.as_secs(),
+                "log directory hangs: a call to the disk has not come back"
+            );
+        }
+    }
+
     pub fn offline_dirs(&self) -> impl Iterator<Item = &Arc<LogDir>> {
         self.dirs.iter().map(|dir| &dir.log_dir).filter(|dir| dir.is_offline())
     }
@@ -229,7 +254,7 @@ impl LogManager {
         let mut unclean = Vec::new();
         let mut jobs = Vec::new();
         for dir in self.dirs.iter().filter(|dir| !dir.log_dir.is_offline()) {
-            match self.plan_loading(dir, now) {
+            match self.plan_loading(dir) {
                 Ok(job) => {
                     if !job.had_clean_shutdown && !job.partitions.is_empty() {
                         unclean.push(dir.log_dir.path().display().to_string());
@@ -262,7 +287,7 @@ impl LogManager {
         Ok(())
     }
 
-    fn plan_loading<'d>(&self, dir: &'d Dir, now: Millis) -> Result<LoadJob<'d>, PlanError> {
+    fn plan_loading<'d>(&self, dir: &'d Dir) -> Result<LoadJob<'d>, PlanError> {
         let path = dir.log_dir.path();
         let had_clean_shutdown = checkpoint::take_clean_shutdown_marker(path)?;
         dir.had_clean_shutdown.store(had_clean_shutdown, Ordering::Release);
@@ -283,7 +308,7 @@ impl LogManager {
             };
             match kind {
                 PartitionDirKind::Current | PartitionDirKind::Future => partitions.push((tp, name)),
-                PartitionDirKind::Deleted => self.remove_later(&dir.log_dir, &path.join(name), now),
+                PartitionDirKind::Deleted => self.remove_later(&dir.log_dir, &path.join(name)),
                 PartitionDirKind::Stray => {
                     warn!(dir = %path.join(name).display(), "left alone: not a replica that is served here");
                 }
@@ -461,13 +486,19 @@ impl LogManager {
     }
 
     fn dirs_by_load(&self) -> Vec<Arc<LogDir>> {
-        let mut counts: HashMap<PathBuf, usize> = HashMap::new();
-        for log in self.all_logs() {
-            *counts.entry(log.log_dir().path().to_owned()).or_default() += 1;
+        let mut dirs: Vec<(usize, Arc<LogDir>)> = self.live_dirs().map(|dir| (0, Arc::clone(dir))).collect();
+        // With one there is nothing to choose, and thousands of logs to count for each new one.
+        if dirs.len() > 1 {
+            for logs in [&self.logs, &self.futures] {
+                for log in logs.read().values() {
+                    if let Some((count, _)) = dirs.iter_mut().find(|(_, dir)| Arc::ptr_eq(dir, log.log_dir())) {
+                        *count += 1;
+                    }
+                }
+            }
         }
-        let mut dirs: Vec<Arc<LogDir>> = self.live_dirs().cloned().collect();
-        dirs.sort_by_key(|dir| counts.get(dir.path()).copied().unwrap_or(0));
-        dirs
+        dirs.sort_by_key(|(count, _)| *count);
+        dirs.into_iter().map(|(_, dir)| dir).collect()
     }
 
     /// New settings of a topic, for the logs that are there.
@@ -486,13 +517,13 @@ impl LogManager {
 
     /// Takes partitions away: their directories get another name at once, their files go after `file.delete.delay.ms`,
     /// also after a restart. A partition that is not here is fine unless a directory is offline, which may have it.
-    pub fn delete(&self, partitions: &[TopicPartition], now: Millis) -> Vec<(TopicPartition, DirError)> {
+    pub fn delete(&self, partitions: &[TopicPartition]) -> Vec<(TopicPartition, DirError)> {
         let mut failed = Vec::new();
         let mut touched: Vec<Arc<LogDir>> = Vec::new();
         {
             let _creation = self.creation.lock();
             for tp in partitions {
-                self.cancel_move(tp, now);
+                self.cancel_move(tp);
                 self.preferred.lock().remove(tp);
                 let log = self.logs.write().remove(tp);
                 let damaged = self.damaged.lock().remove(tp);
@@ -518,7 +549,7 @@ impl LogManager {
                     Ok(log_dir) => {
                         let dir = log_dir.path().join(&name);
                         info!("Log for partition {tp} is renamed to {} and is scheduled for deletion", dir.display());
-                        self.remove_later(&log_dir, &dir, now);
+                        self.remove_later(&log_dir, &dir);
                         if !touched.iter().any(|known| Arc::ptr_eq(known, &log_dir)) {
                             touched.push(log_dir);
                         }
@@ -535,10 +566,9 @@ impl LogManager {
         failed
     }
 
-    pub(super) fn remove_later(&self, log_dir: &Arc<LogDir>, dir: &Path, now: Millis) {
+    pub(super) fn remove_later(&self, log_dir: &Arc<LogDir>, dir: &Path) {
         let (log_dir, dir) = (Arc::clone(log_dir), dir.to_owned());
-        let due = now.saturating_add(self.options.default_config.file_delete_delay_ms);
-        self.scheduler.schedule(due, move || {
+        self.scheduler.schedule_in(self.options.default_config.file_delete_delay_ms, move || {
             if log_dir.is_offline() {
                 return;
             }
@@ -579,7 +609,9 @@ impl LogManager {
     /// Flushes logs whose last flush is `flush.ms` ago. Every `log.flush.scheduler.interval.ms`.
     pub fn flush_dirty_logs(&self, now: Millis) {
         for log in self.all_logs() {
-            if now.saturating_sub(log.last_flush_ms()) >= log.config().flush_ms {
+            let since = now.saturating_sub(log.last_flush_ms());
+            // A flush to come: somebody has set the clock back.
+            if since < 0 || since >= log.config().flush_ms {
                 // A failure is told by the directory.
                 drop(log.flush(now));
             }

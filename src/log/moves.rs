@@ -67,7 +67,7 @@ impl LogManager {
         target.check()?;
         let _creation = self.creation.lock();
         if self.future_log(tp).is_some_and(|future| future.log_dir().path() != dir) {
-            self.cancel_move(tp, now);
+            self.cancel_move(tp);
         }
         if self.future_log(tp).is_some() {
             return Ok(());
@@ -146,7 +146,7 @@ impl LogManager {
     }
 
     /// Forgets a move; what was copied is deleted. `creation` is held.
-    pub(super) fn cancel_move(&self, tp: &TopicPartition, now: Millis) {
+    pub(super) fn cancel_move(&self, tp: &TopicPartition) {
         let Some(future) = self.futures.write().remove(tp) else { return };
         if let Some(current) = self.log(tp) {
             current.cleaning.gate.release();
@@ -154,7 +154,7 @@ impl LogManager {
         let name = delete_dir_name(tp);
         // A failure is told by the directory, and leaves a directory that the next start finds.
         if future.rename_for_deletion(&name).is_ok() {
-            self.remove_later(future.log_dir(), &future.log_dir().path().join(&name), now);
+            self.remove_later(future.log_dir(), &future.log_dir().path().join(&name));
         }
         info!(%tp, "move to another log directory was given up");
     }
@@ -198,7 +198,7 @@ impl LogManager {
         future.update_high_watermark(current.high_watermark());
         if future.high_watermark() >= log_start {
             // Below its own high watermark this cannot be refused.
-            drop(future.maybe_increment_log_start(log_start, now));
+            drop(future.maybe_increment_log_start(log_start));
         }
         let is_done = copied == 0 && future.log_end_offset() == current.log_end_offset();
         Ok(if is_done { MoveStep::CaughtUp } else { MoveStep::Copied(copied) })
@@ -206,7 +206,7 @@ impl LogManager {
 
     /// Lets the future log take the current one's place when both still end at the same offset; nothing is appended
     /// meanwhile. The log that is current now, or `None`. Waits for the disk.
-    pub fn complete_move(&self, tp: &TopicPartition, now: Millis) -> Result<Option<Arc<UnifiedLog>>, DirError> {
+    pub fn complete_move(&self, tp: &TopicPartition) -> Result<Option<Arc<UnifiedLog>>, DirError> {
         let (old_dir, future) = {
             let _creation = self.creation.lock();
             let (Some(current), Some(future)) = (self.log(tp), self.future_log(tp)) else { return Ok(None) };
@@ -227,7 +227,7 @@ impl LogManager {
             drop(tail);
             current.cleaning.gate.release();
             match renamed {
-                Ok(()) => self.remove_later(current.log_dir(), &current.log_dir().path().join(&name), now),
+                Ok(()) => self.remove_later(current.log_dir(), &current.log_dir().path().join(&name)),
                 Err(e) => warn!(%tp, error = %e, "the old log is still where it was"),
             }
             info!("Successfully replaced current log for {tp} with the one in {}", future.log_dir().path().display());

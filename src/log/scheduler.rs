@@ -1,9 +1,11 @@
 //! Owns work that a log leaves for later: flushing a segment that was closed, removing files after their delay. Kafka:
-//! `KafkaScheduler` as the log uses it. Absent on purpose: threads and clocks. Whoever owns them calls
+//! `KafkaScheduler` as the log uses it. Its clock is its own and never jumps: when somebody sets the time of the machine,
+//! no file goes early and no flush waits for an hour. Absent on purpose: threads. Whoever owns one calls
 //! [`Scheduler::run_due`], off the data workers: jobs wait for the disk.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -13,10 +15,16 @@ use crate::common::ids::Millis;
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Jobs by the time they are due. There are at most a few for each segment and file on the disk.
-#[derive(Default)]
 pub struct Scheduler {
     jobs: Mutex<Jobs>,
     changed: Notify,
+    started: Instant,
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self { jobs: Mutex::default(), changed: Notify::new(), started: Instant::now() }
+    }
 }
 
 #[derive(Default)]
@@ -26,7 +34,13 @@ struct Jobs {
 }
 
 impl Scheduler {
-    pub(super) fn schedule(&self, due: Millis, job: impl FnOnce() + Send + 'static) {
+    /// Milliseconds since it began.
+    pub fn now(&self) -> Millis {
+        Millis::try_from(self.started.elapsed().as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    pub(super) fn schedule_in(&self, delay: Millis, job: impl FnOnce() + Send + 'static) {
+        let due = self.now().saturating_add(delay.max(0));
         {
             let mut jobs = self.jobs.lock();
             jobs.next += 1;
@@ -36,7 +50,7 @@ impl Scheduler {
         self.changed.notify_one();
     }
 
-    /// Runs what is due, oldest first, and returns when the next job is.
+    /// Runs what is due at `now` by [`Self::now`], oldest first, and returns when the next job is.
     pub fn run_due(&self, now: Millis) -> Option<Millis> {
         loop {
             let job = {
@@ -76,17 +90,19 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
+    const HOUR: Millis = 3_600_000;
+
     #[test]
     fn jobs_run_when_they_are_due_in_the_order_of_their_times() {
         let scheduler = Scheduler::default();
         let ran = Arc::new(Mutex::new(Vec::new()));
-        for due in [30, 10, 20] {
+        for hours in [30, 10, 20] {
             let ran = Arc::clone(&ran);
-            scheduler.schedule(due, move || ran.lock().push(due));
+            scheduler.schedule_in(hours * HOUR, move || ran.lock().push(hours));
         }
-        assert_eq!(scheduler.run_due(25), Some(30));
+        assert!(scheduler.run_due(25 * HOUR).is_some_and(|next| (30 * HOUR..31 * HOUR).contains(&next)));
         assert_eq!(*ran.lock(), [10, 20]);
-        assert_eq!(scheduler.run_due(30), None);
+        assert_eq!(scheduler.run_due(31 * HOUR), None);
         assert_eq!(*ran.lock(), [10, 20, 30]);
     }
 }

@@ -217,7 +217,7 @@ impl UnifiedLog {
         });
         log.update_first_unstable(&log.tail.lock());
         if loaded.epochs_are_stale {
-            log.write_epochs_later(now);
+            log.write_epochs_later();
         }
         Ok(log)
     }
@@ -446,12 +446,12 @@ impl UnifiedLog {
     }
 
     /// A truncation may reach the disk later: loading does it again.
-    fn write_epochs_later(&self, now: Millis) {
+    fn write_epochs_later(&self) {
         if self.epochs_are_stale.swap(true, Ordering::AcqRel) {
             return;
         }
         let me = Weak::clone(&self.me);
-        self.scheduler.schedule(now, move || {
+        self.scheduler.schedule_in(0, move || {
             let Some(log) = me.upgrade() else { return };
             let tail = log.tail.lock();
             let is_due = log.epochs_are_stale.load(Ordering::Acquire);
@@ -567,7 +567,7 @@ impl UnifiedLog {
         unless_full(self.log_dir.guard(tail.producers.take()))?;
         info!("[UnifiedLog partition={}] Rolled new log segment at offset {base}", self.topic_partition);
         let me = Weak::clone(&self.me);
-        self.scheduler.schedule(now, move || {
+        self.scheduler.schedule_in(0, move || {
             if let Some(log) = me.upgrade() {
                 // A failure is told by the directory.
                 drop(log.flush_until(base, now));
@@ -628,12 +628,12 @@ impl UnifiedLog {
 
     /// Raises the log start offset: DeleteRecords on a leader, the leader's word on a follower. False when it is there
     /// already. Segments below it go at the next retention check.
-    pub fn maybe_increment_log_start(&self, to: Offset, now: Millis) -> Result<bool, LogStartError> {
+    pub fn maybe_increment_log_start(&self, to: Offset) -> Result<bool, LogStartError> {
         let mut tail = self.lock_tail()?;
-        self.increment_log_start(&mut tail, to, now)
+        self.increment_log_start(&mut tail, to)
     }
 
-    fn increment_log_start(&self, tail: &mut Tail, to: Offset, now: Millis) -> Result<bool, LogStartError> {
+    fn increment_log_start(&self, tail: &mut Tail, to: Offset) -> Result<bool, LogStartError> {
         {
             let mut marks = self.marks.lock();
             let high_watermark = marks.high_watermark.offset;
@@ -648,7 +648,7 @@ impl UnifiedLog {
         info!("[UnifiedLog partition={}] Incremented log start offset to {to}", self.topic_partition);
         self.recovery_point.fetch_max(to, Ordering::AcqRel);
         if self.epochs.write().truncate_from_start(to) {
-            self.write_epochs_later(now);
+            self.write_epochs_later();
         }
         tail.producers.on_log_start(to);
         self.update_first_unstable(tail);
@@ -700,7 +700,7 @@ impl UnifiedLog {
         let segments = self.segments.load_full();
         let (gone, left) = segments.as_slice().split_at(count);
         let Some(first_left) = left.first() else { return Ok(0) };
-        match self.increment_log_start(tail, first_left.base_offset(), now) {
+        match self.increment_log_start(tail, first_left.base_offset()) {
             Ok(_) => {}
             Err(LogStartError::Dir(e)) => return Err(e),
             // The plan keeps everything at and above the high watermark.
@@ -715,7 +715,7 @@ impl UnifiedLog {
             );
         }
         self.segments.store(Arc::new(segments.without_first(count)));
-        self.delete_files(tail, gone, None, now)?;
+        self.delete_files(tail, gone, None)?;
         Ok(count)
     }
 
@@ -726,7 +726,6 @@ impl UnifiedLog {
         tail: &mut Tail,
         segments: &[Arc<Segment>],
         replaced: Option<Offset>,
-        now: Millis,
     ) -> Result<(), DirError> {
         let mut files: Vec<PathBuf> = Vec::new();
         for segment in segments {
@@ -738,9 +737,9 @@ impl UnifiedLog {
         if files.is_empty() {
             return Ok(());
         }
-        let due = now.saturating_add(self.config.load().file_delete_delay_ms);
+        let delay = self.config.load().file_delete_delay_ms;
         let log_dir = Arc::clone(&self.log_dir);
-        self.scheduler.schedule(due, move || {
+        self.scheduler.schedule_in(delay, move || {
             for path in files {
                 if log_dir.is_offline() {
                     return;
@@ -764,7 +763,7 @@ impl UnifiedLog {
             info!(tp = %self.topic_partition, offset, log_end, "truncating has no effect");
             // A leader that never appended in its epoch leaves an epoch entry at the end.
             if self.epochs.write().truncate_from_end(log_end) {
-                self.write_epochs_later(now);
+                self.write_epochs_later();
             }
             return Ok(false);
         }
@@ -787,7 +786,7 @@ impl UnifiedLog {
             }
         }
         self.segments.store(Arc::new(Segments::new(left.to_vec())));
-        self.delete_files(&mut tail, gone, None, now)?;
+        self.delete_files(&mut tail, gone, None)?;
         self.guard(active.truncate_to(offset, now))?;
         self.after_truncation(&mut tail, offset, now)?;
         Ok(true)
@@ -814,13 +813,14 @@ impl UnifiedLog {
             marks.high_watermark =
                 OffsetMetadata::offset_only(marks.high_watermark.offset.clamp(log_start, offset.max(log_start)));
         }
-        self.delete_files(tail, segments.as_slice(), None, now)?;
+        self.delete_files(tail, segments.as_slice(), None)?;
         // There is no way back, and no log without a segment.
         let segment = self.create_segment(offset, now).map_err(|e| self.log_dir.fail(e))?;
         self.segments.store(Arc::new(Segments::new(vec![Arc::new(segment)])));
         self.log_dir.guard(tail.producers.truncate_fully(offset))?;
         self.epochs.write().clear();
         self.write_epochs()?;
+        self.cleaning.begin_anew();
         self.after_truncation(tail, offset, now)
     }
 
@@ -840,7 +840,7 @@ impl UnifiedLog {
             self.set_cleaner_checkpoint(Some(active_base));
         }
         if self.epochs.write().truncate_from_end(log_end) {
-            self.write_epochs_later(now);
+            self.write_epochs_later();
         }
         let rebuild =
             Rebuild { log_start: self.log_start_offset(), last_offset: log_end, from_clean_shutdown: false, now };

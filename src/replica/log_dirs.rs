@@ -7,6 +7,7 @@ use super::partitions::Hosted;
 use crate::common::{ErrorCode, Millis, TopicPartition};
 use crate::log::{MoveError, MoveStep};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing::{error, warn};
 
 /// Bytes that one step of a move copies.
@@ -44,26 +45,49 @@ impl ReplicaManager {
         }
     }
 
-    /// Copies a step of every move, and completes those that have caught up.
-    pub fn advance_moves(&self, now: Millis) -> MoveRound {
-        let mut round = MoveRound::default();
-        for tp in self.logs.moves() {
-            round.left += 1;
-            match self.logs.advance_move(&tp, STEP_BYTES, now) {
-                Ok(MoveStep::Copied(bytes)) => round.copied += bytes,
-                Ok(MoveStep::Waiting) => {}
-                Ok(MoveStep::CaughtUp) => round.left -= usize::from(self.complete_move(&tp, now)),
-                Err(error) => error!(%tp, %error, "replica does not move on"),
+    /// Copies a step of every move, and completes those that have caught up. As many at a time as there are `threads`:
+    /// `num.replica.alter.log.dirs.threads`, which moves between fast disks need to keep them busy.
+    pub fn advance_moves(&self, threads: usize, now: Millis) -> MoveRound {
+        let moves = self.logs.moves();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut round = MoveRound::default();
+            while let Some(tp) = moves.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.advance_move(tp, now, &mut round);
             }
+            round
+        };
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads.min(moves.len())).map(|_| scope.spawn(work)).collect();
+            let mut total = work();
+            for other in others {
+                match other.join() {
+                    Ok(round) => {
+                        total.copied += round.copied;
+                        total.left += round.left;
+                    }
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            total
+        })
+    }
+
+    fn advance_move(&self, tp: &TopicPartition, now: Millis, round: &mut MoveRound) {
+        round.left += 1;
+        match self.logs.advance_move(tp, STEP_BYTES, now) {
+            Ok(MoveStep::Copied(bytes)) => round.copied += bytes,
+            Ok(MoveStep::Waiting) => {}
+            Ok(MoveStep::CaughtUp) => round.left -= usize::from(self.complete_move(tp)),
+            Err(error) => error!(%tp, %error, "replica does not move on"),
         }
-        round
     }
 
     /// True when the partition is served from its new directory.
-    fn complete_move(&self, tp: &TopicPartition, now: Millis) -> bool {
+    fn complete_move(&self, tp: &TopicPartition) -> bool {
         // A role change takes its log before it installs it: the two must not cross.
         let _state_change = self.controller_epoch.lock();
-        let Ok(Some(log)) = self.logs.complete_move(tp, now) else { return false };
+        let Ok(Some(log)) = self.logs.complete_move(tp) else { return false };
         if let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) {
             partition.replace_log(log);
         }

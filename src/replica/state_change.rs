@@ -230,7 +230,6 @@ impl ReplicaManager {
         controller: BrokerId,
         epoch: ControllerEpoch,
         partitions: &[StopReplica],
-        now: Millis,
     ) -> Result<StateChange, ErrorCode> {
         let mut known_epoch = self.controller_epoch.lock();
         if epoch < *known_epoch {
@@ -243,7 +242,7 @@ impl ReplicaManager {
         self.fetchers.remove(&stopping.map(|(wanted, _)| wanted.topic_partition.clone()).collect::<Vec<_>>());
         let mut done = StateChange::default();
         for (wanted, check) in partitions.iter().zip(checks) {
-            let outcome = check.and_then(|()| self.stop(wanted, now));
+            let outcome = check.and_then(|()| self.stop(wanted));
             if outcome.is_ok() && wanted.delete {
                 let epoch = Some(wanted.leader_epoch).filter(|epoch| epoch.0 >= 0);
                 done.resigned.push((wanted.topic_partition.clone(), epoch));
@@ -273,13 +272,13 @@ impl ReplicaManager {
         }
     }
 
-    fn stop(&self, wanted: &StopReplica, now: Millis) -> Result<(), ErrorCode> {
+    fn stop(&self, wanted: &StopReplica) -> Result<(), ErrorCode> {
         if !wanted.delete {
             return Ok(());
         }
         let tp = &wanted.topic_partition;
         self.partitions.apply([(tp.clone(), None)]);
-        if let Some((_, error)) = self.logs.delete(std::slice::from_ref(tp), now).pop() {
+        if let Some((_, error)) = self.logs.delete(std::slice::from_ref(tp)).pop() {
             error!(%tp, %error, "delete");
             return Err(ErrorCode::KafkaStorageError);
         }

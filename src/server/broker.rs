@@ -17,7 +17,7 @@ use crate::controller::{self, ChannelSettings, ControllerHandle, ControllerSetti
 use crate::coordinator::group::{GroupCoordinator, GroupCoordinatorParts};
 use crate::coordinator::transaction::{CoordinatorParts, MarkerWriter, Settings, TransactionCoordinator, Verifier};
 use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, partition_count};
-use crate::disk;
+use crate::disk::{self, DiskError};
 use crate::log::checkpoint::{self, CheckpointError, MetaProperties};
 use crate::log::producer_state::ProducerStateConfig;
 use crate::log::{CleanerSettings, LogManager, LogManagerOptions, StartError};
@@ -114,7 +114,7 @@ impl BrokerServer {
         let cluster_id = startup::get_or_create_cluster_id(&zk).await?;
         info!("Cluster ID = {cluster_id}");
 
-        let metas = read_metas(&config)?;
+        let (metas, unreadable) = read_metas(&config)?;
         let id = match identity::verify(config.broker_id, &cluster_id, &metas)? {
             Some(id) => id,
             None if config.broker_id_generation_enable => {
@@ -126,7 +126,7 @@ impl BrokerServer {
         let config = Arc::clone(layers.current());
         // The other half is for connections.
         let max_open_files = (file_limit / 2).min(OPEN_SEGMENT_FILES_MAX) as usize;
-        let (logs, dir_failures) = open_logs(&config, &metas, id, &cluster_id, max_open_files)?;
+        let (logs, dir_failures) = open_logs(&config, &metas, unreadable, id, &cluster_id, max_open_files)?;
         let topic_configs = read_topic_configs(&zk, &config).await?;
         let loading = {
             let (logs, topic_configs) = (Arc::clone(&logs), topic_configs.clone());
@@ -265,6 +265,7 @@ impl BrokerServer {
 fn open_logs(
     config: &BrokerConfig,
     metas: &[DirMeta],
+    unreadable: Vec<(PathBuf, DiskError)>,
     id: BrokerId,
     cluster_id: &str,
     max_open_files: usize,
@@ -278,8 +279,17 @@ fn open_logs(
         },
         default_config: Arc::new(config.log.clone()),
         max_open_files,
+        disk_reserve_bytes: config.disk_reserve_bytes,
     };
     let (logs, failures) = LogManager::open(options)?;
+    for (path, error) in unreadable {
+        if let Some(dir) = logs.live_dirs().find(|dir| *dir.path() == path) {
+            dir.fail(error);
+        }
+    }
+    if logs.live_dirs().next().is_none() {
+        return Err(StartError::NoDirs.into());
+    }
     for dir in logs.live_dirs() {
         if metas.iter().any(|(path, meta)| path == dir.path() && meta.is_some()) {
             continue;
@@ -410,13 +420,17 @@ fn refuse_unserved_security(config: &BrokerConfig) -> Result<(), BrokerError> {
     }
 }
 
-fn read_metas(config: &BrokerConfig) -> Result<Vec<DirMeta>, BrokerError> {
-    let read = |dir: &String| {
-        let path = PathBuf::from(dir);
-        let meta = checkpoint::read_meta_properties(&path)?;
-        Ok((path, meta))
-    };
-    config.log_dirs.iter().map(read).collect()
+/// What the directories say about who uses them, and those whose disk does not let them say it: offline from the start.
+fn read_metas(config: &BrokerConfig) -> Result<(Vec<DirMeta>, Vec<(PathBuf, DiskError)>), BrokerError> {
+    let (mut metas, mut unreadable) = (Vec::new(), Vec::new());
+    for path in config.log_dirs.iter().map(PathBuf::from) {
+        match checkpoint::read_meta_properties(&path) {
+            Ok(meta) => metas.push((path, meta)),
+            Err(CheckpointError::Disk(error)) => unreadable.push((path, error)),
+            Err(damaged) => return Err(damaged.into()),
+        }
+    }
+    Ok((metas, unreadable))
 }
 
 fn network_config(config: &BrokerConfig) -> NetworkConfig {

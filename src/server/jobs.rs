@@ -21,6 +21,12 @@ const MOVE_RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 /// How long to wait for more to copy.
 const MOVE_BACKOFF: Duration = Duration::from_millis(50);
 
+/// How often is looked whether a call to the disk hangs.
+const WATCH_DISKS_EVERY: Duration = Duration::from_secs(1);
+
+/// How often file systems are asked what room there is beside the reserve.
+const LOOK_AT_ROOM_EVERY: Duration = Duration::from_secs(1);
+
 /// How long to wait before ZooKeeper is asked again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -32,6 +38,11 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
         let first = Duration::from_millis(config.log_initial_task_delay_ms.max(0) as u64);
         group.spawn(name, periodic(Arc::clone(logs), first, period, group.stop_token().clone(), job));
     };
+    if config.disk_reserve_bytes > 0 {
+        let (logs, stop) = (Arc::clone(logs), group.stop_token().clone());
+        let look = periodic(logs, LOOK_AT_ROOM_EVERY, LOOK_AT_ROOM_EVERY, stop, |logs| logs.look_at_room());
+        group.spawn("disk-reserve", look);
+    }
     every("log-retention", config.log_retention_check_interval_ms, |logs| {
         logs.cleanup_logs(now_ms());
     });
@@ -53,6 +64,7 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
     let (replicas, channel) = (Arc::clone(&broker.replicas), broker.to_controller.clone());
     group.spawn("isr-submitter", replicas.sync_isrs(channel, group.stop_token().clone()));
     group.spawn("alter-log-dirs", move_replicas(Arc::clone(broker), group.stop_token().clone()));
+    group.spawn("disk-watchdog", watch_disks(Arc::clone(logs), group.stop_token().clone()));
     group.spawn("log-scheduler", run_scheduler(Arc::clone(logs), group.stop_token().clone()));
     group.spawn("config-changes", dynamic_config::follow(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("log-dir-failures", handle_dir_failures(Arc::clone(broker), group.clone(), dir_failures));
@@ -81,6 +93,17 @@ async fn periodic(
     }
 }
 
+/// Never on the blocking pool: calls that hang may have taken all of it.
+async fn watch_disks(logs: Arc<LogManager>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(WATCH_DISKS_EVERY) => logs.tell_hanging_calls(),
+        }
+    }
+}
+
 /// A follower may lag for half as long again as `replica.lag.time.max.ms` before it leaves the in-sync replicas.
 async fn expire_isrs(broker: Arc<Broker>, period: Duration, stop: CancellationToken) {
     loop {
@@ -96,12 +119,14 @@ async fn expire_isrs(broker: Arc<Broker>, period: Duration, stop: CancellationTo
 /// Moves replicas between log directories, at `replica.alter.log.dirs.io.max.bytes.per.second`.
 async fn move_replicas(broker: Arc<Broker>, stop: CancellationToken) {
     let logs = Arc::clone(broker.replicas.logs());
+    let threads = usize::try_from(broker.config.load().num_replica_alter_log_dirs_threads).unwrap_or(1);
     loop {
         let replicas = Arc::clone(&broker.replicas);
-        let round = tokio::task::spawn_blocking(move || replicas.advance_moves(now_ms())).await.unwrap_or_else(|_| {
-            error!("a step of moving replicas panicked");
-            MoveRound { copied: 0, left: 1 }
-        });
+        let round =
+            tokio::task::spawn_blocking(move || replicas.advance_moves(threads, now_ms())).await.unwrap_or_else(|_| {
+                error!("a step of moving replicas panicked");
+                MoveRound { copied: 0, left: 1 }
+            });
         let wait = match broker.config.load().props.get(MOVE_RATE).and_then(|rate| rate.trim().parse::<f64>().ok()) {
             _ if round.copied == 0 => MOVE_BACKOFF,
             Some(rate) => Duration::try_from_secs_f64(round.copied as f64 / rate.max(1.0)).unwrap_or(Duration::MAX),
@@ -120,13 +145,15 @@ async fn move_replicas(broker: Arc<Broker>, stop: CancellationToken) {
 async fn run_scheduler(logs: Arc<LogManager>, stop: CancellationToken) {
     loop {
         let scheduler = Arc::clone(logs.scheduler());
-        let Ok(next) = tokio::task::spawn_blocking(move || scheduler.run_due(now_ms())).await else {
+        let Ok(next) = tokio::task::spawn_blocking(move || scheduler.run_due(scheduler.now())).await else {
             error!("a delayed job panicked");
             continue;
         };
         let due = async {
             match next {
-                Some(at) => tokio::time::sleep(Duration::from_millis((at - now_ms()).max(0) as u64)).await,
+                Some(at) => {
+                    tokio::time::sleep(Duration::from_millis((at - logs.scheduler().now()).max(0) as u64)).await
+                }
                 None => std::future::pending().await,
             }
         };

@@ -193,4 +193,9 @@ impl LogCleaning {
     fn mark_uncleanable(&self) {
         self.is_uncleanable.store(true, Ordering::Relaxed);
     }
+
+    /// All that there was is gone, and with it what could not be cleaned.
+    pub(super) fn begin_anew(&self) {
+        self.is_uncleanable.store(false, Ordering::Relaxed);
+    }
 }

@@ -249,7 +249,7 @@ impl<'a> Cleaning<'a> {
             return Err(e);
         }
         debug!(tp = %self.log.topic_partition(), base_offset = first.base_offset(), segments = group.len(), "swapping in cleaned segment");
-        Ok(self.log.replace_segments(&cleaned, group, self.now)?)
+        Ok(self.log.replace_segments(&cleaned, group)?)
     }
 
     fn write_group(

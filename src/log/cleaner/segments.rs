@@ -98,12 +98,7 @@ impl UnifiedLog {
     }
 
     /// Puts a cleaned segment in the place of those that it was made from. `new` is on the disk.
-    pub(super) fn replace_segments(
-        &self,
-        new: &Arc<Segment>,
-        old: &[Arc<Segment>],
-        now: Millis,
-    ) -> Result<(), DirError> {
+    pub(super) fn replace_segments(&self, new: &Arc<Segment>, old: &[Arc<Segment>]) -> Result<(), DirError> {
         let mut tail = self.lock_tail()?;
         self.log_dir().guard(new.files().mark_swap())?;
         let is_old = |segment: &Arc<Segment>| old.iter().any(|o| Arc::ptr_eq(o, segment));
@@ -113,7 +108,7 @@ impl UnifiedLog {
         list.insert(at, Arc::clone(new));
         // Readers of the old ones go on with them: their files stay for `file.delete.delay.ms`.
         self.segments.store(Arc::new(Segments::new(list)));
-        self.delete_files(&mut tail, old, Some(new.base_offset()), now)?;
+        self.delete_files(&mut tail, old, Some(new.base_offset()))?;
         self.log_dir().guard(new.files().mark_in_use())?;
         let dir = self.dir();
         self.log_dir().guard(disk::sync_dir(&dir).during("sync", &dir))

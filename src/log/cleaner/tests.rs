@@ -104,8 +104,12 @@ fn put(log: &UnifiedLog, options: BatchOptions, pairs: &[(&str, Option<&str>)], 
             .append(at, Some(key.as_bytes()), value.map(str::as_bytes), &[(b"h".as_slice(), Some(b"v".as_slice()))])
             .unwrap();
     }
-    append(log, &builder.finish().unwrap(), 0, at).unwrap();
+    append(log, &builder.finish().unwrap(), epoch_of(log), at).unwrap();
     commit_all(log);
+}
+
+fn epoch_of(log: &UnifiedLog) -> i32 {
+    log.latest_epoch().map_or(0, |epoch| epoch.0)
 }
 
 fn plain(log: &UnifiedLog, pairs: &[(&str, Option<&str>)], at: Millis) {
@@ -115,7 +119,7 @@ fn plain(log: &UnifiedLog, pairs: &[(&str, Option<&str>)], at: Millis) {
 fn end_transaction(log: &UnifiedLog, producer_id: i64, committed: bool, now: Millis) {
     let marker = control::EndTransactionMarker { committed, coordinator_epoch: 1 };
     let bytes = marker.batch(0, LeaderEpoch::NONE, now, producer_id, 0).unwrap();
-    append_from(log, &bytes, 0, now, AppendOrigin::Coordinator).unwrap();
+    append_from(log, &bytes, epoch_of(log), now, AppendOrigin::Coordinator).unwrap();
     commit_all(log);
 }
 
@@ -297,6 +301,33 @@ fn a_record_of_a_flipped_bit_is_not_rewritten() {
 }
 
 #[test]
+fn a_log_that_cannot_be_cleaned_is_left_alone_until_it_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (manager, worker) = worker_on(dir.path());
+    let log = manager.get_or_create(&tp(), true, None, &Arc::new(config()), 0).unwrap();
+    let fill = || {
+        plain(&log, &[("a", Some("1")), ("a", Some("2"))], 10);
+        log.roll(10).unwrap();
+        plain(&log, &[("x", Some("1"))], 20);
+    };
+    fill();
+    let path = dir.path().join("t-0/00000000000000000000.log");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 3;
+    bytes[last] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert!(!worker.clean_dirtiest());
+    assert!(log.cleaning.is_uncleanable());
+    assert!(!worker.clean_dirtiest(), "it is not tried again");
+    // A follower that fetches everything again.
+    log.truncate_fully_and_start_at(0, None, 30).unwrap();
+    assert!(!log.cleaning.is_uncleanable());
+    fill();
+    assert!(worker.clean_dirtiest());
+    assert_eq!(keys_of(&log), [(1, "a".to_owned()), (2, "x".to_owned())]);
+}
+
+#[test]
 fn a_pause_ends_a_cleaning_without_a_trace() {
     let (dir, log) = new_log(config());
     plain(&log, &[("a", Some("1")), ("a", Some("2"))], 10);
@@ -364,7 +395,11 @@ fn varied(dir: &Path) -> Arc<UnifiedLog> {
     let log = open_in(dir, options(config()), 0);
     for n in 0..12 {
         let key = |k: i64| format!("k{}", (n * 3 + k) % 5);
-        plain(&log, &[(&key(0), Some("v")), (&key(1), None), (&key(2), Some("w"))], n);
+        let options = BatchOptions { compression: codec(n as u8 % 5), ..BatchOptions::default() };
+        put(&log, options, &[(&key(0), Some("v")), (&key(1), None), (&key(2), Some("w"))], n);
+        if n % 4 == 3 {
+            log.assign_epoch_start(LeaderEpoch(n as i32), log.log_end_offset()).unwrap();
+        }
         put(&log, producer(8, n as i32, true), &[(&key(3), Some("t"))], n);
         if n % 3 == 2 {
             end_transaction(&log, 8, n % 2 == 0, n);
@@ -425,6 +460,58 @@ fn killed_at_any_step_the_log_is_the_old_one_or_the_cleaned_one() {
     assert!(seen_old && seen_new && steps > 20, "{steps}");
 }
 
+/// A loader that is killed has not begun to serve: the next one finds what the first one left.
+#[test]
+fn killed_at_any_step_of_loading_what_a_killed_cleaning_left_nothing_is_lost() {
+    let reference = tempfile::tempdir().unwrap();
+    let log = varied(reference.path());
+    let old = survivors(&log);
+    clean(&log, 100);
+    let new = survivors(&log);
+    drop(log);
+    let mut kills = 0;
+    for steps in (0..).step_by(5) {
+        let mut is_done = false;
+        for load_steps in (0..).step_by(3) {
+            let dir = tempfile::tempdir().unwrap();
+            let log = varied(dir.path());
+            log.flush(50).unwrap();
+            let recovery_point = log.recovery_point();
+            let end = log.log_end_offset();
+            let crash = crash_after(steps);
+            is_done = clean_with(&log, 1_000, 100).is_ok();
+            drop(log);
+            drop(crash);
+            let options = || LogOptions { had_clean_shutdown: false, recovery_point, ..options(config()) };
+            let crash = crash_after(load_steps);
+            let is_loaded = try_open_in(dir.path(), options(), 200).is_ok();
+            drop(crash);
+            let left = survivors(&open_in(dir.path(), options(), 300));
+            assert!(left.iter().all(|r| old.contains(r)), "steps {steps}, then {load_steps}");
+            assert!(new.iter().all(|r| left.contains(r)), "steps {steps}, then {load_steps}: a newest value is gone");
+            assert_eq!(left.last().map(|r| r.offset + 1), Some(end));
+            if is_loaded {
+                break;
+            }
+            kills += 1;
+        }
+        if is_done {
+            break;
+        }
+    }
+    assert!(kills > 20, "{kills}");
+}
+
+fn codec(number: u8) -> Compression {
+    match number {
+        0 => Compression::None,
+        1 => Compression::Gzip(6),
+        2 => Compression::Snappy,
+        3 => Compression::Lz4(9),
+        _ => Compression::Zstd(3),
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Work {
     Put { keys: Vec<(u8, bool)>, codec: u8, producer: Option<u8>, epoch_step: bool },
@@ -479,13 +566,7 @@ impl Host {
     }
 
     fn put(&mut self, keys: &[(u8, bool)], codec: u8, producer_id: Option<i64>, transactional: bool) -> Vec<Offset> {
-        let compression = match codec {
-            0 => Compression::None,
-            1 => Compression::Gzip(6),
-            2 => Compression::Snappy,
-            3 => Compression::Lz4(9),
-            _ => Compression::Zstd(3),
-        };
+        let compression = self::codec(codec);
         let options = match producer_id {
             Some(id) => {
                 let sequence = self.sequences.entry(id).or_insert(0);
@@ -647,19 +728,36 @@ proptest! {
     }
 }
 
-#[test]
-fn the_dirtiest_log_comes_first_and_checkpoints_are_written() {
-    let dir = tempfile::tempdir().unwrap();
+/// A thread of the cleaner over a directory.
+fn worker_on(dir: &Path) -> (Arc<LogManager>, Worker) {
     let (manager, _failures) = LogManager::open(crate::log::LogManagerOptions {
-        log_dirs: vec![dir.path().to_owned()],
+        log_dirs: vec![dir.to_owned()],
         recovery_threads_per_dir: 1,
         producer_config: PRODUCERS,
-        default_config: Arc::new(LogConfig { min_cleanable_dirty_ratio: 0.4, ..config() }),
+        default_config: Arc::new(config()),
         max_open_files: 16,
+        disk_reserve_bytes: 0,
     })
     .unwrap();
     let manager = Arc::new(manager);
     manager.load_logs(&std::collections::HashMap::new(), 0).unwrap();
+    let worker = Worker {
+        number: 0,
+        logs: Arc::clone(&manager),
+        share: share(100),
+        backoff: Duration::ZERO,
+        throttle: Arc::new(Throttle::new(f64::MAX)),
+        choice: Arc::default(),
+        stop: Arc::default(),
+        clock: || 100,
+    };
+    (manager, worker)
+}
+
+#[test]
+fn the_dirtiest_log_comes_first_and_checkpoints_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (manager, worker) = worker_on(dir.path());
     let log = |n| {
         let config = Arc::new(LogConfig { min_cleanable_dirty_ratio: 0.4, ..config() });
         manager.get_or_create(&TopicPartition::new("c", n), true, None, &config, 0).unwrap()
@@ -673,16 +771,6 @@ fn the_dirtiest_log_comes_first_and_checkpoints_are_written() {
         plain(log, &[("x", Some("1"))], 10);
     }
     little.set_cleaner_checkpoint(Some(2));
-    let worker = Worker {
-        number: 0,
-        logs: Arc::clone(&manager),
-        share: share(100),
-        backoff: Duration::ZERO,
-        throttle: Arc::new(Throttle::new(f64::MAX)),
-        choice: Arc::default(),
-        stop: Arc::default(),
-        clock: || 100,
-    };
     assert!(worker.clean_dirtiest());
     assert_eq!((little.cleaner_checkpoint(), much.cleaner_checkpoint()), (Some(2), Some(9)));
     assert!(worker.clean_dirtiest(), "all of one segment is dirty");
@@ -690,7 +778,7 @@ fn the_dirtiest_log_comes_first_and_checkpoints_are_written() {
     manager.checkpoint_cleaned();
     let text = fs::read_to_string(dir.path().join("cleaner-offset-checkpoint")).unwrap();
     assert_eq!(text, "0\n2\nc 0 3\nc 1 9\n");
-    manager.delete(&[TopicPartition::new("c", 0)], 100);
+    manager.delete(&[TopicPartition::new("c", 0)]);
     let text = fs::read_to_string(dir.path().join("cleaner-offset-checkpoint")).unwrap();
     assert_eq!(text, "0\n1\nc 1 9\n");
 }

@@ -21,6 +21,7 @@ fn open(dirs: &[tempfile::TempDir; 2]) -> LogManager {
         producer_config: PRODUCERS,
         default_config: Arc::new(small_config()),
         max_open_files: 16,
+        disk_reserve_bytes: 0,
     })
     .unwrap();
     manager.load_logs(&HashMap::new(), 0).unwrap();
@@ -65,7 +66,7 @@ fn a_replica_moves_while_it_is_written_and_keeps_all_that_it_had() {
         append_plain(&log, 2, n * 10);
     }
     commit_all(&log);
-    log.maybe_increment_log_start(7, 50).unwrap();
+    log.maybe_increment_log_start(7).unwrap();
     let target = host.other_dir(&log).to_owned();
     host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
     host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
@@ -77,10 +78,10 @@ fn a_replica_moves_while_it_is_written_and_keeps_all_that_it_had() {
     }
     host.advance_to_end(&t(0));
     append_plain(&log, 1, 2_000);
-    assert!(host.manager.complete_move(&t(0), 100).unwrap().is_none(), "the log went on");
+    assert!(host.manager.complete_move(&t(0)).unwrap().is_none(), "the log went on");
     host.advance_to_end(&t(0));
     let bytes = read_all(&log, 8);
-    let moved = host.manager.complete_move(&t(0), 100).unwrap().unwrap();
+    let moved = host.manager.complete_move(&t(0)).unwrap().unwrap();
     assert_eq!(read_all(&moved, 8), bytes);
     assert_eq!((moved.log_start_offset(), moved.log_end_offset()), (7, log.log_end_offset()));
     assert_eq!(moved.high_watermark(), log.high_watermark());
@@ -114,7 +115,7 @@ fn a_restart_in_the_middle_goes_on_with_the_move() {
     let future = host.manager.future_log(&t(0)).unwrap();
     assert!(future.log_end_offset() > 0, "what was copied is still there");
     host.advance_to_end(&t(0));
-    let moved = host.manager.complete_move(&t(0), 100).unwrap().unwrap();
+    let moved = host.manager.complete_move(&t(0)).unwrap().unwrap();
     assert_eq!(read_all(&moved, 0), bytes);
 }
 
@@ -136,7 +137,7 @@ fn a_truncation_of_the_current_log_reaches_the_future_one() {
     }
     host.advance_to_end(&t(0));
     let bytes = read_all(&log, 0);
-    let moved = host.manager.complete_move(&t(0), 100).unwrap().unwrap();
+    let moved = host.manager.complete_move(&t(0)).unwrap().unwrap();
     assert_eq!(read_all(&moved, 0), bytes);
     assert_eq!(moved.epoch_entries(), log.epoch_entries());
 }
@@ -152,7 +153,7 @@ fn a_move_is_given_up_by_naming_the_current_directory_or_by_deletion() {
     assert!(host.manager.moves().is_empty() && !log.cleaning.gate.is_busy());
     assert!(names(&target).iter().all(|name| name.ends_with("-delete")));
     host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
-    host.manager.delete(&[t(0)], 100);
+    host.manager.delete(&[t(0)]);
     assert!(host.manager.moves().is_empty());
     host.manager.scheduler().run_due(i64::MAX);
     assert!(host.dirs.iter().all(|dir| names(dir.path()).is_empty()));

@@ -104,7 +104,7 @@ impl Host {
             }
             Work::DeleteRecords(part) => {
                 let to = between(model.log_start, model.high_watermark, part);
-                log.maybe_increment_log_start(to, self.now).unwrap();
+                log.maybe_increment_log_start(to).unwrap();
                 model.log_start = model.log_start.max(to);
             }
             Work::Retain { by_size } => {

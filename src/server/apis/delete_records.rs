@@ -7,7 +7,7 @@ use crate::network::Reply;
 use crate::protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use crate::protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use crate::replica::ReplicaManager;
-use crate::server::context::{Broker, now_ms};
+use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,7 @@ fn delete_before(replicas: &ReplicaManager, topic: &str, number: i32, offset: Of
     if to < 0 {
         return Err(ErrorCode::OffsetOutOfRange);
     }
-    match log.maybe_increment_log_start(to, now_ms()) {
+    match log.maybe_increment_log_start(to) {
         Ok(_) => Ok((partition, to)),
         Err(LogStartError::AboveHighWatermark { .. }) => Err(ErrorCode::OffsetOutOfRange),
         Err(LogStartError::Dir(_)) => Err(ErrorCode::KafkaStorageError),

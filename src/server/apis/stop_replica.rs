@@ -5,7 +5,7 @@ use crate::network::Reply;
 use crate::protocol::messages::stop_replica_response::StopReplicaPartitionError;
 use crate::protocol::messages::{StopReplicaRequest, StopReplicaResponse};
 use crate::replica::StopReplica;
-use crate::server::context::{Broker, now_ms};
+use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let (controller, epoch) = (BrokerId(request.controller_id), ControllerEpoch(request.controller_epoch));
     let replicas = Arc::clone(&broker.replicas);
     let wanted = partitions.clone();
-    let change = match broker.blocking(move || replicas.stop_replicas(controller, epoch, &wanted, now_ms())).await {
+    let change = match broker.blocking(move || replicas.stop_replicas(controller, epoch, &wanted)).await {
         Ok(change) => change,
         Err(code) => return refuse(code),
     };
