@@ -3,12 +3,16 @@
 Apache writes it, with its cleaner off; then each side cleans a copy of the directory. Apache's tool reads both.
 """
 
+import gzip
 import random
 import re
 import shutil
+import struct
+import zlib
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from harness import CODECS, PEER, admin
 from harness.broker import Broker
@@ -21,6 +25,37 @@ _TXN = {
     "transaction_state_log_min_isr": 1,
     "transaction_state_log_num_partitions": 1,
 }
+
+
+def message(offset, magic, attributes, timestamp, key, value):
+    """An entry of the formats before 0.11."""
+    sized = b"".join(struct.pack(">i", -1) if f is None else struct.pack(">i", len(f)) + f for f in (key, value))
+    body = struct.pack(">bb", magic, attributes) + (struct.pack(">q", timestamp) if magic else b"") + sized
+    return struct.pack(">qiI", offset, len(body) + 4, zlib.crc32(body)) + body
+
+
+def write_old_segments(partition, seed):
+    """Two segments as brokers before 0.11 left them: plain messages and compressed sets of magic 0 and 1."""
+    rng = random.Random(seed)
+    partition.mkdir(parents=True)
+    offset = 0
+    for _ in range(2):
+        base, data = offset, b""
+        for n in range(60):
+            magic = rng.randrange(2)
+            count = rng.choice([1, 1, 3, 8])
+            timestamp = 1_700_000_000_000 + n
+            entries = []
+            for i in range(count):
+                value = None if rng.random() < 0.2 else rng.randbytes(rng.randint(0, 60))
+                entries.append((b"key-%d" % rng.randint(0, 120), value))
+            if count == 1:
+                data += message(offset, magic, 0, timestamp, *entries[0])
+            else:
+                inner = [message(i if magic else offset + i, magic, 0, timestamp, *e) for i, e in enumerate(entries)]
+                data += message(offset + count - 1, magic, 1, timestamp, None, gzip.compress(b"".join(inner)))
+            offset += count
+        (partition / f"{base:020}.log").write_bytes(data)
 
 
 def write_history(broker, seed, rounds):
@@ -41,6 +76,9 @@ def write_history(broker, seed, rounds):
         for _ in range(records):
             key = f"key-{rng.randint(0, 60)}"
             value = None if rng.random() < 0.15 else rng.randbytes(rng.randint(0, 150))
+            if rng.random() < 0.002:
+                # More than the cleaner's buffers hold.
+                value = rng.randbytes(30_000)
             headers = [("h", rng.randbytes(3)), ("none", None)] if rng.random() < 0.3 else []
             producer.produce(_TOPIC, value=value, key=key, headers=headers, partition=0)
 
@@ -113,7 +151,9 @@ def aborted(tools, partition):
 
 @pytest.mark.parametrize("retention", [86_400_000, 1])
 def test_both_cleaners_leave_the_same(retention, cluster, apache_tools):
-    writer = cluster.broker(1, "apache", log_cleaner_enable="false", log_segment_bytes=40_000, **_TXN).start()
+    writer = cluster.broker(1, "apache", log_cleaner_enable="false", log_segment_bytes=40_000, **_TXN)
+    write_old_segments(writer.partition(_TOPIC, 0), 4)
+    writer.start()
     config = {"cleanup_policy": "compact", "min_cleanable_dirty_ratio": 0.001, "delete_retention_ms": retention}
     admin.create_topic(writer, _TOPIC, partitions=1, segment_bytes=40_000, index_interval_bytes=500, **config)
     write_history(writer, 1, 60)
@@ -134,12 +174,14 @@ def test_both_cleaners_leave_the_same(retention, cluster, apache_tools):
             "log.dirs": str(copy),
             "log.cleaner.enable": "true",
             "log.cleaner.backoff.ms": "50",
+            "log.cleaner.io.buffer.size": "8192",
             "log.initial.task.delay.ms": "1",
         }
         broker = Broker(kind, 1, writer.directory, properties, writer.port)
         partitions[kind] = cleaned(broker, copy)
     theirs, ours = dumped(apache_tools, partitions["apache"]), dumped(apache_tools, partitions[PEER])
     assert sum(line.startswith("| offset") for line in ours) > 50
+    assert all(any(f"magic: {magic} " in line for line in ours) for magic in (0, 1, 2))
     for n, (their, our) in enumerate(zip(theirs, ours)):
         assert their == our, f"line {n} differs; before it:\n" + "\n".join(ours[max(0, n - 5) : n])
     assert len(theirs) == len(ours)
@@ -153,7 +195,56 @@ def test_both_cleaners_leave_the_same(retention, cluster, apache_tools):
     back.start()
     admin.wait_led(back, _TOPIC, 1)
     stored = read(back, _TOPIC, partitions=1)[0]
-    assert len({r.key for r in stored}) <= 61
+    assert len({r.key for r in stored}) <= 121
     write_history(back, 3, 5)
     assert len(read(back, _TOPIC, partitions=1)[0]) > len(stored)
     assert back.stop() == 143
+
+
+def test_the_cleaners_settings_change_while_it_runs(cluster):
+    """A cleaner that would look again in an hour is told otherwise, and works on under every other key."""
+    broker = cluster.broker(1, log_cleaner_backoff_ms=3_600_000, log_cleaner_min_cleanable_ratio=0.01).start()
+    config = {"cleanup_policy": "compact", "segment_bytes": 20_000}
+    admin.create_topic(broker, _TOPIC, partitions=1, **config)
+    client = AdminClient({"bootstrap.servers": broker.bootstrap})
+    producer = Producer({"bootstrap.servers": broker.bootstrap})
+    log_dir = broker.log_dirs[0]
+
+    def alter(key, value):
+        entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
+        client.incremental_alter_configs([resource])[resource].result(30)
+
+    def write():
+        for n in range(2000):
+            producer.produce(_TOPIC, b"x" * 50, f"key-{n % 10}", partition=0)
+            if n % 100 == 99:
+                producer.flush()
+
+    def clean_end():
+        checkpoint = log_dir / "cleaner-offset-checkpoint"
+        lines = checkpoint.read_text().splitlines()[2:] if checkpoint.exists() else []
+        return max([int(line.split()[2]) for line in lines if line.startswith(f"{_TOPIC} 0 ")], default=0)
+
+    # The first look, which an hour follows, is over before there is anything to clean.
+    write()
+    alter("log.cleaner.backoff.ms", "20")
+    wait_until(lambda: clean_end() > 0, "it is cleaned")
+    for key, value in (
+        ("log.cleaner.threads", "2"),
+        ("log.cleaner.io.max.bytes.per.second", "10000000"),
+        ("log.cleaner.dedupe.buffer.size", "8388608"),
+        ("log.cleaner.io.buffer.size", "16384"),
+        ("log.cleaner.io.buffer.load.factor", "0.5"),
+        ("log.cleaner.delete.retention.ms", "5"),
+        ("log.cleaner.min.cleanable.ratio", "0.02"),
+        ("log.cleaner.min.compaction.lag.ms", "1"),
+    ):
+        before = clean_end()
+        alter(key, value)
+        write()
+        wait_until(lambda: clean_end() > before, f"it is cleaned again with another {key}")
+    # Not more than twice as many at once: there are two.
+    with pytest.raises(KafkaException, match="threads"):
+        alter("log.cleaner.threads", "8")
+    assert broker.stop() == 143

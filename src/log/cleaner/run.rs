@@ -454,12 +454,14 @@ impl<'s> Output<'s> {
         std::mem::take(&mut self.unthrottled)
     }
 
+    /// A compressed set of magic 0 or 1 that lost its last record ends before `last_offset`, which was its end.
     fn push(&mut self, batch: &[u8], last_offset: Offset) -> Result<(), SegmentError> {
         if !self.bytes.is_empty() && self.bytes.len() + batch.len() > self.flush_at {
             self.flush()?;
         }
-        let parsed = Batch::first(batch);
-        let max_timestamp = parsed.ok().flatten().map_or(crate::record::NO_TIMESTAMP, |batch| batch.max_timestamp());
+        let parsed = Batch::first(batch).ok().flatten();
+        let (last_offset, max_timestamp) = parsed
+            .map_or((last_offset, crate::record::NO_TIMESTAMP), |batch| (batch.last_offset(), batch.max_timestamp()));
         self.batches.push(AppendedBatch { size: batch.len() as u32, last_offset, max_timestamp });
         self.bytes.extend_from_slice(batch);
         Ok(())
