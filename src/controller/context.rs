@@ -252,10 +252,6 @@ impl Context {
         }
     }
 
-    pub(super) fn is_topic_being_reassigned(&self, topic: &str) -> bool {
-        self.reassigning.iter().any(|tp| *tp.topic == *topic)
-    }
-
     pub(super) fn leadership(&self, tp: &TopicPartition) -> Option<&Leadership> {
         self.partition(tp)?.leadership.as_ref()
     }

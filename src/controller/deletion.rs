@@ -5,7 +5,9 @@
 //! /admin/delete_topics/T → partitions NonExistent, metadata "leader -2" → replicas Offline → DeletionStarted
 //!   → every broker answers → DeletionSuccessful → /brokers/topics/T, /config/topics/T, /admin/delete_topics/T go
 //! ```
-//! A replica whose broker is away or whose deletion failed makes its topic ineligible until that broker returns.
+//! A replica whose broker is away or whose deletion failed makes its topic ineligible until that broker returns. A move
+//! that is under way ends with its topic. Kafka means to wait for it, and does only where the controller changes between:
+//! then for ever, if the partition has lost its leader to the deletion already.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,8 +32,7 @@ impl<C: BrokerChannels> Term<C> {
         }
         for name in found {
             let replicas = self.context.replicas_of_topic(&name);
-            let waits = replicas.iter().any(|(tp, broker)| !self.context.is_online(*broker, tp))
-                || self.context.is_topic_being_reassigned(&name);
+            let waits = replicas.iter().any(|(tp, broker)| !self.context.is_online(*broker, tp));
             let name: Arc<str> = name.into();
             if waits {
                 self.context.deletion_ineligible.insert(Arc::clone(&name));
@@ -52,13 +53,7 @@ impl<C: BrokerChannels> Term<C> {
             warn!(topics = ?unknown, "deletion of topics that do not exist is ignored");
             self.refuse_deletions(&unknown).await?;
         }
-        for name in known {
-            let name: Arc<str> = name.into();
-            if self.context.is_topic_being_reassigned(&name) {
-                self.context.deletion_ineligible.insert(Arc::clone(&name));
-            }
-            self.context.to_delete.insert(name);
-        }
+        self.context.to_delete.extend(known.into_iter().map(Arc::from));
         self.resume_deletions().await
     }
 

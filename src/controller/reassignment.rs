@@ -76,8 +76,11 @@ impl<C: BrokerChannels> Term<C> {
 
     /// The ISRs of these partitions changed: ends the moves whose target is in sync now.
     pub(super) async fn complete_reassignments(&mut self, changed: &[TopicPartition]) -> Result<(), Halt> {
-        let moving: Vec<TopicPartition> =
-            changed.iter().filter(|tp| self.context.reassigning.contains(*tp)).cloned().collect();
+        let moving: Vec<TopicPartition> = changed
+            .iter()
+            .filter(|tp| self.context.reassigning.contains(*tp) && self.is_to_move(tp))
+            .cloned()
+            .collect();
         if moving.is_empty() {
             return Ok(());
         }
@@ -193,16 +196,19 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Does the next step of moves that are written down.
-    async fn proceed(&mut self, moving: Vec<TopicPartition>) -> Result<(), Halt> {
+    async fn proceed(&mut self, mut moving: Vec<TopicPartition>) -> Result<(), Halt> {
+        moving.retain(|tp| self.is_to_move(tp));
         if moving.is_empty() {
             return Ok(());
         }
-        let halted = moving.iter().map(|tp| &tp.topic).filter(|topic| self.context.to_delete.contains(*topic));
-        let halted: Vec<Arc<str>> = halted.cloned().collect();
-        self.context.deletion_ineligible.extend(halted);
         let (complete, open) = self.by_progress(moving).await?;
         self.begin_moves(open).await?;
         self.complete_moves(complete).await
+    }
+
+    /// The replicas of a topic that is to be deleted go where they are.
+    fn is_to_move(&self, tp: &TopicPartition) -> bool {
+        !self.context.to_delete.contains(&tp.topic)
     }
 
     /// The moves whose target is in sync, and the others.
@@ -285,11 +291,7 @@ impl<C: BrokerChannels> Term<C> {
         let everybody = self.context.broker_ids();
         let partitions: Vec<TopicPartition> = done.into_keys().collect();
         self.send_metadata(&everybody, &partitions);
-        let topics: BTreeSet<Arc<str>> = partitions.into_iter().map(|tp| tp.topic).collect();
-        let is_free =
-            |topic: &Arc<str>| self.context.to_delete.contains(topic) && !self.context.is_topic_being_reassigned(topic);
-        let free = topics.into_iter().filter(is_free).collect();
-        self.retry_deletions(free).await
+        Ok(())
     }
 
     /// Takes replicas out of their ISRs and has their brokers delete them. Nobody waits for the answers, as in Kafka: a

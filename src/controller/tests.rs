@@ -22,6 +22,7 @@ use crate::zk::data::config::Config;
 use crate::zk::data::topic::{PartitionState, TopicAssignment};
 use crate::zk::startup;
 
+mod garbage;
 mod histories;
 
 const PATIENCE: Duration = Duration::from_secs(20);
