@@ -1,7 +1,8 @@
 """The broker under test as controller, over Apache brokers and over its own kind: what it writes into ZooKeeper, and what
 Apache says about it.
 
-One script of administration and faults runs on three brokers. Broker 1 is the controller all the time; 2 and 3 suffer.
+One script of administration and faults runs on three brokers. Broker 1 is the controller, and 2 and 3 suffer; later 2 is
+the controller for a while, until it stops, and 1 again.
 Every write of every node, read from ZooKeeper's own log, is compared with what three Apache brokers wrote on the same
 script, and so is every kind of warning and error in the logs of Apache's brokers. Masked are ids and times. What Apache
 did is kept in corpus/; ZURAU_CAPTURE=1 with ZURAU_TEST_PEER=apache writes it anew.
@@ -25,7 +26,7 @@ _CORPUS = ROOT / "corpus" / "controller"
 _REPLICATION = {
     # Long enough for loaded machines: nobody leaves an ISR unless he is stopped.
     "replica_lag_time_max_ms": 6000,
-    # A stopped process keeps its session that long.
+    # ZooKeeper grants 10 s of it.
     "zookeeper_session_timeout_ms": 18000,
     "auto_leader_rebalance_enable": "false",
     "unclean_leader_election_enable": "false",
@@ -38,10 +39,12 @@ class Script:
     def __init__(self, directory, ensemble, tools, chroot, kinds):
         self.cluster = Cluster(directory, ensemble, chroot)
         self.tools = tools
+        # The broker that is asked, which is the controller.
+        self.at = 1
         self.brokers = {n: self.cluster.broker(n, kind, **_REPLICATION) for n, kind in enumerate(kinds, 1)}
 
     def tool(self, name, *args):
-        return self.tools.run(name, "--bootstrap-server", self.brokers[1].bootstrap, *args)
+        return self.tools.run(name, "--bootstrap-server", self.brokers[self.at].bootstrap, *args)
 
     def state(self, topic, partition):
         try:
@@ -110,14 +113,21 @@ class Script:
             broker.start()
         with self.cluster.ensemble.client(self.cluster.chroot) as zk:
             self.zk = zk
-            for step in (self.topics_come_and_go, self.brokers_come_and_go, self.elections, self.nonsense):
+            for step in (
+                self.topics_come_and_go,
+                self.brokers_come_and_go,
+                self.elections,
+                self.partitions_move,
+                self.controllers_come_and_go,
+                self.nonsense,
+            ):
                 step()
             for broker in reversed(self.brokers.values()):
                 broker.stop()
         return self
 
     def create(self, topic, *replicas, **config):
-        create_topic(self.brokers[1], topic, assignment=[list(r) for r in replicas], **config)
+        create_topic(self.brokers[self.at], topic, assignment=[list(r) for r in replicas], **config)
 
     def topics_come_and_go(self):
         self.create("a", (1, 2, 3), (2, 3, 1), (3, 1, 2), (2, 1, 3))
@@ -154,7 +164,7 @@ class Script:
         self.zk.set("/brokers/topics/while-2-is-away", json.dumps(node, separators=(",", ":")).encode())
         self.wait_led(**{"while-2-is-away": "2,1,1"})
         self.start(3)
-        # It leads nothing now. Stopped for less than its session, only its leaders miss it.
+        # It leads nothing now, and is stopped past its session: with nothing to fetch its leaders would not miss it.
         self.brokers[3].pause()
         wait_until(lambda: self.state("a", 0)["isr"] == [1, 2], "3 leaves the ISR of 1", 17)
         wait_until(lambda: self.state("while-2-is-away", 0)["isr"] == [2], "3 leaves the ISR of 2", 17)
@@ -200,6 +210,98 @@ class Script:
         self.tool(*election, "preferred", "--all-topic-partitions").check()
         self.wait_led(a="1,2,3,2,3,1", unclean="3", **{"unclean-too": "3"})
 
+    def partitions_move(self):
+        self.create("moving", (2,), (3,))
+        self.move(0, [3])
+        self.move(0, [3, 2])
+        self.move(1, [3, 2])
+        self.move(1, [2, 3])
+        self.move(1, [2])
+        # By the znode of old tools.
+        self.zk.create("/admin/reassign_partitions", moves(("moving", 1, [1, 2])).encode())
+        self.wait_moved("moving", [1, 2], 1)
+        self.wait_gone("/admin/reassign_partitions")
+        for entity, change in [
+            (("topics", "a"), ("--delete-config", "max.message.bytes")),
+            (("brokers", "2"), ("--add-config", "leader.replication.throttled.rate=1000000")),
+        ]:
+            self.tool("configs", "--alter", "--entity-type", entity[0], "--entity-name", entity[1], *change).check()
+
+    def move(self, partition, replicas):
+        """Moves a partition of the topic for that."""
+        self.ask_to_move(partition, replicas, "--execute")
+        self.wait_moved("moving", replicas, partition)
+
+    def ask_to_move(self, partition, replicas, *action):
+        file = self.cluster.directory / "moves.json"
+        file.write_text(moves(("moving", partition, replicas)))
+        self.tool("reassign-partitions", *action, "--reassignment-json-file", file).check()
+
+    def moving(self, topic, partition=0):
+        node = json.loads(self.zk.get(f"/brokers/topics/{topic}")[0])
+        return any(str(partition) in node[side] for side in ("adding_replicas", "removing_replicas"))
+
+    def wait_moved(self, topic, replicas, partition=0):
+        """Waits until a partition has ended its move to these brokers, and they are in sync."""
+
+        def moved():
+            return self.assignment(topic)[partition] == replicas and not self.moving(topic, partition)
+
+        wait_until(moved, f"{topic}-{partition} is on {replicas}", 60)
+        wait_until(lambda: set(self.state(topic, partition)["isr"]) <= set(replicas), "the ISR is of them", 60)
+
+    def controllers_come_and_go(self):
+        self.stop(3)
+        # A move to who is away waits, and is taken back.
+        self.zk.create("/admin/reassign_partitions", moves(("moving", 1, [1, 3])).encode())
+        wait_until(lambda: self.moving("moving", 1), "it begins")
+        self.ask_to_move(1, [1, 3], "--cancel", "--preserve-throttles")
+        self.wait_gone("/admin/reassign_partitions")
+        self.wait_moved("moving", [1, 2], 1)
+        # A deletion that waits for a replica, a move that waits for its target, and another controller.
+        delete_topic(self.brokers[1], "unclean")
+        self.zk.create("/admin/reassign_partitions", moves(("moving", 1, [2, 3])).encode())
+        wait_until(lambda: self.moving("moving", 1), "it begins")
+        self.brokers[1].kill()
+        self.zk.delete("/brokers/ids/1")
+        self.zk.delete("/controller")
+        self.wait_controller(2)
+        self.wait_out(1)
+        self.create("of-the-second", (2,))
+        self.start(1)
+        assert self.zk.exists("/admin/delete_topics/unclean")
+        self.brokers[3].start()
+        self.wait_gone("/admin/delete_topics/unclean")
+        self.wait_moved("moving", [2, 3], 1)
+        self.wait_in_sync(1, 3)
+        # A partition that a tool has written.
+        node = json.loads(self.zk.get("/brokers/topics/of-the-second")[0])
+        node["partitions"]["1"] = [1, 3]
+        self.zk.set("/brokers/topics/of-the-second", json.dumps(node, separators=(",", ":")).encode())
+        wait_until(lambda: 1 in self.assignment("of-the-second"), "it is there")
+        self.wait_led(**{"of-the-second": "2,1"})
+        self.wait_in_sync(1, 3)
+        election = ("org.apache.kafka.tools.LeaderElectionCommand", "--election-type", "preferred", "--all-topic-partitions")
+        self.tool(*election).check()
+        self.wait_led(a="1,2,3,2,3,1")
+        # While 3 is away, 1 is next.
+        self.stop(3)
+        self.stop(2)
+        self.wait_controller(1)
+        self.start(2)
+        self.start(3)
+        self.tool(*election).check()
+        self.wait_led(a="1,2,3,2,3,1")
+
+    def wait_controller(self, number):
+        """Waits until a broker is the controller, and asks it from now on."""
+
+        def is_it():
+            return self.zk.exists("/controller") and json.loads(self.zk.get("/controller")[0])["brokerid"] == number
+
+        wait_until(is_it, f"broker {number} is the controller", 60)
+        self.at = number
+
     def nonsense(self):
         self.zk.create("/admin/delete_topics/ghost")
         self.wait_gone("/admin/delete_topics/ghost")
@@ -242,17 +344,23 @@ class Script:
         return found
 
 
+def moves(*wanted):
+    """The JSON of a reassignment: (topic, partition, replicas)…"""
+    keys = ("topic", "partition", "replicas")
+    return json.dumps({"version": 1, "partitions": [dict(zip(keys, move)) for move in wanted]})
+
+
 def _kind(message):
     """The message without what differs from one to the next of its kind."""
-    message = re.sub(r"\[[^]]*\]|\{[^}]*\}|\([^)]*\)", "", message.split(" for fetch request")[0])
-    message = re.sub(r"\b(a|c\.d_e-F|unclean|unclean-too|while-2-is-away|by-hand|b|short-lived)-\d+\b", "PARTITION", message)
+    message = re.sub(r"\[[^]]*\]|\{[^}]*\}|\([^)]*\)", "", re.split(" for fetch request| fails to send request", message)[0])
+    message = re.sub(r"\b(a|c\.d_e-F|unclean|unclean-too|while-2-is-away|by-hand|b|short-lived|moving|of-the-second|moved|cancelled|replaced|deleted|old|later)-\d+\b", "PARTITION", message)
     return " ".join(re.sub(r"[-\w.]*\d[-\w.:/]*", "N", message).split()[:22])
 
 
-def _kept(name, found):
-    """What Apache did, from the corpus; with ZURAU_CAPTURE it is written there first."""
+def kept(name, found=None):
+    """What Apache did, from the corpus; with ZURAU_CAPTURE what was found is written there first."""
     file = _CORPUS / f"{name}-apache-3.9.1.txt"
-    if CAPTURE:
+    if CAPTURE and found is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(found)
     return file.read_text()
@@ -266,10 +374,10 @@ def script(module_directory, ensemble, apache_tools, request):
 
 def test_every_write_is_apaches(script):
     found = "".join(f"{path}\n" + "".join(f"    {line}\n" for line in life) for path, life in sorted(script.lives().items()))
-    assert found.splitlines() == _kept("writes", found).splitlines()
+    assert found.splitlines() == kept("writes", found).splitlines()
 
 
 def test_apache_brokers_complain_of_nothing_new(script):
     found = script.complaints()
-    known = set(_kept("complaints", "".join(f"{line}\n" for line in sorted(found))).splitlines())
+    known = set(kept("complaints", "".join(f"{line}\n" for line in sorted(found))).splitlines())
     assert not found - known, "\n".join(sorted(found - known))
