@@ -177,6 +177,10 @@ impl<C: BrokerChannels> Term<C> {
         }
         let rest = vec![partitions, paths::topic(topic), paths::topic_config(topic), paths::delete_topic(topic)];
         self.fence.delete_all(&self.zk, rest).await?;
+        if self.context.reassigning.iter().any(|tp| tp.topic == *topic) {
+            // Kafka leaves the entry, and with it the node, in the way of the next move until the controller changes.
+            self.take_from_admin_node(|tp, _| tp.topic == *topic).await?;
+        }
         self.context.remove_topic(topic);
         info!(%topic, "topic deleted");
         Ok(())

@@ -138,7 +138,10 @@ impl<C: BrokerChannels> Term<C> {
 
     /// Takes moves out of `/admin/reassign_partitions`; the node goes with the last. One that cannot be read names nothing
     /// that is still to be done, and goes too, as in Kafka.
-    async fn take_from_admin_node(&self, taken: impl Fn(&TopicPartition, &[BrokerId]) -> bool) -> Result<(), Halt> {
+    pub(super) async fn take_from_admin_node(
+        &self,
+        taken: impl Fn(&TopicPartition, &[BrokerId]) -> bool,
+    ) -> Result<(), Halt> {
         let path = paths::REASSIGN_PARTITIONS;
         loop {
             let node = match self.zk.get(path).await {

@@ -231,7 +231,7 @@ impl BrokerChannels for Recorder {
     }
 }
 
-fn answer_deletion(broker: i32, asked: &StopReplicaRequest, error_code: i16) -> Event {
+pub(super) fn answer_deletion(broker: i32, asked: &StopReplicaRequest, error_code: i16) -> Event {
     let errors = asked.topic_states.iter().flat_map(|topic| {
         topic.partition_states.iter().map(move |p| StopReplicaPartitionError {
             topic_name: topic.topic_name.clone(),

@@ -1,7 +1,7 @@
 //! Tests of reassignments in a world of recorded channels: brokers 2 to 4 only hold sessions, and the test asks for ISR
 //! changes as their leaders would.
 
-use super::super::tests::{Broker, World};
+use super::super::tests::{Broker, World, answer_deletion};
 use super::*;
 use crate::common::LeaderEpoch;
 use crate::controller::testing::{ids, tp};
@@ -267,20 +267,30 @@ async fn a_target_that_is_away_is_refused_or_waited_for() {
 async fn a_deletion_ends_the_moves_of_its_topic() {
     let four = Four::new().await;
     four.create("t", &[2]).await;
-    assert_eq!(four.reassign("t", Some(&[3])).await, Ok(()));
+    let text = br#"{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":[3]}]}"#;
+    four.one.zk.create(paths::REASSIGN_PARTITIONS, Some(text), CreateMode::Persistent).await.unwrap();
+    until_assigned(&four.one, "t", &moving(&[3, 2], &[3], &[2])).await;
     admin::request_deletion(&four.one.zk, "t").await.unwrap();
     let is_end = |request: &ControlRequest| match request {
         ControlRequest::StopReplica(request) => {
             let state = &request.topic_states[0].partition_states[0];
-            (state.delete_partition && state.leader_epoch == -2).then_some(())
+            (state.delete_partition && state.leader_epoch == -2).then(|| request.clone())
         }
         _ => None,
     };
+    let mut asked = Vec::new();
     for broker in [2, 3] {
-        four.one.sent.wait(|to, request| if to == broker { is_end(request) } else { None }).await;
+        asked.push((broker, four.one.sent.wait(|to, r| if to == broker { is_end(r) } else { None }).await));
     }
     let refusal = four.reassign("t", Some(&[4])).await.unwrap_err();
     assert_eq!(refusal.code, ErrorCode::UnknownTopicOrPartition);
+    for (broker, request) in asked {
+        four.one.handle.mailbox.send(answer_deletion(broker, &request, 0)).await.unwrap();
+    }
+    four.one.until_gone("/admin/delete_topics/t").await;
+    // The znode is free for the next move.
+    four.one.until_gone(paths::REASSIGN_PARTITIONS).await;
+    assert_eq!(four.listed().await, []);
 }
 
 #[tokio::test]
