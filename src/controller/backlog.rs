@@ -2,14 +2,16 @@
 //! events. Pure. Kafka's queue is unbounded.
 //!
 //! What merges where is bounded by what a broker does with it:
-//! * UpdateMetadata goes into the one that waits already, the later word winning: news may come earlier.
-//! * LeaderAndIsr goes into the last one, unless an UpdateMetadata waits behind that: a broker does not follow a leader
-//!   that it has not heard of. "New" sticks.
+//! * UpdateMetadata goes into the last one, the later word winning, unless a LeaderAndIsr of its partitions waits behind
+//!   that: nobody hears of a leader before it leads. What it says of brokers goes into all that wait.
+//! * LeaderAndIsr goes into the last one, unless the first UpdateMetadata waits behind that: a broker does not follow a
+//!   leader that it has not heard of. "New" sticks.
 //! * LeaderAndIsr and StopReplica of one partition keep their order. "Delete" sticks.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::batch::ControlRequest;
+use crate::protocol::messages::update_metadata_request::UpdateMetadataBroker;
 
 /// Requests for one broker, oldest first.
 #[derive(Default)]
@@ -23,12 +25,30 @@ impl Backlog {
     }
 
     pub(super) fn push(&mut self, request: ControlRequest) {
+        if let ControlRequest::UpdateMetadata(news) = &request {
+            self.tell_of_brokers(&news.live_brokers);
+        }
         let at = self.requests.iter().rposition(|waiting| is_same_kind(waiting, &request));
-        let at = at.filter(|at| self.requests.range(at + 1..).all(|behind| may_overtake(&request, behind)));
+        let at = at.filter(|at| self.may_go_to(*at, &request));
         match at.and_then(|at| self.requests.get_mut(at)) {
             Some(waiting) => absorb(waiting, request),
             None => self.requests.push_back(request),
         }
+    }
+
+    fn tell_of_brokers(&mut self, live: &[UpdateMetadataBroker]) {
+        for waiting in &mut self.requests {
+            if let ControlRequest::UpdateMetadata(waiting) = waiting {
+                waiting.live_brokers = live.to_vec();
+            }
+        }
+    }
+
+    /// Whether `request` may be sent along with the one at `at`, before all that waits behind that.
+    fn may_go_to(&self, at: usize, request: &ControlRequest) -> bool {
+        // All that wait know the same brokers.
+        let knows_brokers = self.requests.range(..at).any(|r| matches!(r, ControlRequest::UpdateMetadata(_)));
+        self.requests.range(at + 1..).all(|behind| may_overtake(request, behind, knows_brokers))
     }
 }
 
@@ -36,18 +56,18 @@ fn is_same_kind(one: &ControlRequest, other: &ControlRequest) -> bool {
     std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 
-/// Whether `request` may go out before `waiting`, which is of another kind.
-fn may_overtake(request: &ControlRequest, waiting: &ControlRequest) -> bool {
+/// Whether `request` may go out before `waiting`, which is of another kind. `knows_brokers`: the brokers that `waiting`
+/// tells of are told before both.
+fn may_overtake(request: &ControlRequest, waiting: &ControlRequest, knows_brokers: bool) -> bool {
     use ControlRequest::{LeaderAndIsr, StopReplica, UpdateMetadata};
     match (request, waiting) {
-        (UpdateMetadata(_), _) | (StopReplica(_), UpdateMetadata(_)) => true,
-        (LeaderAndIsr(_), UpdateMetadata(_)) => false,
-        _ => ordered_partitions(request).is_disjoint(&ordered_partitions(waiting)),
+        (UpdateMetadata(_), StopReplica(_)) | (StopReplica(_), UpdateMetadata(_)) => true,
+        (LeaderAndIsr(_), UpdateMetadata(_)) => knows_brokers,
+        _ => partitions(request).is_disjoint(&partitions(waiting)),
     }
 }
 
-/// The partitions that a broker is told to do something about.
-fn ordered_partitions(request: &ControlRequest) -> BTreeSet<(&str, i32)> {
+fn partitions(request: &ControlRequest) -> BTreeSet<(&str, i32)> {
     match request {
         ControlRequest::LeaderAndIsr(request) => request
             .topic_states
@@ -59,7 +79,11 @@ fn ordered_partitions(request: &ControlRequest) -> BTreeSet<(&str, i32)> {
             .iter()
             .flat_map(|t| t.partition_states.iter().map(|p| (&*t.topic_name, p.partition_index)))
             .collect(),
-        ControlRequest::UpdateMetadata(_) => BTreeSet::new(),
+        ControlRequest::UpdateMetadata(request) => request
+            .topic_states
+            .iter()
+            .flat_map(|t| t.partition_states.iter().map(|p| (&*t.topic_name, p.partition_index)))
+            .collect(),
     }
 }
 
@@ -100,7 +124,6 @@ fn absorb(waiting: &mut ControlRequest, later: ControlRequest) {
                     merge(states, later.partition_states, |p| p.partition_index, |waiting, later| *waiting = later);
                 },
             );
-            waiting.live_brokers = later.live_brokers;
         }
         (ControlRequest::StopReplica(waiting), ControlRequest::StopReplica(later)) => {
             merge(
@@ -149,7 +172,11 @@ mod tests {
 
     /// Leadership of `t-0` and `u-0` in an epoch, on brokers 1 and 2.
     fn at_epoch(epoch: i32) -> Context {
-        let mut context = context(&[1, 2], &[("t", 0, &[1, 2]), ("u", 0, &[1, 2])]);
+        among(&[1, 2], epoch)
+    }
+
+    fn among(brokers: &[i32], epoch: i32) -> Context {
+        let mut context = context(brokers, &[("t", 0, &[1, 2]), ("u", 0, &[1, 2])]);
         for topic in ["t", "u"] {
             let leader_and_isr = LeaderAndIsr {
                 leader: BrokerId(2),
@@ -211,20 +238,46 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_elections_waits_in_three_requests() {
+    fn any_number_of_elections_waits_in_four_requests() {
         let elections = (0..100).map(|epoch| led(epoch, "t", epoch == 50)).collect();
-        assert_eq!(drained(elections), ["lead t0", "tell t99", "lead t99new"]);
+        assert_eq!(drained(elections), ["lead t0", "tell t0", "lead t99new", "tell t99"]);
     }
 
     #[test]
     fn partitions_of_several_events_add_up() {
-        assert_eq!(drained(vec![led(1, "t", false), led(2, "u", false)]), ["lead t1", "tell t1 u2", "lead u2"]);
+        let events = vec![led(1, "t", false), led(2, "u", false), led(3, "t", false)];
+        assert_eq!(drained(events), ["lead t1", "tell t1", "lead u2 t3", "tell u2 t3"]);
+    }
+
+    #[test]
+    fn no_client_hears_of_a_leader_before_it_leads() {
+        let context = at_epoch(0);
+        let brokers = step(&context, |batch| batch.update_metadata(&context, &[BrokerId(1)], &[]));
+        let requests = vec![brokers, led(0, "t", true)];
+        assert_eq!(drained(requests), ["tell ", "lead t0new", "tell t0"]);
+    }
+
+    #[test]
+    fn brokers_are_told_of_before_any_leader_among_them() {
+        let mut backlog = Backlog::default();
+        let mut push = |requests: Vec<ControlRequest>| requests.into_iter().for_each(|request| backlog.push(request));
+        push(led(1, "t", false));
+        push(led(2, "t", false));
+        let more = among(&[1, 2, 3], 3);
+        push(step(&more, |batch| batch.leader_and_isr(&more, &ids(&[1]), &tp("t", 0), false)));
+        let known: Vec<usize> = std::iter::from_fn(|| backlog.pop())
+            .filter_map(|request| match request {
+                ControlRequest::UpdateMetadata(request) => Some(request.live_brokers.len()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(known, [3, 3]);
     }
 
     #[test]
     fn a_partition_that_is_stopped_and_led_again_is_so_in_that_order() {
         let requests = vec![led(1, "t", false), stopped("t", true), led(2, "t", true)];
-        assert_eq!(drained(requests), ["lead t1", "tell t2", "stop tdel", "lead t2new"]);
+        assert_eq!(drained(requests), ["lead t1", "tell t1", "stop tdel", "lead t2new", "tell t2"]);
         let requests = vec![stopped("t", true), led(2, "t", true), stopped("t", false)];
         assert_eq!(drained(requests), ["stop tdel", "lead t2new", "tell t2", "stop t"]);
     }
