@@ -13,6 +13,7 @@ use crate::common::ids::Millis;
 use crate::common::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
 use crate::log::log_dir::DirError;
 use crate::log::{AppendError, AppendInfo, LogStartError, OffsetMetadata, UnifiedLog, VerificationGuard};
+use crate::record::batches;
 use crate::record::validate::{AppendOrigin, ValidatedBatches};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
@@ -103,6 +104,14 @@ pub struct AppendTerms {
     pub acks_all: bool,
     /// Refuse unless this broker has led without interruption since this epoch.
     pub led_since: Option<LeaderEpoch>,
+}
+
+/// What a leader appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaderAppend {
+    pub info: AppendInfo,
+    /// For [`Partition::is_committed`].
+    pub led_since: LeaderEpoch,
 }
 
 /// Why a partition does not serve a request. Each is one wire code.
@@ -249,6 +258,15 @@ impl Partition {
         self.log.store(Some(log));
     }
 
+    /// The replica goes, or its directory has failed: nothing is appended or acknowledged any more.
+    pub fn resign(&self) {
+        let _change = self.change.lock();
+        let mut leader = self.leader.lock();
+        *leader = None;
+        let state = LeadershipState { leader: BrokerId::NONE, ..self.role.load().state.clone() };
+        self.role.store(Arc::new(Role::follower(state)));
+    }
+
     /// The log for a request that carries `current_leader_epoch` (-1: it does not say). Kafka: `localLogWithEpochOrThrow`.
     pub fn log_for(
         &self,
@@ -285,7 +303,7 @@ impl Partition {
         batches: &ValidatedBatches,
         terms: &AppendTerms,
         now: Millis,
-    ) -> Result<AppendInfo, PartitionAppendError> {
+    ) -> Result<LeaderAppend, PartitionAppendError> {
         let role = self.role.load();
         if role.state.leader != self.local {
             return Err(PartitionError::NotLeader.into());
@@ -307,7 +325,8 @@ impl Partition {
             let role = self.role.load();
             role.state.leader_epoch == epoch && role.state.leader == self.local
         };
-        Ok(log.append_as_leader(batches, epoch, terms.origin, terms.guard, now, still_leader)?)
+        let info = log.append_as_leader(batches, epoch, terms.origin, terms.guard, now, still_leader)?;
+        Ok(LeaderAppend { info, led_since: role.led_since })
     }
 
     /// `min.insync.replicas`, but never more than there are replicas.
@@ -315,11 +334,17 @@ impl Partition {
         (log.config().min_insync_replicas as usize).min(state.replicas.len())
     }
 
-    /// Whether everything below `end` is committed; the error is what a producer that waits for it is told.
-    pub fn is_committed(&self, end: Offset) -> Result<bool, ErrorCode> {
+    /// Whether everything below `end` is committed, which was appended in the leadership since `led_since`; the error is
+    /// what a producer that waits for it is told.
+    pub fn is_committed(&self, end: Offset, led_since: LeaderEpoch) -> Result<bool, ErrorCode> {
+        let log = self.log().ok_or(ErrorCode::NotLeaderOrFollower)?;
+        // Before the role: in another leadership the same offsets may be other records.
+        let high_watermark = log.high_watermark();
         let role = self.role.load();
-        let log = self.log().filter(|_| role.state.leader == self.local).ok_or(ErrorCode::NotLeaderOrFollower)?;
-        if log.high_watermark() < end {
+        if role.state.leader != self.local || role.led_since != led_since {
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
+        if high_watermark < end {
             return Ok(false);
         }
         let enough = role.maximal_isr >= self.effective_min_isr(&log, &role.state);
@@ -460,11 +485,12 @@ impl Partition {
 
     // ---- as a follower
 
-    /// Takes over what the leader has sent for `fetch_offset`, its high watermark and its log start. Kafka:
-    /// `ReplicaFetcherThread.processPartitionData`.
+    /// Takes over what the leader of `leader_epoch` has sent for `fetch_offset`, its high watermark and its log start.
+    /// Kafka: `ReplicaFetcherThread.processPartitionData`.
     pub fn append_as_follower(
         &self,
         records: &[u8],
+        leader_epoch: LeaderEpoch,
         fetch_offset: Offset,
         leader_high_watermark: Offset,
         leader_log_start: Offset,
@@ -475,6 +501,7 @@ impl Partition {
         if fetch_offset != log_end {
             return Err(FollowError::OffsetMismatch { fetch_offset, log_end });
         }
+        let records = until_newer_epoch(records, leader_epoch);
         let info = if records.is_empty() { None } else { Some(self.append_from_leader(&log, records, now)?) };
         let before = log.high_watermark();
         let high_watermark = if leader_high_watermark >= 0 && leader_high_watermark != before {
@@ -529,6 +556,21 @@ pub enum FollowError {
     OffsetMismatch { fetch_offset: Offset, log_end: Offset },
     #[error(transparent)]
     Append(#[from] AppendError),
+}
+
+/// The batches before the first that is of a newer epoch than they were asked for in: that leader leads no more, follows,
+/// and may have cut its log while it sent what it had (KAFKA-18723).
+fn until_newer_epoch(records: &[u8], epoch: LeaderEpoch) -> &[u8] {
+    let mut rest = batches(records);
+    loop {
+        let before = rest.consumed();
+        match rest.next() {
+            Some(Ok(batch)) if batch.partition_leader_epoch() <= epoch => {}
+            Some(Ok(_)) => return &records[..before],
+            // Damage is found by whoever appends.
+            Some(Err(_)) | None => return records,
+        }
+    }
 }
 
 fn moment<'a>(log: &UnifiedLog, around: &Surroundings<'a>) -> Moment<'a> {

@@ -27,15 +27,14 @@ impl ReplicaManager {
         now: Millis,
     ) -> Result<Offset, ErrorCode> {
         let appended = self.append_internal_here(tp, &records, None, true, now).await?;
-        let end = appended.info.last_offset + 1;
-        let outcomes = self.wait_committed(&[(appended.partition, end)], timeout).await;
+        let outcomes = self.wait_committed(&[&appended], timeout).await;
         match outcomes.into_iter().find(|code| code.is_error()) {
             Some(code) => Err(code),
             None => Ok(appended.info.first_offset),
         }
     }
 
-    /// As [`Self::append_internal`] without the wait: [`Partition::is_committed`] tells when the replicas have it, and
+    /// As [`Self::append_internal`] without the wait: [`Appended::is_committed`] tells when the replicas have it, and
     /// [`Self::watch_internal`] when to ask again. `acks_all`: refuse when too few replicas are in sync.
     pub async fn append_internal_here(
         &self,

@@ -6,8 +6,8 @@ use super::isr_sync::IsrSync;
 use super::partitions::{Hosted, Partitions};
 use super::quota::ReplicationQuota;
 use crate::cluster::image::MetadataImage;
-use crate::cluster::partition::{AppendTerms, Partition, PartitionAppendError, Progress, Surroundings};
-use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, Millis, Offset, TopicPartition};
+use crate::cluster::partition::{AppendTerms, LeaderAppend, Partition, PartitionAppendError, Progress, Surroundings};
+use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition};
 use crate::config::topic::{self, BrokerCompression, LogConfig};
 use crate::config::{BrokerConfig, Props};
 use crate::log::producer_state::ProducerError;
@@ -100,6 +100,14 @@ pub struct ReplicaManager {
 pub struct Appended {
     pub partition: Arc<Partition>,
     pub info: AppendInfo,
+    led_since: LeaderEpoch,
+}
+
+impl Appended {
+    /// Whether the replicas have it; the error is what a producer that waits for it is told.
+    pub fn is_committed(&self) -> Result<bool, ErrorCode> {
+        self.partition.is_committed(self.info.last_offset + 1, self.led_since)
+    }
 }
 
 /// Why records were refused, as a Produce response says it.
@@ -246,7 +254,8 @@ impl ReplicaManager {
             max_message_bytes: config.max_message_bytes as usize,
         };
         let batches = validate::validate(records, &context).map_err(refused)?;
-        let info = partition.append_as_leader(&batches, &terms, now).map_err(append_failed)?;
+        let LeaderAppend { info, led_since } =
+            partition.append_as_leader(&batches, &terms, now).map_err(append_failed)?;
         if info.flush_due {
             flush(&log, now).await?;
         }
@@ -255,7 +264,7 @@ impl ReplicaManager {
             self.follower_fetches.wake(&partition.topic_partition);
         }
         self.run(&partition, progress);
-        Ok(Appended { partition, info })
+        Ok(Appended { partition, info, led_since })
     }
 
     // ---- what follows of a leader's progress
@@ -358,13 +367,12 @@ impl ReplicaManager {
         }
     }
 
-    /// Waits until everything below the given ends is committed, at most until `timeout`. For each partition: what its
-    /// producer is told.
-    pub async fn wait_committed(&self, appended: &[(Arc<Partition>, Offset)], timeout: Duration) -> Vec<ErrorCode> {
+    /// Waits until all of it is committed, at most until `timeout`. For each append: what its producer is told.
+    pub async fn wait_committed(&self, appended: &[&Appended], timeout: Duration) -> Vec<ErrorCode> {
         let mut outcomes: Vec<Option<ErrorCode>> = vec![None; appended.len()];
         let advance = |outcomes: &mut Vec<Option<ErrorCode>>| {
-            for (outcome, (partition, end)) in outcomes.iter_mut().zip(appended).filter(|(o, _)| o.is_none()) {
-                *outcome = match partition.is_committed(*end) {
+            for (outcome, appended) in outcomes.iter_mut().zip(appended).filter(|(o, _)| o.is_none()) {
+                *outcome = match appended.is_committed() {
                     Ok(true) => Some(ErrorCode::None),
                     Ok(false) => None,
                     Err(code) => Some(code),
@@ -373,7 +381,7 @@ impl ReplicaManager {
             outcomes.iter().all(Option::is_some)
         };
         if !advance(&mut outcomes) {
-            let keys = appended.iter().map(|(partition, _)| partition.topic_partition.clone()).collect();
+            let keys = appended.iter().map(|appended| appended.partition.topic_partition.clone()).collect();
             let waiter = self.produces.watch(keys);
             let deadline = tokio::time::sleep(timeout);
             tokio::pin!(deadline);
@@ -433,6 +441,11 @@ impl ReplicaManager {
     /// Partitions of a failed log directory are offline until the broker is started again.
     pub fn take_offline(&self, partitions: Vec<TopicPartition>) {
         self.fetchers.remove(&partitions);
+        for tp in &partitions {
+            if let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) {
+                partition.resign();
+            }
+        }
         self.partitions.apply(partitions.iter().map(|tp| (tp.clone(), Some(Hosted::Offline))));
         partitions.iter().for_each(|tp| self.wake_all(tp));
     }

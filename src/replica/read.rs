@@ -193,8 +193,8 @@ impl ReplicaManager {
         }
         let preferred = limits.consumer.and_then(|consumer| self.preferred_replica(&partition, fetch, consumer));
         let leader_only = limits.leader_only && preferred.is_none();
-        let log = partition.log_for(fetch.current_leader_epoch, leader_only).map_err(|error| error.code())?;
         let epoch = partition.leader_epoch();
+        let log = partition.log_for(fetch.current_leader_epoch, leader_only).map_err(|error| error.code())?;
         if let Some(follower) = limits.follower {
             partition.check_follower(follower, fetch.current_leader_epoch).map_err(|error| error.code())?;
         }
@@ -236,6 +236,8 @@ impl ReplicaManager {
         answer.records = read.records.filter(|_| limits.hard || !read.first_entry_incomplete);
         answer.aborted = read.aborted;
         if let Some(follower) = limits.follower {
+            // Read as a leader, or it may be another leader's records.
+            partition.log_for(epoch, leader_only).map_err(|error| error.code())?;
             if is_first {
                 let fetch =
                     FollowerFetch { from: read.start, log_start: fetch.log_start_offset, leader_log_end: log_end };

@@ -277,6 +277,9 @@ impl ReplicaManager {
             return Ok(());
         }
         let tp = &wanted.topic_partition;
+        if let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) {
+            partition.resign();
+        }
         self.partitions.apply([(tp.clone(), None)]);
         if let Some((_, error)) = self.logs.delete(std::slice::from_ref(tp)).pop() {
             error!(%tp, %error, "delete");

@@ -63,7 +63,7 @@ fn batch(count: usize) -> Bytes {
     builder.finish().expect("finish")
 }
 
-fn append(partition: &Partition, count: usize, acks_all: bool) -> Result<AppendInfo, PartitionAppendError> {
+fn append(partition: &Partition, count: usize, acks_all: bool) -> Result<LeaderAppend, PartitionAppendError> {
     let tp = tp();
     let context = ValidationContext {
         topic_partition: &tp,
@@ -77,10 +77,10 @@ fn append(partition: &Partition, count: usize, acks_all: bool) -> Result<AppendI
         max_message_bytes: 1 << 20,
     };
     let terms = AppendTerms { origin: AppendOrigin::Client, guard: None, acks_all, led_since: None };
-    let info = partition.append_as_leader(&validate(&batch(count), &context).expect("valid"), &terms, 1_000)?;
+    let appended = partition.append_as_leader(&validate(&batch(count), &context).expect("valid"), &terms, 1_000)?;
     let log = partition.log().expect("a log");
-    assert_eq!(partition.on_log_end(&log, info.log_end, &around(1_000)).submit, None);
-    Ok(info)
+    assert_eq!(partition.on_log_end(&log, appended.info.log_end, &around(1_000)).submit, None);
+    Ok(appended)
 }
 
 fn fetched(partition: &Partition, epoch: i32, from: Offset, now: Millis) -> Progress {
@@ -104,10 +104,10 @@ fn records_are_committed_when_the_follower_has_fetched_beyond_them() {
     let (partition, log) = led(dir.path(), &[1, 2], 1);
     append(&partition, 3, true).expect("appended");
     assert_eq!((log.log_end_offset(), log.high_watermark()), (3, 0));
-    assert_eq!(partition.is_committed(3), Ok(false));
+    assert_eq!(partition.is_committed(3, LeaderEpoch(5)), Ok(false));
     assert!(!fetched(&partition, 5, 0, 1_000).is_committed_more);
     assert!(fetched(&partition, 5, 3, 1_001).is_committed_more);
-    assert_eq!((log.high_watermark(), partition.is_committed(3)), (3, Ok(true)));
+    assert_eq!((log.high_watermark(), partition.is_committed(3, LeaderEpoch(5))), (3, Ok(true)));
 }
 
 #[test]
@@ -148,8 +148,8 @@ fn a_producer_is_told_when_the_minimum_was_lost_after_its_append() {
     let change = partition.shrink_isr(&around(1_001 + LAG)).submit.expect("a change");
     let altered = Altered { leader_epoch: LeaderEpoch(5), partition_epoch: 6, isr: ids(&[1]) };
     assert_eq!(partition.on_isr_answer(&change, Ok(altered), &around(1_002 + LAG)), Progress::default());
-    assert_eq!((log.high_watermark(), partition.is_committed(2)), (1, Ok(false)));
-    assert_eq!(partition.is_committed(1), Err(ErrorCode::NotEnoughReplicasAfterAppend));
+    assert_eq!((log.high_watermark(), partition.is_committed(2, LeaderEpoch(5))), (1, Ok(false)));
+    assert_eq!(partition.is_committed(1, LeaderEpoch(5)), Err(ErrorCode::NotEnoughReplicasAfterAppend));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_leader_that_follows_takes_no_records_of_producers_and_forgets_its_followers
     append(&partition, 3, false).expect("appended");
     partition.become_follower(Arc::clone(&log), state(2, 6, &[1, 2]));
     assert!(matches!(append(&partition, 1, false), Err(PartitionAppendError::Role(PartitionError::NotLeader))));
-    assert_eq!(partition.is_committed(3), Err(ErrorCode::NotLeaderOrFollower));
+    assert_eq!(partition.is_committed(3, LeaderEpoch(5)), Err(ErrorCode::NotLeaderOrFollower));
     assert_eq!(fetched(&partition, 5, 3, 1_000), Progress::default());
     assert_eq!(fetched(&partition, 6, 3, 1_000), Progress::default());
     let (is_new, _) = partition.become_leader(Arc::clone(&log), state(1, 7, &[1, 2]), &around(2_000)).expect("leader");
@@ -168,6 +168,33 @@ fn a_leader_that_follows_takes_no_records_of_producers_and_forgets_its_followers
     let (is_new, _) = partition.become_leader(Arc::clone(&log), state(1, 8, &[1, 2]), &around(2_000)).expect("leader");
     assert!(!is_new, "it led before");
     assert_eq!(log.epoch_entries().iter().map(|e| (e.epoch.0, e.start_offset)).collect::<Vec<_>>(), [(5, 0), (8, 3)]);
+}
+
+#[test]
+fn what_was_appended_in_an_earlier_leadership_is_not_acknowledged_in_a_later_one() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (partition, log) = led(dir.path(), &[1, 2], 1);
+    let lost = append(&partition, 3, true).expect("appended");
+    partition.become_follower(Arc::clone(&log), state(2, 6, &[1, 2]));
+    log.truncate_to(0, 1_000).expect("truncated");
+    drop(partition.become_leader(Arc::clone(&log), state(1, 7, &[1, 2]), &around(2_000)).expect("leader"));
+    let kept = append(&partition, 3, true).expect("appended");
+    assert!(fetched(&partition, 7, 3, 2_000).is_committed_more);
+    assert_eq!(partition.is_committed(3, lost.led_since), Err(ErrorCode::NotLeaderOrFollower));
+    assert_eq!(partition.is_committed(3, kept.led_since), Ok(true));
+    // Another epoch of the same leadership.
+    drop(partition.become_leader(Arc::clone(&log), state(1, 8, &[1, 2]), &around(2_000)).expect("leader"));
+    assert_eq!(partition.is_committed(3, kept.led_since), Ok(true));
+}
+
+#[test]
+fn a_producer_is_told_at_once_when_the_replica_goes() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (partition, _) = led(dir.path(), &[1, 2], 1);
+    append(&partition, 3, true).expect("appended");
+    partition.resign();
+    assert_eq!(partition.is_committed(3, LeaderEpoch(5)), Err(ErrorCode::NotLeaderOrFollower));
+    assert!(matches!(append(&partition, 1, true), Err(PartitionAppendError::Role(PartitionError::NotLeader))));
 }
 
 #[test]
@@ -182,31 +209,57 @@ fn strangers_and_wrong_epochs_are_refused_with_kafkas_codes() {
     assert_eq!((log_for(4), log_for(6)), (ErrorCode::FencedLeaderEpoch, ErrorCode::UnknownLeaderEpoch));
 }
 
+fn all_of(log: &UnifiedLog) -> Vec<u8> {
+    let read = log.read(0, 1 << 20, FetchIsolation::LogEnd, true).expect("read").records.expect("records");
+    let mut records = vec![0; read.len as usize];
+    assert_eq!(read.read(0, &mut records).expect("read"), records.len());
+    records
+}
+
+/// What is read of a leader that follows meanwhile may be what it has taken over since.
+#[test]
+fn a_follower_takes_nothing_of_an_epoch_that_it_has_not_heard_of() {
+    let dirs = [tempfile::tempdir().expect("directory"), tempfile::tempdir().expect("directory")];
+    let (leader, log) = led(dirs[0].path(), &[1, 2], 1);
+    append(&leader, 3, false).expect("appended");
+    drop(leader.become_leader(Arc::clone(&log), state(1, 6, &[1, 2]), &around(0)).expect("leader"));
+    append(&leader, 2, false).expect("appended");
+    let records = all_of(&log);
+
+    let follower = Partition::new(tp(), BrokerId(2));
+    follower.become_follower(open(dirs[1].path(), 1), state(1, 5, &[1, 2]));
+    let take = |epoch, from: Offset, records: &[u8]| {
+        follower.append_as_follower(records, LeaderEpoch(epoch), from, 0, 0, 1_000).expect("appended").next_offset
+    };
+    assert_eq!(take(5, 0, &records), 3);
+    let newer = &records[batches(&records).next().expect("a batch").expect("whole").size()..];
+    assert_eq!(take(5, 3, newer), 3);
+    assert_eq!(take(6, 3, newer), 5);
+}
+
 #[test]
 fn a_follower_takes_over_records_high_watermark_and_log_start() {
     let dirs = [tempfile::tempdir().expect("directory"), tempfile::tempdir().expect("directory")];
     let (leader, log) = led(dirs[0].path(), &[1, 2], 1);
     append(&leader, 3, false).expect("appended");
     append(&leader, 2, false).expect("appended");
-    let read = log.read(0, 1 << 20, FetchIsolation::LogEnd, true).expect("read").records.expect("records");
-    let mut records = vec![0; read.len as usize];
-    assert_eq!(read.read(0, &mut records).expect("read"), records.len());
+    let mut records = all_of(&log);
 
     let follower = Partition::new(tp(), BrokerId(2));
     let own = open(dirs[1].path(), 1);
     follower.become_follower(Arc::clone(&own), state(1, 5, &[1, 2]));
-    let followed = follower.append_as_follower(&records, 0, 4, 0, 1_000).expect("appended");
+    let followed = follower.append_as_follower(&records, LeaderEpoch(5), 0, 4, 0, 1_000).expect("appended");
     assert_eq!(followed, Followed { next_offset: 5, has_new_high_watermark: true, flush_due: false });
     assert_eq!((own.high_watermark(), own.latest_epoch()), (4, Some(LeaderEpoch(5))));
-    let followed = follower.append_as_follower(&[], 5, 9, 3, 1_000).expect("nothing to append");
+    let followed = follower.append_as_follower(&[], LeaderEpoch(5), 5, 9, 3, 1_000).expect("nothing to append");
     assert_eq!(followed, Followed { next_offset: 5, has_new_high_watermark: true, flush_due: false });
     assert_eq!((own.high_watermark(), own.log_start_offset()), (5, 3), "never beyond its own end");
 
-    let again = follower.append_as_follower(&records, 0, 5, 3, 1_000);
+    let again = follower.append_as_follower(&records, LeaderEpoch(5), 0, 5, 3, 1_000);
     assert!(matches!(again, Err(FollowError::OffsetMismatch { fetch_offset: 0, log_end: 5 })));
     let last = records.len() - 1;
     records[last] ^= 1;
-    let damaged = follower.append_as_follower(&records, 5, 5, 3, 1_000);
+    let damaged = follower.append_as_follower(&records, LeaderEpoch(5), 5, 5, 3, 1_000);
     assert!(matches!(damaged, Err(FollowError::Append(AppendError::Record(_) | AppendError::UnexpectedOffset { .. }))));
     assert_eq!(own.log_end_offset(), 5);
 }

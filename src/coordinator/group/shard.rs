@@ -11,12 +11,11 @@ use super::loading::{Loaded, Loader};
 use super::machine::GroupMachine;
 use super::metadata::{GroupDescription, GroupOverview};
 use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
-use crate::cluster::partition::Partition;
-use crate::common::{ErrorCode, Millis, Offset, TopicPartition};
+use crate::common::{ErrorCode, Millis, TopicPartition};
 use crate::config::GroupConfig;
 use crate::protocol::Str;
 use crate::record::{BatchBuilder, BatchOptions, Codec, Compression, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, RecordError};
-use crate::replica::ReplicaManager;
+use crate::replica::{Appended, ReplicaManager};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -84,9 +83,7 @@ pub(super) struct ShardParts {
 /// An append that waits for its replicas.
 struct Unconfirmed {
     id: AppendId,
-    partition: Arc<Partition>,
-    base: Offset,
-    end: Offset,
+    appended: Appended,
     deadline: Millis,
 }
 
@@ -326,20 +323,14 @@ impl Shard {
             }
         };
         match (append.id, appended) {
-            (Some(id), Ok(appended)) => {
-                let (base, end) = (appended.info.first_offset, appended.info.last_offset + 1);
-                match appended.partition.is_committed(end) {
-                    Ok(true) => self.machine.on_appended(now, id, Ok(base), out),
-                    Ok(false) => self.unconfirmed.push_back(Unconfirmed {
-                        id,
-                        partition: appended.partition,
-                        base,
-                        end,
-                        deadline: now.ticks + self.commit_timeout_ms,
-                    }),
-                    Err(code) => self.machine.on_appended(now, id, Err(code), out),
+            (Some(id), Ok(appended)) => match appended.is_committed() {
+                Ok(true) => self.machine.on_appended(now, id, Ok(appended.info.first_offset), out),
+                Ok(false) => {
+                    let deadline = now.ticks + self.commit_timeout_ms;
+                    self.unconfirmed.push_back(Unconfirmed { id, appended, deadline });
                 }
-            }
+                Err(code) => self.machine.on_appended(now, id, Err(code), out),
+            },
             (Some(id), Err(code)) => self.machine.on_appended(now, id, Err(code), out),
             // Tombstones: what is lost here is written again at the next look.
             (None, Err(code)) => warn!(partition = %self.topic_partition, %code, "tombstones are not written"),
@@ -366,8 +357,8 @@ impl Shard {
     /// Tells the machine of appends that their replicas have, or that took too long.
     fn confirm(&mut self, now: Now, out: &mut Effects) {
         while let Some(first) = self.unconfirmed.front() {
-            let outcome = match first.partition.is_committed(first.end) {
-                Ok(true) => Ok(first.base),
+            let outcome = match first.appended.is_committed() {
+                Ok(true) => Ok(first.appended.info.first_offset),
                 Err(code) => Err(code),
                 Ok(false) if now.ticks >= first.deadline => Err(ErrorCode::RequestTimedOut),
                 Ok(false) => return,

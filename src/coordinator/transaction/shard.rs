@@ -314,8 +314,7 @@ impl Shard {
                     Ok(appended) => appended,
                     Err(code) => return code,
                 };
-                let end = appended.info.last_offset + 1;
-                let codes = replicas.wait_committed(&[(appended.partition, end)], timeout).await;
+                let codes = replicas.wait_committed(&[&appended], timeout).await;
                 codes.first().copied().unwrap_or(ErrorCode::None)
             });
             match poll_fn(|context| Poll::Ready(appending.as_mut().poll(context))).await {

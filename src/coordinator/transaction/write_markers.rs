@@ -53,8 +53,7 @@ impl MarkerWriter {
                 }
             }
         }
-        let waits: Vec<_> =
-            appended.iter().map(|(.., done)| (Arc::clone(&done.partition), done.info.last_offset + 1)).collect();
+        let waits: Vec<_> = appended.iter().map(|(.., done)| done).collect();
         let codes = self.replicas.wait_committed(&waits, timeout).await;
         for ((producer_id, end, tp, _), code) in appended.into_iter().zip(codes) {
             if code == ErrorCode::None && &*tp.topic == OFFSETS_TOPIC {

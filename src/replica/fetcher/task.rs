@@ -305,6 +305,7 @@ impl Fetcher {
         }
         for (tp, data) in partitions {
             let Verdict::Take { fetch_offset, leader_epoch } = state.judge(&tp) else { continue };
+            let asked = (leader_epoch, fetch_offset);
             match ErrorCode::from_wire(data.error_code) {
                 ErrorCode::None if data.diverging_epoch.epoch >= 0 => {
                     let end = EpochEndOffset {
@@ -313,7 +314,7 @@ impl Fetcher {
                     };
                     rest.diverged.push((tp, leader_epoch, end));
                 }
-                ErrorCode::None => self.append(replicas, &mut state, &mut rest, tp, fetch_offset, data, now),
+                ErrorCode::None => self.append(replicas, &mut state, &mut rest, tp, asked, data, now),
                 ErrorCode::OffsetOutOfRange => rest.out_of_range.push((tp, leader_epoch)),
                 ErrorCode::FencedLeaderEpoch => {
                     info!(%tp, epoch = %leader_epoch, "the leader has a newer epoch: waiting for the controller");
@@ -339,7 +340,7 @@ impl Fetcher {
         state: &mut FetcherState,
         rest: &mut Rest,
         tp: TopicPartition,
-        fetch_offset: Offset,
+        (leader_epoch, fetch_offset): (LeaderEpoch, Offset),
         data: PartitionData,
         now: Millis,
     ) {
@@ -351,8 +352,9 @@ impl Fetcher {
             Some(Records::Bytes(records)) => records,
             _ => bytes::Bytes::new(),
         };
+        let (high_watermark, log_start) = (data.high_watermark, data.log_start_offset);
         let appended =
-            partition.append_as_follower(&records, fetch_offset, data.high_watermark, data.log_start_offset, now);
+            partition.append_as_follower(&records, leader_epoch, fetch_offset, high_watermark, log_start, now);
         match appended {
             Ok(followed) => {
                 let log = partition.log();

@@ -80,12 +80,8 @@ async fn append_one(
 }
 
 async fn wait_committed(broker: &Broker, topics: &mut [(Str, Vec<(i32, Outcome)>)], timeout_ms: i32) {
-    let appended: Vec<_> = topics
-        .iter()
-        .flat_map(|(_, outcomes)| outcomes)
-        .filter_map(|(_, outcome)| outcome.as_ref().ok())
-        .map(|appended| (appended.partition.clone(), appended.info.last_offset + 1))
-        .collect();
+    let appended: Vec<_> =
+        topics.iter().flat_map(|(_, outcomes)| outcomes).filter_map(|(_, outcome)| outcome.as_ref().ok()).collect();
     let timeout = Duration::from_millis(timeout_ms.max(0) as u64);
     let mut errors = broker.replicas.wait_committed(&appended, timeout).await.into_iter();
     for (_, outcome) in topics.iter_mut().flat_map(|(_, outcomes)| outcomes).filter(|(_, outcome)| outcome.is_ok()) {
