@@ -8,12 +8,15 @@ from .processes import free_port
 
 
 class Proxy:
-    """Passes bytes on to a port of this host. While it is cut, connections break and new ones are refused at once."""
+    """Passes bytes on to a port of this host. While it is cut, connections break and new ones are refused at once; while it
+    is held, connections stay and nothing passes."""
 
     def __init__(self, target):
         self.port = free_port()
         self._target = target
         self._cut = False
+        self._flows = threading.Event()
+        self._flows.set()
         self._sockets = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
@@ -26,10 +29,16 @@ class Proxy:
         for s in broken:
             with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_RDWR)
+        # What was held goes nowhere.
+        self._flows.set()
+
+    def hold(self):
+        self._flows.clear()
 
     def heal(self):
         with self._lock:
             self._cut = False
+        self._flows.set()
 
     def close(self):
         self._listener.close()
@@ -60,6 +69,7 @@ class Proxy:
     def _pass(self, source, sink):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                self._flows.wait()
                 sink.sendall(data)
         for s in (source, sink):
             with contextlib.suppress(OSError):

@@ -73,13 +73,15 @@ def _batches(directory):
     return found
 
 
-def check_equal(cluster, topic, partitions):
-    """Every replica of a topic has the same bytes up to the high watermark. All are in sync and nobody writes."""
+def check_equal(cluster, topic, partitions, brokers=None):
+    """Every replica of a topic has the same bytes up to the high watermark. All are in sync and nobody writes. `brokers`
+    have the replicas; all, if not said."""
+    brokers = brokers or cluster.brokers
     consumer = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "unused"})
     try:
         for partition in range(partitions):
             _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
-            copies = {b.number: _batches(b.partition(topic, partition)) for b in cluster.brokers}
+            copies = {b.number: _batches(b.partition(topic, partition)) for b in brokers}
             start = max(batches[0][0] for batches in copies.values() if batches) if any(copies.values()) else 0
             shown = {
                 number: [batch for batch in batches if start <= batch[0] and batch[1] < end]

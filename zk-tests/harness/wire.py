@@ -3,7 +3,7 @@
 import socket
 import struct
 
-METADATA, FIND_COORDINATOR, API_VERSIONS, INIT_PRODUCER_ID = 3, 10, 18, 22
+METADATA, FIND_COORDINATOR, API_VERSIONS, INIT_PRODUCER_ID, ALTER_PARTITION_REASSIGNMENTS = 3, 10, 18, 22, 45
 
 
 def connect(port, seconds=10):
@@ -115,3 +115,21 @@ def init_producer_id(port):
         raise RuntimeError("another correlation id")
     f.take("i")
     return f.take("h"), f.take("q")
+
+
+def reassign(port, topic, assignment):
+    """AlterPartitionReassignments version 0, to the controller: {partition: replicas, or None to give up}."""
+
+    def partition(index, replicas):
+        count = 0 if replicas is None else len(replicas) + 1
+        return struct.pack(f">iB{len(replicas or ())}iB", index, count, *(replicas or ()), 0)
+
+    name = topic.encode()
+    partitions = b"".join(partition(p, r) for p, r in assignment.items())
+    # One topic; a byte is enough for each of the lengths, which are one more than what they count.
+    body = struct.pack(">BiBB", 0, 30_000, 2, len(name) + 1) + name + bytes([len(assignment) + 1]) + partitions + b"\0\0"
+    with connect(port, 30) as s:
+        s.sendall(request(ALTER_PARTITION_REASSIGNMENTS, 0, 1, body))
+        (error,) = struct.unpack_from(">h", read_frame(s), 4 + 1 + 4)
+    if error:
+        raise RuntimeError(f"AlterPartitionReassignments: error {error}")
