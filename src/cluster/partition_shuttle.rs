@@ -1,0 +1,393 @@
+//! Runs a partition and its log through thousands of thread schedules: producers, a follower that fetches, a consumer that
+//! reads and a controller that changes the leader. Whatever the order, what is acknowledged is on the next leader, and no
+//! reader sees what is not committed. The rooms up to `cluster` are compiled in here with shuttle's locks in place of the
+//! real ones, which also finds locks that are taken in circles. ZURAU_SCHEDULES sets how many schedules there are.
+
+#![allow(clippy::print_stdout, reason = "the count of a test runner")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    unused_macros,
+    clippy::duplicate_mod,
+    reason = "the rooms are a part of this program here, and not all of them is called; their unit tests are not run"
+)]
+
+extern crate self as arc_swap;
+extern crate self as parking_lot;
+extern crate shuttle_tokio as tokio;
+
+#[path = "../util/checksum.rs"]
+mod checksum;
+#[path = "mod.rs"]
+mod cluster;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../config/mod.rs"]
+mod config;
+#[path = "../disk/mod.rs"]
+mod disk;
+#[path = "../util/fuzzing.rs"]
+mod fuzzing;
+#[path = "../log/mod.rs"]
+mod log;
+#[path = "../util/rate_limit.rs"]
+mod rate_limit;
+#[path = "../record/mod.rs"]
+mod record;
+mod util {
+    pub(crate) use crate::{checksum, fuzzing, rate_limit};
+}
+
+use cluster::isr::FollowerFetch;
+use cluster::partition::{AppendTerms, LeadershipState, Partition, Surroundings};
+use common::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartition};
+use config::LogConfig;
+use disk::FilePool;
+use log::log_dir::LogDir;
+use log::producer_state::ProducerStateConfig;
+use log::scheduler::Scheduler;
+use log::{FetchIsolation, LogOptions, OffsetMetadata, UnifiedLog};
+use record::validate::{AppendOrigin, ValidatedBatches, ValidationContext, validate};
+use record::{BatchBuilder, BatchOptions, TimestampType, batches};
+use shuttle::scheduler::RandomScheduler;
+use shuttle::thread;
+pub use shuttle_parking_lot::{Mutex, MutexGuard, RwLock};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+// ---- what shuttle has not
+
+/// As `arc_swap`'s: each load and store is a point where another thread may go on.
+#[derive(Debug, Default)]
+pub struct ArcSwapAny<T>(Mutex<T>);
+pub type ArcSwap<T> = ArcSwapAny<Arc<T>>;
+pub type ArcSwapOption<T> = ArcSwapAny<Option<Arc<T>>>;
+
+impl<T: Clone> ArcSwapAny<T> {
+    pub fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    pub fn load(&self) -> T {
+        self.0.lock().clone()
+    }
+
+    pub fn load_full(&self) -> T {
+        self.load()
+    }
+
+    pub fn store(&self, value: T) {
+        drop(self.swap(value));
+    }
+
+    pub fn swap(&self, value: T) -> T {
+        std::mem::replace(&mut *self.0.lock(), value)
+    }
+}
+
+impl<T> ArcSwapAny<Arc<T>> {
+    pub fn from_pointee(value: T) -> Self {
+        Self::new(Arc::new(value))
+    }
+}
+
+impl<T> ArcSwapAny<Option<Arc<T>>> {
+    pub fn empty() -> Self {
+        Self::new(None)
+    }
+}
+
+/// As `parking_lot`'s, but a waiter may look for nothing.
+#[derive(Debug, Default)]
+pub struct Condvar;
+
+impl Condvar {
+    pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        MutexGuard::unlocked(guard, thread::yield_now);
+    }
+
+    pub fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) {
+        self.wait(guard);
+    }
+
+    pub fn notify_all(&self) {}
+
+    pub fn notify_one(&self) {}
+}
+
+// ---- a partition of broker 1, followed by broker 2
+
+const LEADER: BrokerId = BrokerId(1);
+const FOLLOWER: BrokerId = BrokerId(2);
+
+fn around<T>(work: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+    work(&Surroundings { now: 0, lag_time_max_ms: 30_000, is_alive: &|_| true })
+}
+
+fn tp() -> TopicPartition {
+    TopicPartition::new("t", 0)
+}
+
+fn state(leader: BrokerId, epoch: i32) -> LeadershipState {
+    LeadershipState {
+        leader,
+        leader_epoch: LeaderEpoch(epoch),
+        isr: vec![LEADER, FOLLOWER],
+        replicas: vec![LEADER, FOLLOWER],
+        partition_epoch: epoch,
+        controller_epoch: ControllerEpoch(1),
+    }
+}
+
+fn open(dir: &Path) -> Arc<UnifiedLog> {
+    let (failures, _) = tokio::sync::mpsc::channel(1);
+    let log_dir = Arc::new(LogDir::new(dir.to_owned(), failures, Arc::new(FilePool::new(8))));
+    let options = LogOptions {
+        // A segment for each batch or two: logs roll meanwhile.
+        config: Arc::new(LogConfig { min_insync_replicas: 2, segment_bytes: 200, ..LogConfig::default() }),
+        producer_config: ProducerStateConfig { expiration_ms: 86_400_000, verify_transactions: false },
+        log_start: 0,
+        recovery_point: 0,
+        had_clean_shutdown: true,
+        topic_id: None,
+    };
+    UnifiedLog::open(&dir.join("t-0"), tp(), log_dir, options, Arc::new(Scheduler::default()), 0).expect("a log")
+}
+
+/// One record, made for an offset and an epoch; a leader gives it its own.
+fn batch(offset: Offset, epoch: i32) -> Vec<u8> {
+    let options =
+        BatchOptions { base_offset: offset, partition_leader_epoch: LeaderEpoch(epoch), ..Default::default() };
+    let mut builder = BatchBuilder::new(options).expect("builder");
+    builder.append(0, None, Some(b"value"), &[]).expect("append");
+    builder.finish().expect("finish").to_vec()
+}
+
+fn valid() -> ValidatedBatches {
+    let context = ValidationContext {
+        topic_partition: &tp(),
+        now: 0,
+        origin: AppendOrigin::Client,
+        compression: None,
+        timestamp_type: TimestampType::CreateTime,
+        timestamp_before_max_ms: i64::MAX,
+        timestamp_after_max_ms: i64::MAX,
+        compacted: false,
+        max_message_bytes: 1 << 20,
+    };
+    validate(&batch(0, 0).into(), &context).expect("valid")
+}
+
+/// The offsets and epochs of what one read from an offset on gives: no more than a segment.
+fn read(log: &UnifiedLog, from: Offset, isolation: FetchIsolation) -> Vec<(Offset, i32)> {
+    let Ok(read) = log.read(from, 1 << 20, isolation, true) else { return Vec::new() };
+    let Some(slice) = read.records else { return Vec::new() };
+    let mut bytes = vec![0; slice.len as usize];
+    // A file that was cut meanwhile is shorter than was planned.
+    let len = slice.read(0, &mut bytes).unwrap_or(0);
+    batches(&bytes[..len])
+        .map_while(Result::ok)
+        .filter(|batch| batch.base_offset() >= from)
+        .map(|batch| (batch.base_offset(), batch.partition_leader_epoch().0))
+        .collect()
+}
+
+fn read_all(log: &UnifiedLog) -> Vec<(Offset, i32)> {
+    let mut all: Vec<(Offset, i32)> = Vec::new();
+    loop {
+        let more = read(log, all.last().map_or(0, |(offset, _)| offset + 1), FetchIsolation::LogEnd);
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
+    }
+}
+
+/// What broker 2 has, until it is elected.
+#[derive(Debug, Default)]
+struct Copied {
+    records: Vec<(Offset, i32)>,
+    is_elected: bool,
+}
+
+struct Pair {
+    partition: Partition,
+    log: Arc<UnifiedLog>,
+    copied: Mutex<Copied>,
+    /// Offsets that the producer was told are stored.
+    acknowledged: Mutex<Vec<Offset>>,
+}
+
+impl Pair {
+    fn produce(&self) {
+        let terms = AppendTerms { origin: AppendOrigin::Client, guard: None, acks_all: true, led_since: None };
+        let Ok(appended) = self.partition.append_as_leader(&valid(), &terms, 0) else { return };
+        drop(around(|around| self.partition.on_log_end(&self.log, appended.info.log_end, around)));
+        // As often as it is woken; a request times out.
+        for _ in 0..6 {
+            match self.partition.is_committed(appended.info.last_offset + 1, appended.led_since) {
+                Ok(true) => return self.acknowledged.lock().push(appended.info.last_offset),
+                Ok(false) => thread::yield_now(),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// What broker 2 does in an epoch: it asks for what follows on what it has.
+    fn follow(&self, epoch: i32) {
+        for _ in 0..3 {
+            let from = self.copied.lock().records.len() as Offset;
+            if self.partition.log_for(LeaderEpoch(epoch), true).is_err() {
+                return;
+            }
+            let leader_log_end = self.log.log_end_offset();
+            let records = read(&self.log, from, FetchIsolation::LogEnd);
+            if self.partition.log_for(LeaderEpoch(epoch), true).is_err() {
+                return;
+            }
+            let fetch = FollowerFetch { from: OffsetMetadata::offset_only(from), log_start: 0, leader_log_end };
+            let progress =
+                around(|around| self.partition.on_follower_fetch(LeaderEpoch(epoch), FOLLOWER, &fetch, around));
+            drop(progress);
+            let mut copied = self.copied.lock();
+            if copied.is_elected {
+                return;
+            }
+            copied.records.extend(records);
+        }
+    }
+
+    fn consume(&self) {
+        let (mut high_watermark, mut seen) = (0, Vec::new());
+        for _ in 0..4 {
+            let offsets = self.log.offsets();
+            assert!(offsets.log_start <= offsets.high_watermark.offset, "{offsets:?}");
+            assert!(offsets.high_watermark.offset <= offsets.log_end.offset, "{offsets:?}");
+            assert!(offsets.high_watermark.offset >= high_watermark, "the high watermark went back: {offsets:?}");
+            high_watermark = offsets.high_watermark.offset;
+            let next = seen.len() as Offset;
+            let records = read(&self.log, next, FetchIsolation::HighWatermark);
+            let visible = self.log.high_watermark();
+            assert!(records.iter().all(|(offset, _)| *offset < visible), "{records:?} beyond {visible}");
+            seen.extend(records);
+        }
+        // Nobody sees at an offset what is not there in the end.
+        let left = read_all(&self.log);
+        assert!(left.starts_with(&seen), "{seen:?} was read of {left:?}");
+    }
+
+    /// Broker 2 is elected with what it has, broker 1 follows it, and is elected again.
+    fn change_leaders(&self) {
+        let records = {
+            let mut copied = self.copied.lock();
+            copied.is_elected = true;
+            copied.records.clone()
+        };
+        let end = records.len() as Offset;
+        self.partition.become_follower(Arc::clone(&self.log), state(FOLLOWER, 2));
+        let before = self.log.log_end_offset();
+        self.log.truncate_to(end, 0).expect("truncated");
+        assert!(self.log.high_watermark() <= end && self.log.log_end_offset() == end.min(before));
+        // Broker 2 writes more than broker 1 ever had, and commits it.
+        let from = self.log.log_end_offset();
+        for offset in from..from + 4 {
+            let sent = batch(offset, 2);
+            let followed = self.partition.append_as_follower(&sent, LeaderEpoch(2), offset, offset + 1, 0, 0);
+            assert_eq!(followed.expect("followed").next_offset, offset + 1);
+        }
+        let (is_new, _) =
+            around(|around| self.partition.become_leader(Arc::clone(&self.log), state(LEADER, 3), around))
+                .expect("leader");
+        assert!(is_new);
+    }
+}
+
+fn leaders_change_under_load() {
+    let dir = tempfile::tempdir().expect("directory");
+    let pair = Arc::new(Pair {
+        partition: Partition::new(tp(), LEADER),
+        log: open(dir.path()),
+        copied: Mutex::default(),
+        acknowledged: Mutex::default(),
+    });
+    let became = around(|around| pair.partition.become_leader(Arc::clone(&pair.log), state(LEADER, 1), around));
+    assert!(became.expect("leader").0);
+    let run = |work: fn(&Pair)| {
+        let pair = Arc::clone(&pair);
+        thread::spawn(move || work(&pair))
+    };
+    let threads = [
+        run(Pair::produce),
+        run(|pair| (0..2).for_each(|_| pair.produce())),
+        run(|pair| pair.follow(1)),
+        run(Pair::consume),
+        run(Pair::change_leaders),
+    ];
+    for thread in threads {
+        thread.join().expect("nobody fails");
+    }
+    let copied = pair.copied.lock();
+    let left = read_all(&pair.log);
+    assert!(left.starts_with(&copied.records), "{left:?} is not after {:?}", copied.records);
+    // In epoch 3 nobody fetches: what was acknowledged was so in epoch 1, and broker 2 had it when it was elected.
+    for offset in pair.acknowledged.lock().iter() {
+        assert!((*offset as usize) < copied.records.len(), "{offset} was acknowledged, the new leader had {copied:?}");
+    }
+}
+
+fn log_start_and_retention_move_under_readers() {
+    let dir = tempfile::tempdir().expect("directory");
+    let log = open(dir.path());
+    let run = |work: fn(&UnifiedLog)| {
+        let log = Arc::clone(&log);
+        thread::spawn(move || work(&log))
+    };
+    let threads = [
+        run(|log| {
+            for _ in 0..4 {
+                let appended = log
+                    .append_as_leader(&valid(), LeaderEpoch(0), AppendOrigin::Client, None, 0, || true)
+                    .expect("appended");
+                log.maybe_increment_high_watermark(appended.log_end);
+            }
+        }),
+        run(|log| {
+            for _ in 0..3 {
+                let to = log.high_watermark();
+                log.maybe_increment_log_start(to).expect("committed");
+                log.delete_old_segments(0).expect("deleted");
+            }
+        }),
+        run(|log| log.flush(0).expect("flushed")),
+        run(|log| {
+            for _ in 0..4 {
+                let before = log.offsets();
+                assert!(before.log_start <= before.high_watermark.offset, "{before:?}");
+                let records = read(log, before.log_start, FetchIsolation::HighWatermark);
+                let offsets: Vec<Offset> = records.iter().map(|(offset, _)| *offset).collect();
+                let expected: Vec<Offset> = (before.log_start..).take(offsets.len()).collect();
+                assert_eq!(offsets, expected, "no gap, from where reading began");
+                assert!(offsets.iter().all(|offset| *offset < log.high_watermark()));
+            }
+        }),
+    ];
+    for thread in threads {
+        thread.join().expect("nobody fails");
+    }
+    let offsets = log.offsets();
+    assert_eq!((offsets.high_watermark.offset, offsets.log_end.offset), (4, 4));
+}
+
+fn main() {
+    let schedules = std::env::var("ZURAU_SCHEDULES").map_or(300, |text| text.parse().expect("ZURAU_SCHEDULES"));
+    let scenarios: [fn(); 2] = [leaders_change_under_load, log_start_and_retention_move_under_readers];
+    for scenario in scenarios {
+        let mut config = shuttle::Config::new();
+        // Debug builds use more than its threads are given.
+        config.stack_size = 1 << 20;
+        shuttle::Runner::new(RandomScheduler::new(schedules), config).run(scenario);
+    }
+    println!("test result: ok. {} passed; 0 failed; {schedules} schedules each", scenarios.len());
+}
