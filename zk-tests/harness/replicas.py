@@ -5,6 +5,7 @@ import struct
 
 from confluent_kafka import Consumer, TopicPartition
 
+from . import wire
 from .processes import wait_until
 
 
@@ -55,6 +56,18 @@ def controller_of(cluster):
 
     with cluster.ensemble.client(cluster.chroot) as zk:
         return wait_until(found, "there is a controller")
+
+
+def elect_first_replicas(cluster, topic):
+    """Has the first replica of each partition elected, all of which are in sync, and waits until all brokers know."""
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        replicas = json.loads(zk.get(f"/brokers/topics/{topic}")[0])["partitions"]
+        partitions = [{"topic": topic, "partition": int(p)} for p in replicas]
+        zk.create("/admin/preferred_replica_election", json.dumps({"version": 1, "partitions": partitions}).encode())
+    first = {int(p): (0, ids[0]) for p, ids in replicas.items()}
+    for broker in cluster.brokers:
+        known = lambda: wire.metadata(broker.port, [topic])[2][topic] == first
+        wait_until(known, f"broker {broker.number} knows that the first replicas lead")
 
 
 def _batches(directory):
