@@ -299,7 +299,9 @@ fn a_torn_or_flipped_checkpoint_costs_time_and_no_record() {
     let dir = tempfile::tempdir().unwrap();
     let manager = empty_manager(&[dir.path()]);
     let log = create(&manager, "a");
-    (0..5).for_each(|n| drop(append_plain(&log, 2, n)));
+    for n in 0..5 {
+        append_plain(&log, 2, n);
+    }
     log.flush(0).unwrap();
     log.update_high_watermark(10);
     log.maybe_increment_log_start(3).unwrap();
