@@ -11,7 +11,6 @@
 use super::isr::{Altered, Effects, FollowerFetch, Isr, IsrChange, Moment};
 use crate::common::ids::Millis;
 use crate::common::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
-use crate::log::log_dir::DirError;
 use crate::log::{AppendError, AppendInfo, LogStartError, OffsetMetadata, UnifiedLog, VerificationGuard};
 use crate::record::batches;
 use crate::record::validate::{AppendOrigin, ValidatedBatches};
@@ -218,7 +217,7 @@ impl Partition {
         log: Arc<UnifiedLog>,
         state: LeadershipState,
         around: &Surroundings<'_>,
-    ) -> Result<(bool, Progress), DirError> {
+    ) -> (bool, Progress) {
         let _change = self.change.lock();
         let mut leader = self.leader.lock();
         self.log.store(Some(Arc::clone(&log)));
@@ -229,7 +228,7 @@ impl Partition {
         self.role.store(Arc::new(role.clone()));
         let start = log.settled_end().offset;
         let state = &role.state;
-        log.assign_epoch_start(state.leader_epoch, start)?;
+        log.assign_epoch_start(state.leader_epoch, start);
         let isr = Isr::elected(
             self.local,
             state.leader_epoch,
@@ -244,7 +243,7 @@ impl Partition {
         self.role.store(Arc::new(Role { epoch_start: Some(start), ..role }));
         let effects = isr.on_log_end(&moment(&log, around));
         *leader = Some(isr);
-        Ok((is_new, self.run(&log, effects)))
+        (is_new, self.run(&log, effects))
     }
 
     /// Starts to follow. When it returns, no append of a former leadership is under way.

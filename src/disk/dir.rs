@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::calls;
@@ -46,21 +47,60 @@ impl DirLock {
 /// Writes `bytes` beside `path`, waits for the disk, renames over `path` and waits for the name: a reader sees the old or
 /// the new content, also after a power cut.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    let write = || {
-        let _call = calls::begin(Op::Create, &temporary)?;
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    if let Err(e) = write() {
-        // What is there of it takes room that may be all that is left.
-        drop(fs::remove_file(&temporary));
-        return Err(e);
+    replace_files(&[(path.to_owned(), bytes.to_owned())]).map_err(|(_, error)| error)
+}
+
+/// As [`replace_file`] for many files, which wait for the disk together. The error is of the file that it names; some of
+/// the others may have been replaced.
+pub fn replace_files(files: &[(PathBuf, Vec<u8>)]) -> Result<(), (PathBuf, io::Error)> {
+    let mut begun = Vec::with_capacity(files.len());
+    let written = write_beside(files, &mut begun);
+    if written.is_err() {
+        // What is there of them takes room that may be all that is left.
+        begun.iter().for_each(|temporary| drop(fs::remove_file(temporary)));
+        return written;
     }
-    rename(&temporary, path)
+    let mut parents: Vec<&Path> = Vec::with_capacity(files.len());
+    for (temporary, (path, _)) in begun.iter().zip(files) {
+        rename_unsynced(temporary, path).map_err(|e| (path.clone(), e))?;
+        parents.extend(path.parent());
+    }
+    parents.dedup();
+    parents.into_iter().try_for_each(|parent| sync_dir(parent).map_err(|e| (parent.to_owned(), e)))
+}
+
+/// Writes each file beside its path, and waits for the disk once all are on their way to it.
+fn write_beside(files: &[(PathBuf, Vec<u8>)], begun: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
+    let mut open = Vec::with_capacity(files.len());
+    for (path, bytes) in files {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = PathBuf::from(temporary);
+        let write = || {
+            let _call = calls::begin(Op::Create, &temporary)?;
+            let mut file = File::create(&temporary)?;
+            file.write_all(bytes)?;
+            if files.len() > 1 {
+                start_writing(&file)?;
+            }
+            Ok(file)
+        };
+        let file = write();
+        begun.push(temporary);
+        open.push(file.map_err(|e| (path.clone(), e))?);
+    }
+    open.iter().zip(files).try_for_each(|(file, (path, _))| {
+        let _call = calls::note(Op::Sync, &Arc::from(path.as_path()));
+        file.sync_all().map_err(|e| (path.clone(), e))
+    })
+}
+
+/// Sends a file's bytes on their way to the disk, and does not wait.
+fn start_writing(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open for the length of the call, which takes no pointers.
+    #[allow(unsafe_code, reason = "no safe wrapper offers sync_file_range")]
+    let status = unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Renames inside of one file system. A crash of the machine may undo it.
@@ -100,6 +140,17 @@ pub fn create_dir_all_synced(dir: &Path) -> io::Result<bool> {
         sync_dir(parent)?;
     }
     Ok(true)
+}
+
+/// Creates a directory, with its parents; false when it was there. A crash of the machine may undo it.
+pub fn create_dir(dir: &Path) -> io::Result<bool> {
+    let _call = calls::begin(Op::Create, dir)?;
+    match fs::create_dir(dir) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir_all(dir).map(|()| true),
+        Err(e) => Err(e),
+    }
 }
 
 /// True when there was a file to remove.
@@ -167,6 +218,20 @@ pub(super) fn millis(time: SystemTime) -> i64 {
 pub fn space(path: &Path) -> io::Result<(u64, u64)> {
     let stat = rustix::fs::statvfs(path)?;
     Ok((stat.f_blocks.saturating_mul(stat.f_frsize), stat.f_bavail.saturating_mul(stat.f_frsize)))
+}
+
+/// Whether a directory takes a new file of so many bytes. The file is gone again afterwards.
+pub fn check_room(dir: &Path, bytes: usize) -> io::Result<()> {
+    let path = dir.join(".room");
+    let write = || {
+        let _call = calls::begin(Op::Create, &path)?;
+        let mut file = File::create(&path)?;
+        file.write_all(&vec![0; bytes])?;
+        file.sync_all()
+    };
+    let written = write();
+    remove_if_exists(&path)?;
+    written
 }
 
 /// Removes a directory with what is in it; false when it is not there.

@@ -12,8 +12,9 @@ mod file;
 mod pool;
 
 pub use dir::{
-    DirLock, create_dir_all_synced, file_names, modified_ms, raise_file_limit, remove_dir_all, remove_if_exists,
-    rename, rename_unsynced, replace_file, set_modified_ms, space, subdirectories, sync_dir,
+    DirLock, check_room, create_dir, create_dir_all_synced, file_names, modified_ms, raise_file_limit, remove_dir_all,
+    remove_if_exists, rename, rename_unsynced, replace_file, replace_files, set_modified_ms, space, subdirectories,
+    sync_dir,
 };
 pub use file::{DataFile, FileSlice};
 pub use pool::{FilePool, LazyFile};

@@ -87,6 +87,7 @@ impl UnifiedLog {
     ) -> Result<AppendInfo, AppendError> {
         let bytes = records.batches.iter().map(|batch| batch.header.size()).sum();
         let bytes = self.checked_size(bytes)?;
+        self.settle_topic_id()?;
         let mut tail = self.lock_tail()?;
         if !still_leader() {
             return Err(AppendError::NotLeader);
@@ -126,7 +127,7 @@ impl UnifiedLog {
         if origin == validate::AppendOrigin::Client {
             self.log_dir().check_reserve(bytes)?;
         }
-        self.assign_epoch(leader_epoch, first_offset)?;
+        self.assign_epoch(leader_epoch, first_offset);
         let head = header.encode();
         let appended = AppendedBatch { size: bytes, last_offset, max_timestamp: header.max_timestamp };
         let flush_due = self.write(
@@ -167,6 +168,7 @@ impl UnifiedLog {
         }
         let records = &records[..entries.consumed()];
         let bytes = self.checked_size(records.len())?;
+        self.settle_topic_id()?;
         let mut tail = self.lock_tail()?;
         let (log_start_offset, log_end) = {
             let marks = self.marks.lock();
@@ -195,7 +197,7 @@ impl UnifiedLog {
         for entry in batches(records) {
             let entry = entry?;
             if entry.magic() >= 2 {
-                self.assign_epoch(entry.partition_leader_epoch(), entry.base_offset())?;
+                self.assign_epoch(entry.partition_leader_epoch(), entry.base_offset());
             }
             if entry.has_producer_id() {
                 let kind = if entry.is_control() { control_kind(&entry)? } else { BatchKind::Data };

@@ -81,12 +81,16 @@ fn read_entries<T>(path: &Path, entry: impl Fn(&[&str]) -> Option<T>) -> Result<
     Ok(entries)
 }
 
-fn write_entries(path: &Path, lines: impl ExactSizeIterator<Item = String>) -> Result<(), DiskError> {
+fn text_of(lines: impl ExactSizeIterator<Item = String>) -> String {
     let mut text = format!("{CHECKPOINT_VERSION}\n{}\n", lines.len());
     for line in lines {
         text.push_str(&line);
         text.push('\n');
     }
+    text
+}
+
+fn write_text(path: &Path, text: &str) -> Result<(), DiskError> {
     disk::replace_file(path, text.as_bytes()).during("write checkpoint", path)
 }
 
@@ -102,7 +106,8 @@ pub fn read_offsets(path: &Path) -> Result<BTreeMap<TopicPartition, Offset>, Che
 }
 
 pub fn write_offsets(path: &Path, offsets: &BTreeMap<TopicPartition, Offset>) -> Result<(), DiskError> {
-    write_entries(path, offsets.iter().map(|(tp, offset)| format!("{} {} {offset}", tp.topic, tp.partition)))
+    let lines = offsets.iter().map(|(tp, offset)| format!("{} {} {offset}", tp.topic, tp.partition));
+    write_text(path, &text_of(lines))
 }
 
 /// `leader-epoch-checkpoint`; a missing file has no entries.
@@ -117,7 +122,12 @@ pub fn read_epochs(path: &Path) -> Result<Vec<EpochEntry>, CheckpointError> {
 }
 
 pub fn write_epochs(path: &Path, entries: &[EpochEntry]) -> Result<(), DiskError> {
-    write_entries(path, entries.iter().map(|e| format!("{} {}", e.epoch, e.start_offset)))
+    write_text(path, &epochs(entries))
+}
+
+/// What a `leader-epoch-checkpoint` says.
+pub(super) fn epochs(entries: &[EpochEntry]) -> String {
+    text_of(entries.iter().map(|e| format!("{} {}", e.epoch, e.start_offset)))
 }
 
 /// Only the existence of the marker counts: older releases write an empty file.
@@ -224,9 +234,9 @@ pub fn read_partition_metadata(partition_dir: &Path) -> Result<Option<Uuid>, Che
     }
 }
 
-pub fn write_partition_metadata(partition_dir: &Path, topic_id: Uuid) -> Result<(), DiskError> {
-    let path = partition_dir.join(PARTITION_METADATA_FILE);
-    disk::replace_file(&path, format!("version: 0\ntopic_id: {topic_id}").as_bytes()).during("write", &path)
+/// What a `partition.metadata` says.
+pub(super) fn partition_metadata(topic_id: Uuid) -> String {
+    format!("version: 0\ntopic_id: {topic_id}")
 }
 
 #[cfg(test)]
@@ -316,8 +326,8 @@ mod tests {
         let dir = dir();
         assert_eq!(read_partition_metadata(dir.path()).unwrap(), None);
         let id = Uuid::parse("AAAAAAAAAAAAAAAAAAAAKg").unwrap();
-        write_partition_metadata(dir.path(), id).unwrap();
         let path = dir.path().join(PARTITION_METADATA_FILE);
+        fs::write(&path, partition_metadata(id)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAKg");
         assert_eq!(read_partition_metadata(dir.path()).unwrap(), Some(id));
         for text in [

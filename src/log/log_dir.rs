@@ -16,6 +16,7 @@ use parking_lot::RwLock;
 use tokio::sync::mpsc;
 use tracing::error;
 
+use super::small_files::LateLogs;
 use crate::common::ids::TopicPartition;
 use crate::disk::{self, DiskError, During, FilePool};
 use crate::util::rate_limit::RateLimit;
@@ -70,6 +71,7 @@ pub struct LogDir {
     room: AtomicI64,
     /// A log here has another first dirty offset than the checkpoint says.
     cleaner_checkpoint_is_stale: AtomicBool,
+    pub(super) late: LateLogs,
 }
 
 impl LogDir {
@@ -85,6 +87,7 @@ impl LogDir {
             reserve_bytes: 0,
             room: AtomicI64::new(i64::MAX),
             cleaner_checkpoint_is_stale: AtomicBool::new(false),
+            late: LateLogs::default(),
         }
     }
 
@@ -214,10 +217,10 @@ impl PartitionDir {
         work(&path.join(name))
     }
 
-    /// Gives the directory another name, and waits until the disk has it.
+    /// Gives the directory another name. A crash of the machine may undo it.
     pub(super) fn rename(&self, to: &Path) -> Result<(), DiskError> {
         let mut path = self.path.write();
-        disk::rename(&path, to).during("rename", &path)?;
+        disk::rename_unsynced(&path, to).during("rename", &path)?;
         *path = Arc::from(to);
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::disk::{self, DirLock, DiskError, During, FilePool};
 use super::checkpoint::{self, CLEANER_FILE, HIGH_WATERMARK_FILE, LOCK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
 use super::cleaner::LogCleaner;
 use super::log_dir::{DirError, LogDir, PartitionDirKind, delete_dir_name, parse_partition_dir};
+use super::moves::sync_names;
 use super::producer_state::ProducerStateConfig;
 use super::recovery::LoadError;
 use super::scheduler::Scheduler;
@@ -30,6 +31,9 @@ const HANGING_AFTER: Duration = Duration::from_secs(10);
 
 /// Directories inside of a log directory that are no partitions of this broker.
 const IGNORED_DIRS: [&str; 2] = ["remote-log-index-cache", "__cluster_metadata-0"];
+
+/// Bytes that must be free before a log is made that found no room.
+const ROOM_FOR_A_LOG: usize = 64 << 10;
 
 /// What a broker says about its logs.
 #[derive(Clone, Debug)]
@@ -243,6 +247,15 @@ impl LogManager {
         self.dirs.iter().map(|dir| &dir.log_dir).filter(|dir| dir.is_offline())
     }
 
+    /// Whether a log could be made. Waits for the disk.
+    pub fn has_room(&self) -> bool {
+        self.live_dirs().any(|dir| {
+            let checked = disk::check_room(dir.path(), ROOM_FOR_A_LOG);
+            // Another failure than having no room is told by the directory.
+            dir.guard(checked.during("write", dir.path())).is_ok()
+        })
+    }
+
     // ---- loading
 
     /// Opens every log of every directory, several at a time. `topic_configs` has the topics with settings of their own.
@@ -431,7 +444,7 @@ impl LogManager {
         let _creation = self.creation.lock();
         if let Some(log) = self.log(tp) {
             if let Some(id) = topic_id {
-                log.assign_topic_id(id)??;
+                log.assign_topic_id(id)?;
             }
             return Ok(log);
         }
@@ -519,16 +532,18 @@ impl LogManager {
     /// also after a restart. A partition that is not here is fine unless a directory is offline, which may have it.
     pub fn delete(&self, partitions: &[TopicPartition]) -> Vec<(TopicPartition, DirError)> {
         let mut failed = Vec::new();
-        let mut touched: Vec<Arc<LogDir>> = Vec::new();
+        let mut renamed: Vec<(&TopicPartition, Arc<LogDir>, PathBuf)> = Vec::new();
         {
             let _creation = self.creation.lock();
+            // Those of a topic that was just made may still be on their way to the disk.
+            partitions.iter().filter_map(|tp| self.log(tp)).for_each(|log| log.small_files.abandon());
             for tp in partitions {
                 self.cancel_move(tp);
                 self.preferred.lock().remove(tp);
                 let log = self.logs.write().remove(tp);
                 let damaged = self.damaged.lock().remove(tp);
                 let name = delete_dir_name(tp);
-                let renamed = match (&log, damaged) {
+                let outcome = match (&log, damaged) {
                     (Some(log), _) => {
                         if log.cleaner_checkpoint().is_some() {
                             log.log_dir().set_cleaner_checkpoint_stale(true);
@@ -537,7 +552,7 @@ impl LogManager {
                     }
                     (None, Some(damaged)) => {
                         let target = damaged.log_dir.path().join(&name);
-                        let renamed = disk::rename(&damaged.dir, &target).during("rename", &damaged.dir);
+                        let renamed = disk::rename_unsynced(&damaged.dir, &target).during("rename", &damaged.dir);
                         damaged.log_dir.guard(renamed).map(|()| damaged.log_dir)
                     }
                     (None, None) => match self.offline_dirs().next() {
@@ -545,22 +560,31 @@ impl LogManager {
                         None => continue,
                     },
                 };
-                match renamed {
+                match outcome {
                     Ok(log_dir) => {
                         let dir = log_dir.path().join(&name);
-                        info!("Log for partition {tp} is renamed to {} and is scheduled for deletion", dir.display());
-                        self.remove_later(&log_dir, &dir);
-                        if !touched.iter().any(|known| Arc::ptr_eq(known, &log_dir)) {
-                            touched.push(log_dir);
-                        }
+                        renamed.push((tp, log_dir, dir));
                     }
                     Err(e) => failed.push((tp.clone(), e)),
                 }
             }
         }
-        for dir in touched {
+        for log_dir in self.dirs.iter().map(|dir| &dir.log_dir) {
+            let mut gone = renamed.iter().filter(|(_, known, _)| Arc::ptr_eq(known, log_dir)).peekable();
+            if gone.peek().is_none() {
+                continue;
+            }
+            if sync_names(log_dir).is_err() {
+                let offline = || DirError::Offline(log_dir.path().to_owned());
+                failed.extend(gone.map(|(tp, ..)| ((*tp).clone(), offline())));
+                continue;
+            }
+            for (tp, _, dir) in gone {
+                info!("Log for partition {tp} is renamed to {} and is scheduled for deletion", dir.display());
+                self.remove_later(log_dir, dir);
+            }
             // A failure is told by the directory.
-            drop(self.checkpoint_dir(&dir));
+            drop(self.checkpoint_dir(log_dir));
         }
         self.checkpoint_cleaned();
         failed

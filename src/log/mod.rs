@@ -20,6 +20,7 @@ mod scan;
 mod segment;
 mod segment_files;
 mod segments;
+mod small_files;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::recovery::LoadError;
 use super::unified_log::{LogOptions, UnifiedLog};
 use super::{AppendError, AppendInfo, FetchIsolation, LogManager};
 use crate::common::ids::{Millis, Offset, TopicPartition};
+use crate::disk::{self, DiskError, During};
 
 /// Longest file name of the usual file systems.
 const NAME_MAX: usize = 255;
@@ -153,7 +154,7 @@ impl LogManager {
         }
         let name = delete_dir_name(tp);
         // A failure is told by the directory, and leaves a directory that the next start finds.
-        if future.rename_for_deletion(&name).is_ok() {
+        if future.rename_for_deletion(&name).and_then(|()| sync_names(future.log_dir())).is_ok() {
             self.remove_later(future.log_dir(), &future.log_dir().path().join(&name));
         }
         info!(%tp, "move to another log directory was given up");
@@ -180,7 +181,7 @@ impl LogManager {
             Some(slice) => {
                 let mut bytes = vec![0; slice.len as usize];
                 let got = slice.read(0, &mut bytes).map_err(|e| {
-                    let error = crate::disk::DiskError::new("read", &current.dir(), e);
+                    let error = DiskError::new("read", &current.dir(), e);
                     current.log_dir().judge(error)
                 })?;
                 bytes.truncate(got);
@@ -217,7 +218,7 @@ impl LogManager {
             future.update_high_watermark(current.high_watermark());
             future.set_config(current.config());
             let to = future.log_dir().path().join(tp.to_string());
-            future.log_dir().guard(future.dir.rename(&to))?;
+            future.rename(&to)?;
             self.futures.write().remove(tp);
             self.logs.write().insert(tp.clone(), Arc::clone(&future));
             future.set_cleaner_checkpoint(current.cleaner_checkpoint());
@@ -225,6 +226,7 @@ impl LogManager {
             let name = delete_dir_name(tp);
             let renamed = current.rename_and_close(&mut tail, &name);
             drop(tail);
+            let renamed = renamed.and_then(|()| sync_names(current.log_dir()));
             current.cleaning.gate.release();
             match renamed {
                 Ok(()) => self.remove_later(current.log_dir(), &current.log_dir().path().join(&name)),
@@ -240,6 +242,11 @@ impl LogManager {
         self.checkpoint_cleaned();
         Ok(Some(future))
     }
+}
+
+/// Waits until the names in a log directory are on the disk.
+pub(super) fn sync_names(log_dir: &LogDir) -> Result<(), DirError> {
+    log_dir.guard(disk::sync_dir(log_dir.path()).during("sync", log_dir.path()))
 }
 
 /// An empty log begins with the batch that the log start lies inside of. Kafka:

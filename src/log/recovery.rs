@@ -66,6 +66,8 @@ impl From<CheckpointError> for LoadError {
 pub(super) struct LoadParams<'a> {
     pub topic_partition: &'a TopicPartition,
     pub dir: &'a Arc<PartitionDir>,
+    /// The directory was just made: nothing is in it.
+    pub is_new: bool,
     pub config: &'a LogConfig,
     pub had_clean_shutdown: bool,
     /// From the checkpoint, 0 without an entry.
@@ -90,8 +92,8 @@ pub(super) struct Loaded {
 }
 
 pub(super) fn load(params: &LoadParams<'_>) -> Result<Loaded, LoadError> {
+    let epochs = if params.is_new { EpochCache::default() } else { read_epochs(&params.dir.path())? };
     let producers = ProducerState::new(params.producer_config);
-    let epochs = read_epochs(&params.dir.path())?;
     Loader { params, epochs, segments: Vec::new(), producers, has_new_snapshots: false }.load()
 }
 
@@ -124,10 +126,15 @@ impl Loader<'_> {
     fn load(mut self) -> Result<Loaded, LoadError> {
         let dir = self.params.dir.path();
         let epochs_on_disk = self.epochs.clone();
-        // One listing serves all where there is nothing to repair: a broker may have tens of thousands of directories.
-        let names = self.finish_interrupted_work(&dir)?;
-        let names = self.split_overflowed(&dir, names)?;
-        self.open_segments(&dir, &names)?;
+        let names = if self.params.is_new {
+            Vec::new()
+        } else {
+            // One listing serves all where there is nothing to repair: a broker may have tens of thousands of directories.
+            let names = self.finish_interrupted_work(&dir)?;
+            let names = self.split_overflowed(&dir, names)?;
+            self.open_segments(&dir, &names)?;
+            names
+        };
         let (recovery_point, log_end) = self.recover()?;
 
         // Epochs that only the batches knew must be known before the recovery point passes them.
@@ -244,10 +251,15 @@ impl Loader<'_> {
             let later = names.iter().filter(|n| n.ends_with(LOG_SUFFIX)).filter_map(|n| offset_of(n));
             let next_base = later.filter(|offset| *offset > base).min();
             let segment = Arc::new(Segment::open(self.params.dir, base, self.params.config, self.params.now)?);
+            // Epochs are learned in the order of the segments: what recovery comes to anyway is left to it.
+            let is_unflushed = !self.params.had_clean_shutdown
+                && next_base.is_none_or(|next_base| next_base > self.params.recovery_point);
+            if is_unflushed {
+                self.segments.push(segment);
+                continue;
+            }
             if !had_index {
-                if self.params.had_clean_shutdown || base < self.params.recovery_point {
-                    warn!(file = %name, "found no offset index file, recovering segment and rebuilding index files");
-                }
+                warn!(file = %name, "found no offset index file, recovering segment and rebuilding index files");
                 self.recover_segment(&segment, next_base)?;
             } else if let Err(e) = segment.check_txn_index() {
                 match e {

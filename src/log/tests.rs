@@ -353,9 +353,13 @@ fn the_topic_id_is_kept_and_must_not_change() {
     let (dir, log) = small();
     let (a, b) = (crate::common::Uuid::random(), crate::common::Uuid::random());
     assert_eq!(log.topic_id(), None);
-    log.assign_topic_id(a).unwrap().unwrap();
-    log.assign_topic_id(a).unwrap().unwrap();
-    assert_eq!(log.assign_topic_id(b).unwrap(), Err(InconsistentTopicId { current: a, requested: b }));
+    log.assign_topic_id(a).unwrap();
+    log.assign_topic_id(a).unwrap();
+    assert_eq!(log.assign_topic_id(b), Err(InconsistentTopicId { current: a, requested: b }));
+    let metadata = dir.path().join("t-0/partition.metadata");
+    assert!(!metadata.exists(), "the scheduler has its turn later");
+    append(&log, &batch(BatchOptions::default(), 1, 0, 10), 4, 0).unwrap();
+    assert!(metadata.exists(), "no record before it");
     assert_eq!(open_in(dir.path(), options(small_config()), 0).topic_id(), Some(a));
 }
 

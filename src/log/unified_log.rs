@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -23,7 +23,7 @@ use crate::common::ids::{LeaderEpoch, Millis, Offset, TopicPartition};
 use crate::config::topic::LogConfig;
 use crate::disk::{self, DiskError, During};
 
-use super::checkpoint::{self, LEADER_EPOCH_FILE};
+use super::checkpoint;
 use super::cleaner::LogCleaning;
 use super::epoch_cache::{EpochCache, EpochEndOffset, EpochEntry};
 use super::log_dir::{DirError, LogDir, PartitionDir, unless_full};
@@ -35,6 +35,7 @@ use super::scheduler::Scheduler;
 use super::segment::{RollParams, Segment, SegmentError};
 use super::segment_files::{LOG_SUFFIX, SegmentFiles};
 use super::segments::Segments;
+use super::small_files::SmallFiles;
 
 /// An offset with the place where its batch begins, as far as that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,8 +150,7 @@ pub struct UnifiedLog {
     pub(super) segments: ArcSwap<Segments>,
     pub(super) marks: Mutex<Marks>,
     epochs: RwLock<EpochCache>,
-    /// The checkpoint has epochs that are over.
-    epochs_are_stale: AtomicBool,
+    pub(super) small_files: SmallFiles,
     tail: Mutex<Tail>,
     topic_id: Mutex<Option<Uuid>>,
     recovery_point: AtomicI64,
@@ -170,11 +170,12 @@ impl UnifiedLog {
         scheduler: Arc<Scheduler>,
         now: Millis,
     ) -> Result<Arc<Self>, LoadError> {
-        disk::create_dir_all_synced(dir).during("create", dir)?;
+        let is_new = disk::create_dir(dir).during("create", dir)?;
         let partition_dir = Arc::new(PartitionDir::new(dir, log_dir.files()));
         let loaded = recovery::load(&LoadParams {
             topic_partition: &topic_partition,
             dir: &partition_dir,
+            is_new,
             config: &options.config,
             had_clean_shutdown: options.had_clean_shutdown,
             log_start: options.log_start,
@@ -182,14 +183,11 @@ impl UnifiedLog {
             producer_config: options.producer_config,
             now,
         })?;
-        let on_disk = checkpoint::read_partition_metadata(dir)?;
+        let on_disk = if is_new { None } else { checkpoint::read_partition_metadata(dir)? };
         if let (Some(current), Some(requested)) = (on_disk, options.topic_id)
             && current != requested
         {
             return Err(LoadError::Damaged(InconsistentTopicId { current, requested }.to_string()));
-        }
-        if let (None, Some(id)) = (on_disk, options.topic_id) {
-            checkpoint::write_partition_metadata(dir, id)?;
         }
         let log_end = end_of(&loaded.segments, loaded.log_end);
         let marks = Marks {
@@ -207,7 +205,7 @@ impl UnifiedLog {
             segments: ArcSwap::from_pointee(loaded.segments),
             marks: Mutex::new(marks),
             epochs: RwLock::new(loaded.epochs),
-            epochs_are_stale: AtomicBool::new(false),
+            small_files: SmallFiles::of(is_new),
             tail: Mutex::new(Tail { producers: loaded.producers, unflushed: 0, is_closed: false }),
             topic_id: Mutex::new(on_disk.or(options.topic_id)),
             recovery_point: AtomicI64::new(loaded.recovery_point.max(loaded.log_start)),
@@ -217,7 +215,10 @@ impl UnifiedLog {
         });
         log.update_first_unstable(&log.tail.lock());
         if loaded.epochs_are_stale {
-            log.write_epochs_later();
+            log.epochs_changed();
+        }
+        if on_disk.is_none() && options.topic_id.is_some() {
+            log.topic_id_changed();
         }
         Ok(log)
     }
@@ -251,18 +252,15 @@ impl UnifiedLog {
         *self.topic_id.lock()
     }
 
-    /// Gives the log its topic id; it must be the one it has. Waits for the disk.
-    pub fn assign_topic_id(&self, id: Uuid) -> Result<Result<(), InconsistentTopicId>, DirError> {
-        let mut known = self.topic_id.lock();
-        match *known {
-            Some(current) if current != id => return Ok(Err(InconsistentTopicId { current, requested: id })),
-            Some(_) => {}
-            None => {
-                self.log_dir.guard(checkpoint::write_partition_metadata(&self.dir(), id))?;
-                *known = Some(id);
-            }
+    /// Gives the log its topic id; it must be the one it has.
+    pub fn assign_topic_id(&self, id: Uuid) -> Result<(), InconsistentTopicId> {
+        match *self.topic_id.lock() {
+            Some(current) if current != id => return Err(InconsistentTopicId { current, requested: id }),
+            Some(_) => return Ok(()),
+            ref mut unknown => *unknown = Some(id),
         }
-        Ok(Ok(()))
+        self.topic_id_changed();
+        Ok(())
     }
 
     /// All offsets at one moment. Places may be unknown; [`Self::offsets_with_places`] looks them up.
@@ -419,47 +417,21 @@ impl UnifiedLog {
         self.epochs.read().end_offset_for(epoch, log_end)
     }
 
-    /// Notes that an epoch starts here: a new leader does this before it appends. Waits for the disk.
-    pub fn assign_epoch_start(&self, epoch: LeaderEpoch, start: Offset) -> Result<(), DirError> {
+    /// Notes that an epoch starts here: a new leader does this before it appends.
+    pub fn assign_epoch_start(&self, epoch: LeaderEpoch, start: Offset) {
         let _tail = self.tail.lock();
-        self.assign_epoch(epoch, start)
+        self.assign_epoch(epoch, start);
     }
 
-    /// The tail lock is held: it orders writes of the checkpoint.
-    pub(super) fn assign_epoch(&self, epoch: LeaderEpoch, start: Offset) -> Result<(), DirError> {
+    /// The tail lock is held.
+    pub(super) fn assign_epoch(&self, epoch: LeaderEpoch, start: Offset) {
         if self.epochs.read().latest().is_some_and(|last| last.epoch == epoch && start >= last.start_offset) {
-            return Ok(());
-        }
-        // Without room it is written later: until then the batches themselves say it.
-        let changed = self.epochs.write().assign(epoch, start);
-        if changed { unless_full(self.write_epochs()) } else { Ok(()) }
-    }
-
-    fn write_epochs(&self) -> Result<(), DirError> {
-        self.epochs_are_stale.store(false, Ordering::Release);
-        let entries = self.epoch_entries();
-        let written = self.log_dir.guard(checkpoint::write_epochs(&self.dir().join(LEADER_EPOCH_FILE), &entries));
-        if written.is_err() {
-            self.epochs_are_stale.store(true, Ordering::Release);
-        }
-        written
-    }
-
-    /// A truncation may reach the disk later: loading does it again.
-    fn write_epochs_later(&self) {
-        if self.epochs_are_stale.swap(true, Ordering::AcqRel) {
             return;
         }
-        let me = Weak::clone(&self.me);
-        self.scheduler.schedule_in(0, move || {
-            let Some(log) = me.upgrade() else { return };
-            let tail = log.tail.lock();
-            let is_due = log.epochs_are_stale.load(Ordering::Acquire);
-            if is_due && !tail.is_closed && !log.log_dir.is_offline() {
-                // A failure is told by the directory.
-                drop(log.write_epochs());
-            }
-        });
+        let changed = self.epochs.write().assign(epoch, start);
+        if changed {
+            self.epochs_changed();
+        }
     }
 
     // ---- producers
@@ -613,6 +585,7 @@ impl UnifiedLog {
             let dir = self.dir();
             disk::sync_dir(&dir).during("sync", &dir).map_err(|e| self.log_dir.fail(e))?;
         }
+        self.write_small_files()?;
         let mut tail = self.tail.lock();
         // A truncation in between has lowered the log's end, and with it what may be called flushed.
         let reached = offset.min(self.log_end_offset());
@@ -648,7 +621,7 @@ impl UnifiedLog {
         info!("[UnifiedLog partition={}] Incremented log start offset to {to}", self.topic_partition);
         self.recovery_point.fetch_max(to, Ordering::AcqRel);
         if self.epochs.write().truncate_from_start(to) {
-            self.write_epochs_later();
+            self.epochs_changed();
         }
         tail.producers.on_log_start(to);
         self.update_first_unstable(tail);
@@ -763,7 +736,7 @@ impl UnifiedLog {
             info!(tp = %self.topic_partition, offset, log_end, "truncating has no effect");
             // A leader that never appended in its epoch leaves an epoch entry at the end.
             if self.epochs.write().truncate_from_end(log_end) {
-                self.write_epochs_later();
+                self.epochs_changed();
             }
             return Ok(false);
         }
@@ -819,7 +792,8 @@ impl UnifiedLog {
         self.segments.store(Arc::new(Segments::new(vec![Arc::new(segment)])));
         self.log_dir.guard(tail.producers.truncate_fully(offset))?;
         self.epochs.write().clear();
-        self.write_epochs()?;
+        self.epochs_changed();
+        unless_full(self.write_small_files())?;
         self.cleaning.begin_anew();
         self.after_truncation(tail, offset, now)
     }
@@ -840,7 +814,7 @@ impl UnifiedLog {
             self.set_cleaner_checkpoint(Some(active_base));
         }
         if self.epochs.write().truncate_from_end(log_end) {
-            self.write_epochs_later();
+            self.epochs_changed();
         }
         let rebuild =
             Rebuild { log_start: self.log_start_offset(), last_offset: log_end, from_clean_shutdown: false, now };
@@ -855,9 +829,7 @@ impl UnifiedLog {
     pub fn close(&self) -> Result<(), DirError> {
         let mut tail = self.lock_tail()?;
         tail.is_closed = true;
-        if self.epochs_are_stale.load(Ordering::Acquire) {
-            self.write_epochs()?;
-        }
+        self.write_small_files()?;
         self.log_dir.guard(tail.producers.take())?;
         for segment in self.segments.load().as_slice() {
             self.guard(segment.seal())?;
@@ -865,7 +837,8 @@ impl UnifiedLog {
         Ok(())
     }
 
-    /// Gives the directory the name of one that will be deleted. No append comes after it, readers go on.
+    /// Gives the directory the name of one that will be deleted. No append comes after it, readers go on. A crash of the
+    /// machine may undo it until the log directory is synced.
     pub(super) fn rename_for_deletion(&self, name: &str) -> Result<(), DirError> {
         let _no_cleaning = self.cleaning.gate.pause();
         self.rename_and_close(&mut *self.lock_tail()?, name)
@@ -873,7 +846,26 @@ impl UnifiedLog {
 
     pub(super) fn rename_and_close(&self, tail: &mut Tail, name: &str) -> Result<(), DirError> {
         tail.is_closed = true;
-        self.log_dir.guard(self.dir.rename(&self.log_dir.path().join(name)))
+        let mut is_gone = self.small_files.hold();
+        self.log_dir.guard(self.dir.rename(&self.log_dir.path().join(name)))?;
+        *is_gone = true;
+        Ok(())
+    }
+
+    /// Gives the directory another name, and waits until the disk has it.
+    pub(super) fn rename(&self, to: &Path) -> Result<(), DirError> {
+        let _nothing_is_written = self.small_files.hold();
+        self.log_dir.guard(self.dir.rename(to))?;
+        let log_dir = self.log_dir.path();
+        self.log_dir.guard(disk::sync_dir(log_dir).during("sync", log_dir))
+    }
+
+    pub(super) fn weak(&self) -> Weak<Self> {
+        Weak::clone(&self.me)
+    }
+
+    pub(super) fn scheduler(&self) -> &Arc<Scheduler> {
+        &self.scheduler
     }
 }
 

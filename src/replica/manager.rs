@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
 use tracing::warn;
 
 /// What replicas do by, as the properties file says it.
@@ -91,6 +92,8 @@ pub struct ReplicaManager {
     pub(super) isr_sync: IsrSync,
     pub(super) leader_quota: ReplicationQuota,
     pub(super) follower_quota: ReplicationQuota,
+    /// Told when a replica finds no room for its log.
+    pub(super) room_wanted: Notify,
     /// The epoch of the last controller obeyed. Held for the whole of a state change: first come, first served.
     pub(super) controller_epoch: Mutex<ControllerEpoch>,
 }
@@ -157,6 +160,7 @@ impl ReplicaManager {
             isr_sync: IsrSync::default(),
             leader_quota: quota(),
             follower_quota: quota(),
+            room_wanted: Notify::new(),
             controller_epoch: Mutex::new(ControllerEpoch(0)),
             settings,
         })
@@ -436,6 +440,12 @@ impl ReplicaManager {
                 () = &mut deadline => return outcomes,
             }
         }
+    }
+
+    /// Completes when a replica has found no room for its log since the last call. The controller counts it as lost, until
+    /// it is asked to ask again. Cancel safe.
+    pub async fn room_wanted(&self) {
+        self.room_wanted.notified().await;
     }
 
     /// Partitions of a failed log directory are offline until the broker is started again.

@@ -7,7 +7,9 @@ use super::partitions::Hosted;
 use crate::cluster::partition::{LeadershipState, Partition};
 use crate::common::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Millis, TopicPartition, Uuid};
 use crate::config::endpoint::Endpoint;
+use crate::log::log_dir::DirError;
 use crate::log::{CreateLogError, UnifiedLog};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tracing::{debug, error, info, warn};
 
@@ -61,6 +63,26 @@ struct Accepted<'a> {
     role: Role,
 }
 
+/// Why a partition has no log here.
+#[derive(Clone, Copy)]
+enum NoLog {
+    /// The log is of another topic of that name.
+    OtherTopic,
+    /// There is none that could be used until this broker is started again.
+    Failed,
+    /// None could be made for now. The partition stays what it is.
+    NoRoom,
+}
+
+impl NoLog {
+    fn code(self) -> ErrorCode {
+        match self {
+            Self::OtherTopic => ErrorCode::InconsistentTopicId,
+            Self::Failed | Self::NoRoom => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
 impl ReplicaManager {
     /// Takes over what the controller decided. The error refuses the whole request.
     pub fn become_leader_or_follower(
@@ -93,10 +115,12 @@ impl ReplicaManager {
             let tp = accepted.wanted.topic_partition.clone();
             match self.obey(&accepted, now, &mut done, &mut to_fetch) {
                 Ok(()) => changes.push((tp, Some(Hosted::Online(accepted.partition)))),
-                Err(code) => {
-                    done.codes[accepted.index] = code;
-                    if code == ErrorCode::KafkaStorageError {
-                        changes.push((tp, Some(Hosted::Offline)));
+                Err(why) => {
+                    done.codes[accepted.index] = why.code();
+                    match why {
+                        NoLog::Failed => changes.push((tp, Some(Hosted::Offline))),
+                        NoLog::NoRoom => self.room_wanted.notify_one(),
+                        NoLog::OtherTopic => {}
                     }
                 }
             }
@@ -135,12 +159,11 @@ impl ReplicaManager {
                 && let Some(log) = partition.log()
             {
                 return match log.assign_topic_id(wanted.topic_id) {
-                    Ok(Ok(())) => {
+                    Ok(()) => {
                         self.fetchers.set_topic_id(tp, wanted.topic_id);
                         Ok(None)
                     }
-                    Ok(Err(_)) => Err(ErrorCode::InconsistentTopicId),
-                    Err(_) => Err(ErrorCode::KafkaStorageError),
+                    Err(_) => Err(ErrorCode::InconsistentTopicId),
                 };
             }
             debug!(%tp, %asked, %current, "leader epoch is not newer");
@@ -171,18 +194,14 @@ impl ReplicaManager {
         now: Millis,
         done: &mut StateChange,
         to_fetch: &mut Vec<FetchFrom>,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<(), NoLog> {
         let Accepted { wanted, partition, role, .. } = accepted;
         let (tp, state) = (&wanted.topic_partition, &wanted.state);
         let log = self.log_of(wanted, now)?;
         let (leads, epoch) = (matches!(role, Role::Leader), state.leader_epoch);
         match role {
             Role::Leader => {
-                let became = self.around(now, |around| partition.become_leader(log, state.clone(), around));
-                let (is_new, progress) = became.map_err(|error| {
-                    error!(%tp, %error, "start to lead");
-                    ErrorCode::KafkaStorageError
-                })?;
+                let (is_new, progress) = self.around(now, |around| partition.become_leader(log, state.clone(), around));
                 // Everybody is woken below.
                 debug_assert_eq!(progress.submit, None);
                 if is_new {
@@ -210,17 +229,19 @@ impl ReplicaManager {
         Ok(())
     }
 
-    fn log_of(&self, wanted: &LeaderAndIsr, now: Millis) -> Result<Arc<UnifiedLog>, ErrorCode> {
+    fn log_of(&self, wanted: &LeaderAndIsr, now: Millis) -> Result<Arc<UnifiedLog>, NoLog> {
         let tp = &wanted.topic_partition;
         let topic_id = (!wanted.topic_id.is_zero()).then_some(wanted.topic_id);
         let config = self.topic_config(&tp.topic);
         self.logs.get_or_create(tp, wanted.is_new, topic_id, &config, now).map_err(|error| {
-            if let CreateLogError::TopicId(error) = &error {
-                error!(%tp, %error, "topic id does not match");
-                return ErrorCode::InconsistentTopicId;
-            }
             error!(%tp, %error, "log not available");
-            ErrorCode::KafkaStorageError
+            match error {
+                CreateLogError::TopicId(_) => NoLog::OtherTopic,
+                CreateLogError::Dir(DirError::Full { .. }) => NoLog::NoRoom,
+                CreateLogError::Dir(_) | CreateLogError::DirsOffline(_) | CreateLogError::Damaged { .. } => {
+                    NoLog::Failed
+                }
+            }
         })
     }
 
@@ -240,9 +261,12 @@ impl ReplicaManager {
         let checks: Vec<_> = partitions.iter().map(|wanted| self.check_stop(wanted)).collect();
         let stopping = partitions.iter().zip(&checks).filter(|(_, check)| check.is_ok());
         self.fetchers.remove(&stopping.map(|(wanted, _)| wanted.topic_partition.clone()).collect::<Vec<_>>());
+        let leaving = partitions.iter().zip(&checks).filter(|(wanted, check)| wanted.delete && check.is_ok());
+        let failed = self.delete(leaving.map(|(wanted, _)| wanted.topic_partition.clone()).collect());
         let mut done = StateChange::default();
         for (wanted, check) in partitions.iter().zip(checks) {
-            let outcome = check.and_then(|()| self.stop(wanted));
+            let is_left = failed.contains(&wanted.topic_partition);
+            let outcome = check.and(if is_left { Err(ErrorCode::KafkaStorageError) } else { Ok(()) });
             if outcome.is_ok() && wanted.delete {
                 let epoch = Some(wanted.leader_epoch).filter(|epoch| epoch.0 >= 0);
                 done.resigned.push((wanted.topic_partition.clone(), epoch));
@@ -272,20 +296,20 @@ impl ReplicaManager {
         }
     }
 
-    fn stop(&self, wanted: &StopReplica) -> Result<(), ErrorCode> {
-        if !wanted.delete {
-            return Ok(());
+    /// Deletes replicas. Gives those whose logs could not be deleted.
+    fn delete(&self, partitions: Vec<TopicPartition>) -> BTreeSet<TopicPartition> {
+        if partitions.is_empty() {
+            return BTreeSet::new();
         }
-        let tp = &wanted.topic_partition;
-        if let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) {
-            partition.resign();
+        for tp in &partitions {
+            if let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) {
+                partition.resign();
+            }
         }
-        self.partitions.apply([(tp.clone(), None)]);
-        if let Some((_, error)) = self.logs.delete(std::slice::from_ref(tp)).pop() {
-            error!(%tp, %error, "delete");
-            return Err(ErrorCode::KafkaStorageError);
-        }
-        info!(%tp, "replica deleted");
-        Ok(())
+        self.partitions.apply(partitions.iter().map(|tp| (tp.clone(), None)));
+        let failed = self.logs.delete(&partitions);
+        info!(replicas = partitions.len() - failed.len(), first = %partitions[0], "replicas deleted");
+        let told = failed.into_iter().inspect(|(tp, error)| error!(%tp, %error, "delete"));
+        told.map(|(tp, _)| tp).collect()
     }
 }

@@ -93,7 +93,7 @@ fn fetched(partition: &Partition, epoch: i32, from: Offset, now: Millis) -> Prog
 fn led(dir: &Path, isr: &[i32], min_insync_replicas: i32) -> (Partition, Arc<UnifiedLog>) {
     let partition = Partition::new(tp(), BrokerId(1));
     let log = open(dir, min_insync_replicas);
-    let (is_new, _) = partition.become_leader(Arc::clone(&log), state(1, 5, isr), &around(0)).expect("leader");
+    let (is_new, _) = partition.become_leader(Arc::clone(&log), state(1, 5, isr), &around(0));
     assert!(is_new);
     (partition, log)
 }
@@ -162,10 +162,10 @@ fn a_leader_that_follows_takes_no_records_of_producers_and_forgets_its_followers
     assert_eq!(partition.is_committed(3, LeaderEpoch(5)), Err(ErrorCode::NotLeaderOrFollower));
     assert_eq!(fetched(&partition, 5, 3, 1_000), Progress::default());
     assert_eq!(fetched(&partition, 6, 3, 1_000), Progress::default());
-    let (is_new, _) = partition.become_leader(Arc::clone(&log), state(1, 7, &[1, 2]), &around(2_000)).expect("leader");
+    let (is_new, _) = partition.become_leader(Arc::clone(&log), state(1, 7, &[1, 2]), &around(2_000));
     assert!(is_new && log.high_watermark() == 0);
     assert!(partition.lags_after_election(&log), "offsets of before the election are not settled");
-    let (is_new, _) = partition.become_leader(Arc::clone(&log), state(1, 8, &[1, 2]), &around(2_000)).expect("leader");
+    let (is_new, _) = partition.become_leader(Arc::clone(&log), state(1, 8, &[1, 2]), &around(2_000));
     assert!(!is_new, "it led before");
     assert_eq!(log.epoch_entries().iter().map(|e| (e.epoch.0, e.start_offset)).collect::<Vec<_>>(), [(5, 0), (8, 3)]);
 }

@@ -55,7 +55,7 @@ impl Host {
 }
 
 fn names(dir: &Path) -> Vec<String> {
-    crate::disk::subdirectories(dir).unwrap()
+    disk::subdirectories(dir).unwrap()
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_failed_target_ends_the_move_and_the_replica_stays() {
     let target = host.other_dir(&log).to_owned();
     host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
     let future = host.manager.future_log(&t(0)).unwrap();
-    future.log_dir().fail(crate::disk::DiskError::new("test", &target, std::io::Error::other("x")));
+    future.log_dir().fail(DiskError::new("test", &target, std::io::Error::other("x")));
     assert!(host.manager.handle_dir_failure(&target).unwrap().is_empty(), "no partition was served from it");
     assert!(host.manager.moves().is_empty() && !log.cleaning.gate.is_busy());
     append_plain(&log, 2, 10);
