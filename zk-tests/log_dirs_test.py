@@ -1,8 +1,12 @@
 """Several log directories on one broker: replicas move between them under load, and over a restart."""
 
+import contextlib
 import re
 import struct
+import subprocess
 
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
 from harness import admin, wire
 from harness.load import Load, check_stored
 from harness.processes import wait_until
@@ -73,3 +77,39 @@ def test_replicas_move_between_directories_under_load(cluster, directory):
     admin.wait_led(apache, "moving", 3)
     assert sum(len(records) for records in read(apache, "moving").values()) > 4000
     assert apache.stop() == 143
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of few files, which its user can fill."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=100", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("file systems can't be mounted here")
+    yield tmp_path
+    # Whoever still runs has files there: it goes when they do.
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def test_a_topic_that_found_a_full_disk_comes_alive_when_there_is_room(cluster, directory, small_disk):
+    """Apache takes the directory offline, and needs a restart."""
+    if cluster.kind == "apache":
+        pytest.skip("Apache stops at its last full directory")
+    broker = cluster.broker(1)
+    broker.properties["log.dirs"] = str(small_disk / "data")
+    broker.start()
+    ballast = []
+    with contextlib.suppress(OSError):
+        while True:
+            (small_disk / f"ballast-{len(ballast)}").touch()
+            ballast.append(small_disk / f"ballast-{len(ballast)}")
+    client = AdminClient({"bootstrap.servers": broker.bootstrap})
+    topic = NewTopic("patient", num_partitions=3, replication_factor=1)
+    client.create_topics([topic], operation_timeout=0)["patient"].result(30)
+    broker.process.wait_for_line("log not available", 20)
+    for file in ballast:
+        file.unlink()
+    admin.wait_led(broker, "patient", 3)
+    load = Load(broker, "patient", directory)
+    load.wait_acknowledged(100)
+    check_stored(load.finish(), read(broker, "patient"))
+    assert broker.stop() == 143

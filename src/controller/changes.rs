@@ -1,7 +1,7 @@
 //! Owns what the active controller does when ZooKeeper or a broker tells it something. Kafka: the `process…` methods of
 //! `KafkaController`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use tracing::{debug, error, info, warn};
@@ -360,9 +360,13 @@ impl<C: BrokerChannels> Term<C> {
                 }
             }
         }
-        let lost = self.context.absorb_dir_states(broker, &online, offline);
+        let (found, lost) = self.context.absorb_dir_states(broker, &online, offline);
+        if !found.is_empty() {
+            // In Kafka a directory never comes back; here one that was full does.
+            info!(broker = broker.0, partitions = ?found, "replicas have a log again");
+        }
         if lost.is_empty() {
-            return Ok(());
+            return if found.is_empty() { Ok(()) } else { self.elect_waiting().await.map(drop) };
         }
         info!(broker = broker.0, partitions = ?lost, "replicas in failed log directories");
         self.replicas_lost(lost.into_iter().map(|tp| (tp, broker)).collect()).await
@@ -375,17 +379,17 @@ impl<C: BrokerChannels> Term<C> {
         asked: &StopReplicaRequest,
         answer: &StopReplicaResponse,
     ) -> Result<(), Halt> {
-        let was_asked_to_delete = |topic: &str, partition: i32| {
-            asked
-                .topic_states
-                .iter()
-                .filter(|t| &*t.topic_name == topic)
-                .any(|t| t.partition_states.iter().any(|p| p.partition_index == partition && p.delete_partition))
-        };
+        let to_delete: HashSet<(&str, i32)> = asked
+            .topic_states
+            .iter()
+            .flat_map(|topic| topic.partition_states.iter().map(|p| (&*topic.topic_name, p)))
+            .filter_map(|(topic, p)| p.delete_partition.then_some((topic, p.partition_index)))
+            .collect();
         let (mut done, mut failed) = (Vec::new(), Vec::new());
         for partition in &answer.partition_errors {
             let topic: &str = &partition.topic_name;
-            if !self.context.deletion_started.contains(topic) || !was_asked_to_delete(topic, partition.partition_index)
+            if !self.context.deletion_started.contains(topic)
+                || !to_delete.contains(&(topic, partition.partition_index))
             {
                 continue;
             }

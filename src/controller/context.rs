@@ -145,16 +145,16 @@ impl Context {
         self.offline_dirs.remove(&id);
     }
 
-    /// What a broker answered about its replicas; gives those that are newly lost.
+    /// What a broker answered about its replicas; gives those that are found again, and those that are newly lost.
     pub(super) fn absorb_dir_states(
         &mut self,
         id: BrokerId,
         online: &[TopicPartition],
         offline: Vec<TopicPartition>,
-    ) -> Vec<TopicPartition> {
+    ) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
         let lost = self.offline_dirs.entry(id).or_default();
-        lost.retain(|tp| !online.contains(tp));
-        offline.into_iter().filter(|tp| lost.insert(tp.clone())).collect()
+        let found = online.iter().filter(|tp| lost.remove(tp)).cloned().collect();
+        (found, offline.into_iter().filter(|tp| lost.insert(tp.clone())).collect())
     }
 
     // Topics

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 /// The key that bounds how fast replicas move between log directories.
 const MOVE_RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
@@ -26,6 +26,9 @@ const WATCH_DISKS_EVERY: Duration = Duration::from_secs(1);
 
 /// How often file systems are asked what room there is beside the reserve.
 const LOOK_AT_ROOM_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a full disk is looked at while a replica waits for room.
+const ROOM_CHECK_PERIOD: Duration = Duration::from_secs(2);
 
 /// How long to wait before ZooKeeper is asked again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -66,6 +69,7 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
     group.spawn("alter-log-dirs", move_replicas(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("disk-watchdog", watch_disks(Arc::clone(logs), group.stop_token().clone()));
     group.spawn("log-scheduler", run_scheduler(Arc::clone(logs), group.stop_token().clone()));
+    group.spawn("log-room", await_room(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("config-changes", dynamic_config::follow(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("log-dir-failures", handle_dir_failures(Arc::clone(broker), group.clone(), dir_failures));
 }
@@ -191,13 +195,37 @@ async fn handle_dir_failures(broker: Arc<Broker>, group: Group, mut failures: mp
     }
 }
 
-/// Lets the controller move leaders away from partitions that are offline here. Tries until ZooKeeper takes it. Kafka:
+/// A replica that found no room for its log is asked for again once there is some: a full disk is not a failed one. Apache
+/// has no such way back, and takes the whole directory offline.
+async fn await_room(broker: Arc<Broker>, stop: CancellationToken) {
+    let waiting = async {
+        loop {
+            broker.replicas.room_wanted().await;
+            loop {
+                tokio::time::sleep(ROOM_CHECK_PERIOD).await;
+                let logs = Arc::clone(broker.replicas.logs());
+                if tokio::task::spawn_blocking(move || logs.has_room()).await.unwrap_or(false) {
+                    break;
+                }
+            }
+            info!("there is room again for replicas that found none");
+            tell_controller(Arc::clone(&broker), stop.clone()).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = waiting => {}
+    }
+}
+
+/// Lets the controller ask about all replicas here, so that it learns which are offline and which are not. Tries until ZooKeeper takes it. Kafka:
 /// `KafkaZkClient.propagateLogDirEvent`.
 async fn tell_controller(broker: Arc<Broker>, stop: CancellationToken) {
     let node = format!("{}/log_dir_event_", paths::LOG_DIR_EVENT_NOTIFICATION);
     let event = encode_log_dir_event(broker.id);
     while let Err(error) = broker.zk.create(&node, Some(&event), CreateMode::PersistentSequential).await {
-        warn!(%error, "log directory failure not told to the controller yet");
+        warn!(%error, "the controller is not told of our log directories yet");
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
