@@ -47,6 +47,8 @@ pub(super) struct BatchBuilder {
     leader_and_isr: BTreeMap<BrokerId, BTreeMap<TopicPartition, LeaderAndIsrPartitionState>>,
     stop_replica: BTreeMap<BrokerId, BTreeMap<TopicPartition, StopReplicaPartitionState>>,
     metadata_targets: BTreeSet<BrokerId>,
+    /// Every live broker is among the targets.
+    tells_everybody: bool,
     /// Shared by all targets of this batch.
     metadata: BTreeMap<TopicPartition, UpdateMetadataPartitionState>,
 }
@@ -87,38 +89,44 @@ impl BatchBuilder {
                 },
             );
         }
-        self.update_metadata(context, &context.broker_ids(), std::slice::from_ref(tp));
+        if !self.tells_everybody {
+            self.metadata_targets.extend(context.broker_ids());
+            self.tells_everybody = true;
+        }
+        self.put_metadata(context, tp);
     }
 
     /// Tells `brokers` who is alive, and all targets of the batch of `partitions`. One without leadership is left out.
     pub(super) fn update_metadata(&mut self, context: &Context, brokers: &[BrokerId], partitions: &[TopicPartition]) {
         self.metadata_targets.extend(brokers.iter().filter(|id| id.0 >= 0));
-        for tp in partitions {
-            let Some(leadership) = context.leadership(tp) else { continue };
-            let decided = &leadership.leader_and_isr;
-            let is_leaving = context.to_delete.contains(&tp.topic);
-            let (leader, leader_epoch, zk_version) = if is_leaving {
-                (LEADER_DURING_DELETE, 0, 0)
-            } else {
-                (decided.leader.0, decided.leader_epoch.0, leadership.partition_epoch)
-            };
-            let replicas = context.replicas(tp);
-            let offline = replicas.iter().filter(|id| !context.is_online(**id, tp)).map(|id| id.0).collect();
-            self.metadata.insert(
-                tp.clone(),
-                UpdateMetadataPartitionState {
-                    partition_index: tp.partition,
-                    controller_epoch: leadership.controller_epoch.0,
-                    leader,
-                    leader_epoch,
-                    isr: wire_ids(&decided.isr),
-                    zk_version,
-                    replicas: wire_ids(replicas),
-                    offline_replicas: offline,
-                    ..Default::default()
-                },
-            );
-        }
+        partitions.iter().for_each(|tp| self.put_metadata(context, tp));
+    }
+
+    fn put_metadata(&mut self, context: &Context, tp: &TopicPartition) {
+        let Some(leadership) = context.leadership(tp) else { return };
+        let decided = &leadership.leader_and_isr;
+        let is_leaving = context.to_delete.contains(&tp.topic);
+        let (leader, leader_epoch, zk_version) = if is_leaving {
+            (LEADER_DURING_DELETE, 0, 0)
+        } else {
+            (decided.leader.0, decided.leader_epoch.0, leadership.partition_epoch)
+        };
+        let replicas = context.replicas(tp);
+        let offline = replicas.iter().filter(|id| !context.is_online(**id, tp)).map(|id| id.0).collect();
+        self.metadata.insert(
+            tp.clone(),
+            UpdateMetadataPartitionState {
+                partition_index: tp.partition,
+                controller_epoch: leadership.controller_epoch.0,
+                leader,
+                leader_epoch,
+                isr: wire_ids(&decided.isr),
+                zk_version,
+                replicas: wire_ids(replicas),
+                offline_replicas: offline,
+                ..Default::default()
+            },
+        );
     }
 
     pub(super) fn stop_replica(&mut self, context: &Context, broker: BrokerId, tp: &TopicPartition, delete: bool) {
