@@ -86,8 +86,10 @@ def measured(peer, work):
     return result, cpu_seconds(peer.process) - before
 
 
-def produce_args(peer, name, records, record_bytes, requests, acks=1, in_flight=5, rate=None):
-    args = ["produce", "--bootstrap", peer.bootstrap, "--topic", name, "--connections", CONNECTIONS, "--acks", acks]
+def produce_args(
+    peer, name, records, record_bytes, requests, acks=1, in_flight=5, rate=None, connections=CONNECTIONS
+):
+    args = ["produce", "--bootstrap", peer.bootstrap, "--topic", name, "--connections", connections, "--acks", acks]
     args += ["--records-per-batch", records, "--record-bytes", record_bytes, "--requests", int(requests)]
     args += ["--in-flight", in_flight]
     return args + (["--rate", rate] if rate else [])
