@@ -16,6 +16,9 @@ use tracing::{debug, error, info, warn};
 /// `LeaderAndIsr.EpochDuringDelete`: no check, the topic goes.
 const EPOCH_DURING_DELETE: LeaderEpoch = LeaderEpoch(-2);
 
+/// Requests for more partitions than this are logged as a whole: a line each would take longer than the work.
+const TOLD_ONE_BY_ONE: usize = 100;
+
 /// One partition of a LeaderAndIsr request.
 #[derive(Clone, Debug)]
 pub struct LeaderAndIsr {
@@ -133,6 +136,11 @@ impl ReplicaManager {
             self.fetchers.add(&me, to_fetch);
         }
         self.fetchers.stop_idle();
+        if partitions.len() > TOLD_ONE_BY_ONE {
+            let refused = done.codes.iter().filter(|code| code.is_error()).count();
+            let (elected, following) = (done.elected.len(), done.resigned.len());
+            info!(partitions = partitions.len(), %controller, %epoch, elected, following, refused, "states changed");
+        }
         Ok(done)
     }
 
@@ -225,7 +233,11 @@ impl ReplicaManager {
             }
             Role::Unreachable => return Ok(()),
         }
-        info!(%tp, leads, leader = %state.leader, %epoch, isr = ?state.isr, version = state.partition_epoch, "state changed");
+        if done.codes.len() <= TOLD_ONE_BY_ONE {
+            info!(%tp, leads, leader = %state.leader, %epoch, isr = ?state.isr, version = state.partition_epoch, "state changed");
+        } else {
+            debug!(%tp, leads, leader = %state.leader, %epoch, isr = ?state.isr, version = state.partition_epoch, "state changed");
+        }
         Ok(())
     }
 
