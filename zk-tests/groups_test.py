@@ -15,7 +15,7 @@ import pytest
 
 from harness import PEER, admin, groups, wire
 from harness.broker import Cluster
-from harness.groups import Member, Watch, check_disjoint
+from harness.groups import Member, Watch, check_disjoint, check_one_owner_a_generation
 from harness.processes import wait_until
 
 PARTITIONS = 24
@@ -85,6 +85,11 @@ def test_cooperative_members_under_chaos(served, directory):
     chaos(served, directory, groups.COOPERATIVE, "cooperative", CHAOS_SECONDS / 2)
 
 
+@pytest.mark.skipif(CHAOS_SECONDS <= 5, reason="longer histories only: ZURAU_CHAOS_SECONDS=600")
+def test_members_that_take_partitions_in_turn_under_chaos(served, directory):
+    chaos(served, directory, groups.ROUND_ROBIN, "turns", CHAOS_SECONDS / 2)
+
+
 def chaos(served, directory, kinds, group, seconds, seed=1):
     rng = random.Random(seed)
     topic = f"chaos-{group}"
@@ -130,6 +135,7 @@ def chaos(served, directory, kinds, group, seconds, seed=1):
     wait_until(lambda: is_read(members, produced), "every record is read", 60)
     expected = {(topic, p): produced for p in range(PARTITIONS)}
     wait_until(lambda: watch.committed() == expected, "every offset is committed", 60)
+    check_one_owner_a_generation(members)
     print(f"{group}: {acts} acts in {seconds} s, {produced * PARTITIONS} records, settled within {settled:.1f} s")
     for member in members:
         member.kill()

@@ -44,18 +44,40 @@ def _plain(*program):
     return command
 
 
-# Those that share partitions by range, and so may share a group; and those that do so cooperatively.
+def _confluent(assignor):
+    return _plain("env", f"ASSIGNOR={assignor}", *_PYTHON, ROOT / "clients/python/confluent_member.py")
+
+
+def _go(library, assignor):
+    return _plain(CACHE / "go" / f"{library}member", assignor)
+
+
+# Those that share partitions by range, and so may share a group; those that deal them out in turn; and those that share
+# them cooperatively.
 EAGER = {
     "java": _java("RangeAssignor"),
     "zurau": _zurau("RangeAssignor"),
-    "confluent-kafka": _plain(*_PYTHON, ROOT / "clients/python/confluent_member.py"),
+    "confluent-kafka": _confluent("range"),
+    "franz-go": _go("franz", "range"),
+    "sarama": _go("sarama", "range"),
     "kafka-python": _plain(*_PYTHON, ROOT / "clients/python/kafka_python_member.py"),
     "aiokafka": _plain(*_PYTHON, ROOT / "clients/python/aiokafka_member.py"),
 }
-COOPERATIVE = {"java": _java("CooperativeStickyAssignor"), "zurau": _zurau("CooperativeStickyAssignor")}
+ROUND_ROBIN = {
+    "java": _java("RoundRobinAssignor"),
+    "confluent-kafka": _confluent("roundrobin"),
+    "sarama": _go("sarama", "roundrobin"),
+    "franz-go": _go("franz", "roundrobin"),
+}
+COOPERATIVE = {
+    "java": _java("CooperativeStickyAssignor"),
+    "zurau": _zurau("CooperativeStickyAssignor"),
+    "franz-go": _go("franz", "cooperative-sticky"),
+    "confluent-kafka": _confluent("cooperative-sticky"),
+}
 # It knows one way to share, which is its own.
 KAFKAJS = {"kafkajs": _plain("node", ROOT / "clients/kafkajs/member.js")}
-STATIC = ("java", "zurau", "confluent-kafka")
+STATIC = ("java", "zurau", "confluent-kafka", "franz-go", "sarama")
 
 
 class Member:
@@ -95,6 +117,13 @@ class Member:
                 for offset in range(p["minOffset"], p["maxOffset"] + 1):
                     yield p["partition"], offset
 
+    def owned(self):
+        """Every (generation, partition) that it was assigned, of members that know the generation."""
+        for event in self.events("partitions_assigned"):
+            if "generation" in event:
+                for p in event["partitions"]:
+                    yield event["generation"], p["partition"]
+
     def alive(self):
         return self.process is not None and self.process.alive()
 
@@ -117,14 +146,23 @@ class Watch:
 
     def __init__(self, bootstrap, group):
         self.group = group
-        self._admin = admin.AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000})
+        self._bootstrap = bootstrap
+        self._connect()
+
+    def _connect(self):
+        self._admin = admin.AdminClient({"bootstrap.servers": self._bootstrap, "socket.timeout.ms": 10_000})
+
+    def _failed(self, error):
+        # This client keeps the coordinator that it has once found, wherever the group goes.
+        self._connect()
+        return RuntimeError(str(error))
 
     def describe(self):
         """State, and the partitions of each member."""
         try:
             described = self._admin.describe_consumer_groups([self.group], request_timeout=10)[self.group].result()
         except confluent_kafka.KafkaException as e:
-            raise RuntimeError(str(e)) from e
+            raise self._failed(e) from e
         members = {m.member_id: [p.partition for p in m.assignment.topic_partitions] for m in described.members}
         return described.state.name, members
 
@@ -133,7 +171,7 @@ class Watch:
         try:
             fetched = self._admin.list_consumer_group_offsets(asked, request_timeout=10)[self.group].result()
         except confluent_kafka.KafkaException as e:
-            raise RuntimeError(str(e)) from e
+            raise self._failed(e) from e
         return {(tp.topic, tp.partition): tp.offset for tp in fetched.topic_partitions if tp.offset >= 0}
 
     def wait_stable(self, members, seconds=60):
@@ -152,3 +190,11 @@ def check_disjoint(assigned, partitions=None):
     assert len(owned) == len(set(owned)), assigned
     if partitions is not None:
         assert owned == list(range(partitions)), assigned
+
+
+def check_one_owner_a_generation(members):
+    owners = {}
+    for member in members:
+        for at in set(member.owned()):
+            other = owners.setdefault(at, member)
+            assert other is member, f"{other.name} and {member.name} both own partition {at[1]} in generation {at[0]}"
