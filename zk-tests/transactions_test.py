@@ -1,8 +1,7 @@
 """Transactions end in one way: with stock producers, over kills of the broker, and from one implementation to the other.
 
-The transactional producers are librdkafka's in this process; the loops that read, transform and write in one
-transaction are Apache's TransactionalMessageCopier, librdkafka and franz-go. ZURAU_TRANSACTION_ROUNDS is the number of
-kills.
+The transactional producers are librdkafka's in this process; loops that read, transform and write in one transaction are
+in exactly_once_test. ZURAU_TRANSACTION_ROUNDS is the number of kills.
 """
 
 import os

@@ -41,10 +41,16 @@ def wait_isr(zk, topic, partitions, wanted, seconds=30):
 
 
 def leader_of(cluster, topic, partition):
-    """The broker that leads a partition."""
+    """The broker that leads a partition; LookupError while none does."""
     with cluster.ensemble.client(cluster.chroot) as zk:
         leader = states(zk, topic)[partition]["leader"]
-    return next(broker for broker in cluster.brokers if broker.number == leader)
+    return {broker.number: broker for broker in cluster.brokers}[leader]
+
+
+def replicas_of(cluster, topic, partition):
+    """The brokers that hold a partition, the preferred leader first."""
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        return json.loads(zk.get(f"/brokers/topics/{topic}")[0])["partitions"][str(partition)]
 
 
 def controller_of(cluster):

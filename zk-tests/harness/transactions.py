@@ -1,9 +1,14 @@
 """Transactional producers of librdkafka in this process, and readers of what was committed."""
 
+import json
 import threading
 import time
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, ElectionType, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from .processes import wait_until
+from .replicas import leader_of, states
 
 # One broker can hold everything, and nobody waits long for what the clock does.
 ONE_BROKER = {
@@ -11,6 +16,21 @@ ONE_BROKER = {
     "transaction_state_log_min_isr": 1,
     "transaction_state_log_num_partitions": 4,
     "transaction_abort_timed_out_transaction_cleanup_interval_ms": 500,
+}
+
+# Three brokers hold everything three times, and coordinators move only when they are told to.
+THREE_BROKERS = {
+    "offsets_topic_num_partitions": 3,
+    "offsets_topic_replication_factor": 3,
+    "transaction_state_log_num_partitions": 3,
+    "transaction_state_log_replication_factor": 3,
+    "transaction_state_log_min_isr": 2,
+    "transaction_abort_timed_out_transaction_cleanup_interval_ms": 1000,
+    "min_insync_replicas": 2,
+    "default_replication_factor": 3,
+    "replica_lag_time_max_ms": 5000,
+    "group_initial_rebalance_delay_ms": 200,
+    "auto_leader_rebalance_enable": "false",
 }
 
 
@@ -156,3 +176,41 @@ class Steady:
         if self._error:
             raise self._error
         return sorted(value for values in self.committed for value in values)
+
+
+def _java_hash(text):
+    """The absolute value of Java's hash of a text."""
+    value = 0
+    for character in text:
+        value = (31 * value + ord(character)) & 0xFFFFFFFF
+    return min(value, 0x100000000 - value) % 0x80000000
+
+
+def coordinating(cluster, topic, key):
+    """The partition of an internal topic that a group or a transactional id belongs to."""
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        return _java_hash(key) % len(states(zk, topic))
+
+
+def group_coordinator(cluster, group):
+    return leader_of(cluster, "__consumer_offsets", coordinating(cluster, "__consumer_offsets", group))
+
+
+def transaction_coordinator(cluster, transactional_id):
+    return leader_of(cluster, "__transaction_state", coordinating(cluster, "__transaction_state", transactional_id))
+
+
+def elect_preferred(cluster, seconds=30):
+    """Moves the leadership of every partition to its first replica. All are in sync."""
+
+    def elected():
+        for topic in zk.get_children("/brokers/topics"):
+            replicas = json.loads(zk.get(f"/brokers/topics/{topic}")[0])["partitions"]
+            if any(state["leader"] != replicas[str(p)][0] for p, state in states(zk, topic).items()):
+                return False
+        return True
+
+    client = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
+    client.elect_leaders(ElectionType.PREFERRED, None).result(seconds)
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        wait_until(elected, "preferred replicas lead", seconds)

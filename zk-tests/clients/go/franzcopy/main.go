@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,15 +18,16 @@ import (
 
 func run(ctx context.Context, bootstrap, input, output, group, id string) error {
 	session, err := kgo.NewGroupTransactSession(
-		kgo.SeedBrokers(bootstrap),
+		kgo.SeedBrokers(strings.Split(bootstrap, ",")...),
 		kgo.TransactionalID(id),
-		kgo.TransactionTimeout(60*time.Second),
+		kgo.TransactionTimeout(20*time.Second),
 		kgo.ConsumerGroup(group),
 		kgo.ConsumeTopics(input),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.RequireStableFetchOffsets(),
 		kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.SessionTimeout(10*time.Second),
+		kgo.SessionTimeout(6*time.Second),
+		kgo.HeartbeatInterval(500*time.Millisecond),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 	)
 	if err != nil {
