@@ -2,8 +2,10 @@
 
 import socket
 import struct
+import typing
 
 METADATA, FIND_COORDINATOR, API_VERSIONS, INIT_PRODUCER_ID, ALTER_PARTITION_REASSIGNMENTS = 3, 10, 18, 22, 45
+END_TXN, WRITE_TXN_MARKERS, DESCRIBE_TRANSACTIONS = 26, 27, 65
 
 
 def connect(port, seconds=10):
@@ -65,6 +67,12 @@ class _Fields:
 
     def array(self, item):
         return [item() for _ in range(self.take("i"))]
+
+    def compact_string(self):
+        """Shorter than 127 bytes."""
+        length = self.take("B") - 1
+        self.at += length
+        return self.data[self.at - length : self.at].decode()
 
 
 def metadata(port, topics=()):
@@ -133,3 +141,47 @@ def reassign(port, topic, assignment):
         (error,) = struct.unpack_from(">h", read_frame(s), 4 + 1 + 4)
     if error:
         raise RuntimeError(f"AlterPartitionReassignments: error {error}")
+
+
+class Transaction(typing.NamedTuple):
+    error: int
+    state: str
+    producer_id: int
+    epoch: int
+
+
+def describe_transaction(port, transactional_id):
+    """DescribeTransactions v0 of one id."""
+    name = transactional_id.encode()
+    # Behind a header of version 1 comes its field of tags, and this makes it one of version 2.
+    body = b"\x00" + b"\x02" + bytes([len(name) + 1]) + name + b"\x00"
+    with connect(port) as s:
+        s.sendall(request(DESCRIBE_TRANSACTIONS, 0, 7, body))
+        f = _Fields(read_frame(s))
+    # Correlation id, tags, throttle time, one transaction.
+    f.take("i"), f.take("B"), f.take("i"), f.take("B")
+    error, _, state = f.take("h"), f.compact_string(), f.compact_string()
+    _timeout, _started, producer_id, epoch = f.take("i"), f.take("q"), f.take("q"), f.take("h")
+    return Transaction(error, state, producer_id, epoch)
+
+
+def end_txn(port, transactional_id, producer_id, epoch, committed):
+    """EndTxn v1: the error."""
+    with connect(port) as s:
+        body = string(transactional_id) + struct.pack(">qh?", producer_id, epoch, committed)
+        s.sendall(request(END_TXN, 1, 7, body))
+        f = _Fields(read_frame(s))
+    f.take("i"), f.take("i")
+    return f.take("h")
+
+
+def write_txn_marker(port, topic, partition, producer_id, epoch, committed, coordinator_epoch):
+    """WriteTxnMarkers v0 of one marker: the error."""
+    body = struct.pack(">iqh?i", 1, producer_id, epoch, committed, 1) + string(topic)
+    body += struct.pack(">iii", 1, partition, coordinator_epoch)
+    with connect(port) as s:
+        s.sendall(request(WRITE_TXN_MARKERS, 0, 7, body))
+        f = _Fields(read_frame(s))
+    # Correlation id, one marker, its producer, one topic, one partition, its number.
+    f.take("i"), f.take("i"), f.take("q"), f.take("i"), f.string(), f.take("i"), f.take("i")
+    return f.take("h")
