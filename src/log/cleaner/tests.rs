@@ -398,7 +398,7 @@ fn varied(dir: &Path) -> Arc<UnifiedLog> {
         let options = BatchOptions { compression: codec(n as u8 % 5), ..BatchOptions::default() };
         put(&log, options, &[(&key(0), Some("v")), (&key(1), None), (&key(2), Some("w"))], n);
         if n % 4 == 3 {
-            log.assign_epoch_start(LeaderEpoch(n as i32), log.log_end_offset()).unwrap();
+            log.assign_epoch_start(LeaderEpoch(n as i32), log.log_end_offset());
         }
         put(&log, producer(8, n as i32, true), &[(&key(3), Some("t"))], n);
         if n % 3 == 2 {
