@@ -298,8 +298,7 @@ impl Pair {
             assert_eq!(followed.expect("followed").next_offset, offset + 1);
         }
         let (is_new, _) =
-            around(|around| self.partition.become_leader(Arc::clone(&self.log), state(LEADER, 3), around))
-                .expect("leader");
+            around(|around| self.partition.become_leader(Arc::clone(&self.log), state(LEADER, 3), around));
         assert!(is_new);
     }
 }
@@ -313,7 +312,7 @@ fn leaders_change_under_load() {
         acknowledged: Mutex::default(),
     });
     let became = around(|around| pair.partition.become_leader(Arc::clone(&pair.log), state(LEADER, 1), around));
-    assert!(became.expect("leader").0);
+    assert!(became.0);
     let run = |work: fn(&Pair)| {
         let pair = Arc::clone(&pair);
         thread::spawn(move || work(&pair))

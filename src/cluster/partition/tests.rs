@@ -177,13 +177,13 @@ fn what_was_appended_in_an_earlier_leadership_is_not_acknowledged_in_a_later_one
     let lost = append(&partition, 3, true).expect("appended");
     partition.become_follower(Arc::clone(&log), state(2, 6, &[1, 2]));
     log.truncate_to(0, 1_000).expect("truncated");
-    drop(partition.become_leader(Arc::clone(&log), state(1, 7, &[1, 2]), &around(2_000)).expect("leader"));
+    drop(partition.become_leader(Arc::clone(&log), state(1, 7, &[1, 2]), &around(2_000)));
     let kept = append(&partition, 3, true).expect("appended");
     assert!(fetched(&partition, 7, 3, 2_000).is_committed_more);
     assert_eq!(partition.is_committed(3, lost.led_since), Err(ErrorCode::NotLeaderOrFollower));
     assert_eq!(partition.is_committed(3, kept.led_since), Ok(true));
     // Another epoch of the same leadership.
-    drop(partition.become_leader(Arc::clone(&log), state(1, 8, &[1, 2]), &around(2_000)).expect("leader"));
+    drop(partition.become_leader(Arc::clone(&log), state(1, 8, &[1, 2]), &around(2_000)));
     assert_eq!(partition.is_committed(3, kept.led_since), Ok(true));
 }
 
@@ -222,7 +222,7 @@ fn a_follower_takes_nothing_of_an_epoch_that_it_has_not_heard_of() {
     let dirs = [tempfile::tempdir().expect("directory"), tempfile::tempdir().expect("directory")];
     let (leader, log) = led(dirs[0].path(), &[1, 2], 1);
     append(&leader, 3, false).expect("appended");
-    drop(leader.become_leader(Arc::clone(&log), state(1, 6, &[1, 2]), &around(0)).expect("leader"));
+    drop(leader.become_leader(Arc::clone(&log), state(1, 6, &[1, 2]), &around(0)));
     append(&leader, 2, false).expect("appended");
     let records = all_of(&log);
 
