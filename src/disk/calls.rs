@@ -50,7 +50,7 @@ pub(super) struct Call;
 impl Drop for Call {
     fn drop(&mut self) {
         // A thread that ends has no place any more.
-        let _ = PLACE.try_with(|place| place.lock().take());
+        PLACE.try_with(|place| place.lock().take()).ok();
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) fn begin_at(op: Op, path: &Arc<Path>) -> io::Result<Call> {
 /// As [`begin_at`] for calls that tests leave alone.
 pub(super) fn note(op: Op, path: &Arc<Path>) -> Call {
     let under_way = UnderWay { op, path: Arc::clone(path), since: Instant::now(), told_after: Duration::ZERO };
-    let _ = PLACE.try_with(|place| *place.lock() = Some(under_way));
+    PLACE.try_with(|place| *place.lock() = Some(under_way)).ok();
     Call
 }
 

@@ -265,7 +265,7 @@ impl BrokerServer {
 fn open_logs(
     config: &BrokerConfig,
     metas: &[DirMeta],
-    unreadable: Vec<(PathBuf, DiskError)>,
+    unreadable: Unreadable,
     id: BrokerId,
     cluster_id: &str,
     max_open_files: usize,
@@ -420,8 +420,11 @@ fn refuse_unserved_security(config: &BrokerConfig) -> Result<(), BrokerError> {
     }
 }
 
-/// What the directories say about who uses them, and those whose disk does not let them say it: offline from the start.
-fn read_metas(config: &BrokerConfig) -> Result<(Vec<DirMeta>, Vec<(PathBuf, DiskError)>), BrokerError> {
+/// Directories whose disk does not let them say who uses them: offline from the start.
+type Unreadable = Vec<(PathBuf, DiskError)>;
+
+/// What the directories say about who uses them.
+fn read_metas(config: &BrokerConfig) -> Result<(Vec<DirMeta>, Unreadable), BrokerError> {
     let (mut metas, mut unreadable) = (Vec::new(), Vec::new());
     for path in config.log_dirs.iter().map(PathBuf::from) {
         match checkpoint::read_meta_properties(&path) {
