@@ -233,7 +233,7 @@ def test_the_cleaners_settings_change_while_it_runs(cluster):
     for key, value in (
         ("log.cleaner.threads", "2"),
         ("log.cleaner.io.max.bytes.per.second", "10000000"),
-        ("log.cleaner.dedupe.buffer.size", "8388608"),
+        ("log.cleaner.dedupe.buffer.size", "16777216"),
         ("log.cleaner.io.buffer.size", "16384"),
         ("log.cleaner.io.buffer.load.factor", "0.5"),
         ("log.cleaner.delete.retention.ms", "5"),
