@@ -1,6 +1,7 @@
 """Reads a topic as a member of a group and writes what it read to another, the offsets in the same transaction, until it
 is told to end: confluent_copy.py BOOTSTRAP INPUT OUTPUT GROUP TRANSACTIONAL_ID"""
 
+import signal
 import sys
 
 import member
@@ -8,6 +9,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 # More than a broker's death takes, less than a transaction may.
 ATTEMPT_SECONDS = 10
+TRANSACTION_SECONDS = 20
 
 
 def until_answered(call):
@@ -36,7 +38,11 @@ def copy(consumer, producer, output, messages):
         offsets[message.topic(), message.partition()] = message.offset() + 1
     listed = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
     metadata = consumer.consumer_group_metadata()
+    # librdkafka may wait for ever for a coordinator that has gone from the metadata, whatever the timeout (its issues 5456
+    # and 5511). By then the transaction is aborted: the member ends, and is started again.
+    signal.alarm(TRANSACTION_SECONDS)
     until_answered(lambda seconds: producer.send_offsets_to_transaction(listed, metadata, seconds))
+    signal.alarm(0)
     until_answered(producer.commit_transaction)
     print("committed", len(messages), flush=True)
 
@@ -55,7 +61,8 @@ def run(bootstrap, source, output, group, transactional_id):
             "fetch.wait.max.ms": 100,
         }
     )
-    producer = Producer({**common, "transactional.id": transactional_id, "transaction.timeout.ms": 20_000, "linger.ms": 1})
+    within = {"transaction.timeout.ms": TRANSACTION_SECONDS * 1000}
+    producer = Producer({**common, **within, "transactional.id": transactional_id, "linger.ms": 1})
     until_answered(producer.init_transactions)
     stop = member.Stop()
     # With these, a rebalance waits for this thread: nothing that was read is committed in a generation that came later.
