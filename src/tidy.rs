@@ -68,6 +68,7 @@ const LAYERS: &[Room] = &[
             "log",
             "network",
             "controller",
+            "coordinator",
             "server",
         ],
     },

@@ -6,7 +6,7 @@
 //! holds no replica, and no committed record that a leader lacks or that has two values. In the end everybody is back: every
 //! partition is led, all replicas are in sync, and what was to be deleted is gone.
 //!
-//! `ZURAU_HISTORIES` is how many there are, `ZURAU_HISTORY` the seed of one.
+//! `ZURAU_HISTORIES` is how many there are, from the seed `ZURAU_FUZZ_SEED` on; `ZURAU_HISTORY` is the seed of one alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +19,7 @@ use crate::common::{TopicPartition, Uuid};
 use crate::protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
 use crate::protocol::messages::leader_and_isr_response::{LeaderAndIsrPartitionError, LeaderAndIsrTopicError};
 use crate::protocol::messages::{LeaderAndIsrRequest, LeaderAndIsrResponse};
+use crate::util::fuzzing;
 use crate::zk::topics as nodes;
 
 const STEPS: usize = 400;
@@ -593,7 +594,10 @@ async fn whatever_happens_no_committed_record_is_lost_and_all_is_well_in_the_end
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let seeds: Vec<u64> = match number("ZURAU_HISTORY") {
         Some(seed) => vec![seed],
-        None => (0..number("ZURAU_HISTORIES").unwrap_or(3)).map(|_| rand::random()).collect(),
+        None => {
+            let first = fuzzing::seed();
+            (0..number("ZURAU_HISTORIES").unwrap_or(3)).map(|n| first.wrapping_add(n)).collect()
+        }
     };
     for seed in seeds {
         println!("ZURAU_HISTORY={seed}");
