@@ -428,11 +428,11 @@ def test_zookeeper_shell(pair, ensemble):
         # Apache's script puts the option in.
         results = pair.run(f"{at} {command}", side=US)
         results |= pair.run(f"{at} {command}".replace("shell ", "shell -server "), side=THEM)
-        # A thread of its own prints this one in Java, and may lose the race with the end of the process.
-        event = "\nWatchedEvent state:SyncConnected type:None path:null\n"
-        assert event in results[US].stdout
+        # A thread of its own prints these two in Java, and may lose the race with the end of the process.
+        watcher, event = "\nWATCHER::\n", "\nWatchedEvent state:SyncConnected type:None path:null\n"
+        assert watcher + event in results[US].stdout
         told = {
-            me: (r.exit, r.stdout.replace(event, ""), without_log(r.stderr).splitlines())
+            me: (r.exit, r.stdout.replace(watcher, "").replace(event, ""), without_log(r.stderr).splitlines())
             for me, r in results.items()
         }
         assert told[US] == told[THEM]
