@@ -280,7 +280,7 @@ def test_streams_counts_words_exactly_once_over_kills(cluster, directory, apache
 
     # Members that left are gone at once, one that was killed when its session is over: then a reset is allowed.
     watch = Watch(cluster.bootstrap, "word-count")
-    wait_until(lambda: watch.describe()[0] == "EMPTY", "the application has left")
+    wait_until(lambda: watch.describe()[0] == "Empty", "the application has left")
     arguments = ["--bootstrap-server", cluster.bootstrap, "--application-id", "word-count", "--input-topics", "words"]
     log = directory / "reset.log"
     env = ecosystem.environment(directory)

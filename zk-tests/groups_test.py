@@ -71,7 +71,7 @@ def test_two_members_of_a_client_share_and_take_over(client, served, directory):
     expected = {(topic, p): 40 for p in range(PARTITIONS)}
     wait_until(lambda: watch.committed() == expected, "every offset is committed", 30)
     two.leave()
-    wait_until(lambda: watch.describe()[0] == "EMPTY", "the group is empty")
+    wait_until(lambda: watch.describe()[0] == "Empty", "the group is empty")
     assert watch.committed() == expected
 
 
@@ -106,7 +106,7 @@ def chaos(served, directory, kinds, group, seconds, seed=1):
         produce(served.bootstrap, topic, 5, start=produced)
         produced += 5
         state, assigned = watch.describe()
-        if state == "STABLE":
+        if state == "Stable":
             check_disjoint(assigned)
         offsets = watch.committed()
         assert all(offsets.get(tp, -1) >= offset for tp, offset in known.items()), (known, offsets)

@@ -89,7 +89,7 @@ def test_coordinators_move_between_apache_and_zurau_under_load(directory, ensemb
     wait_until(lambda: watch.committed() == ends, "every offset is committed", 60)
     for member in plain:
         member.leave()
-    wait_until(lambda: watch.describe()[0] == "EMPTY", "the group is empty")
+    wait_until(lambda: watch.describe()[0] == "Empty", "the group is empty")
 
     assert leaders() == {"apache"}
     of_apache = [printed(apache_tools, cluster.bootstrap, *asked) for asked in FORMATTERS]

@@ -3,10 +3,7 @@
 import json
 import signal
 
-import confluent_kafka
-from confluent_kafka import admin
-
-from . import CACHE, ROOT, ZURAU
+from . import CACHE, ROOT, ZURAU, wire
 from .java import java
 from .processes import Process, wait_until
 
@@ -142,44 +139,41 @@ class Member:
 
 
 class Watch:
-    """What the coordinator says of one group."""
+    """What the coordinator says of one group. Frames of our own: librdkafka's AdminClient takes the whole process down
+    when a coordinator that moves or loads answers it (confluent-kafka-javascript issue 374, librdkafka pull 5397)."""
 
     def __init__(self, bootstrap, group):
         self.group = group
-        self._bootstrap = bootstrap
-        self._connect()
+        self._ports = [int(broker.rpartition(":")[2]) for broker in bootstrap.split(",")]
 
-    def _connect(self):
-        self._admin = admin.AdminClient({"bootstrap.servers": self._bootstrap, "socket.timeout.ms": 10_000})
+    def _ask(self, ask):
+        """Asks the coordinator once there is one that answers."""
 
-    def _failed(self, error):
-        # This client keeps the coordinator that it has once found, wherever the group goes.
-        self._connect()
-        return RuntimeError(str(error))
+        def answered():
+            last = None
+            for port in self._ports:
+                try:
+                    return [ask(wire.find_coordinator(port, self.group), self.group)]
+                except (OSError, RuntimeError) as e:
+                    last = e
+            raise last
+
+        return wait_until(answered, f"the coordinator of group {self.group} answers")[0]
 
     def describe(self):
         """State, and the partitions of each member."""
-        try:
-            described = self._admin.describe_consumer_groups([self.group], request_timeout=10)[self.group].result()
-        except confluent_kafka.KafkaException as e:
-            raise self._failed(e) from e
-        members = {m.member_id: [p.partition for p in m.assignment.topic_partitions] for m in described.members}
-        return described.state.name, members
+        return self._ask(wire.describe_group)
 
     def committed(self):
-        asked = [confluent_kafka.ConsumerGroupTopicPartitions(self.group)]
-        try:
-            fetched = self._admin.list_consumer_group_offsets(asked, request_timeout=10)[self.group].result()
-        except confluent_kafka.KafkaException as e:
-            raise self._failed(e) from e
-        return {(tp.topic, tp.partition): tp.offset for tp in fetched.topic_partitions if tp.offset >= 0}
+        """{(topic, partition): offset}"""
+        return self._ask(wire.committed_offsets)
 
     def wait_stable(self, members, seconds=60):
         """Returns the assignments once so many members share the partitions in a stable generation."""
 
         def stable():
             state, assigned = self.describe()
-            return state == "STABLE" and len(assigned) == members and assigned
+            return state == "Stable" and len(assigned) == members and assigned
 
         return wait_until(stable, f"group {self.group} is stable with {members} members", seconds)
 

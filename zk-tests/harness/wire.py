@@ -5,6 +5,7 @@ import struct
 import typing
 
 METADATA, FIND_COORDINATOR, API_VERSIONS, INIT_PRODUCER_ID, ALTER_PARTITION_REASSIGNMENTS = 3, 10, 18, 22, 45
+OFFSET_FETCH, DESCRIBE_GROUPS = 9, 15
 END_TXN, WRITE_TXN_MARKERS, DESCRIBE_TRANSACTIONS = 26, 27, 65
 
 
@@ -65,6 +66,11 @@ class _Fields:
         self.at += length
         return self.data[self.at - length : self.at].decode()
 
+    def bytes(self):
+        length = self.take("i")
+        self.at += length
+        return self.data[self.at - length : self.at]
+
     def array(self, item):
         return [item() for _ in range(self.take("i"))]
 
@@ -112,6 +118,67 @@ def served(port):
     if (correlation, error) != (7, 0):
         raise RuntimeError(f"correlation id {correlation}, error {error}")
     return {key: (low, high) for key, low, high in f.array(lambda: (f.take("h"), f.take("h"), f.take("h")))}
+
+
+def _none(error, what):
+    if error:
+        raise RuntimeError(f"{what}: error {error}")
+
+
+def find_coordinator(port, group):
+    """FindCoordinator v1 of a group: the port of its coordinator."""
+    with connect(port) as s:
+        s.sendall(request(FIND_COORDINATOR, 1, 7, string(group) + b"\x00"))
+        f = _Fields(read_frame(s))
+    f.take("i"), f.take("i")
+    error, message = f.take("h"), f.string()
+    _none(error, f"FindCoordinator: {message}")
+    _number, _host = f.take("i"), f.string()
+    return f.take("i")
+
+
+def describe_group(port, group):
+    """DescribeGroups v0 of a group of consumers: its state, and {member id: partitions, of whatever topic}."""
+    with connect(port) as s:
+        s.sendall(request(DESCRIBE_GROUPS, 0, 7, struct.pack(">i", 1) + string(group)))
+        f = _Fields(read_frame(s))
+    # Correlation id, one group.
+    f.take("i"), f.take("i")
+    _none(f.take("h"), "DescribeGroups")
+    _group, state, _type, _protocol = f.string(), f.string(), f.string(), f.string()
+
+    def member():
+        member_id, _client, _host, _subscription, assignment = f.string(), f.string(), f.string(), f.bytes(), f.bytes()
+        return member_id, _assigned(assignment)
+
+    return state, dict(f.array(member))
+
+
+def _assigned(assignment):
+    """ConsumerProtocolAssignment; empty while the group has none."""
+    if not assignment:
+        return []
+    f = _Fields(assignment)
+    f.take("h")
+    topics = f.array(lambda: (f.string(), f.array(lambda: f.take("i"))))
+    return [partition for _topic, partitions in topics for partition in partitions]
+
+
+def committed_offsets(port, group):
+    """OffsetFetch v2 of all that a group has committed: {(topic, partition): offset}."""
+    with connect(port) as s:
+        s.sendall(request(OFFSET_FETCH, 2, 7, string(group) + struct.pack(">i", -1)))
+        f = _Fields(read_frame(s))
+    f.take("i")
+
+    def partition():
+        number, offset, _metadata, error = f.take("i"), f.take("q"), f.string(), f.take("h")
+        _none(error, f"OffsetFetch of partition {number}")
+        return number, offset
+
+    topics = f.array(lambda: (f.string(), f.array(partition)))
+    _none(f.take("h"), "OffsetFetch")
+    return {(topic, number): offset for topic, partitions in topics for number, offset in partitions if offset >= 0}
 
 
 def init_producer_id(port):
