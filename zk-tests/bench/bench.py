@@ -185,7 +185,8 @@ def start_seconds(broker):
             if brokers and controller >= 0:
                 return time.monotonic() - begin
         except OSError:
-            pass
+            if not broker.process.alive():
+                raise
         time.sleep(0.002)
 
 
