@@ -257,6 +257,12 @@ impl Partition {
         self.log.store(Some(log));
     }
 
+    /// The controller has decided, and the log is not there yet: the partition has the new epoch, and serves nobody.
+    pub fn await_log(&self, state: LeadershipState) {
+        let _change = self.change.lock();
+        self.role.store(Arc::new(Role::follower(LeadershipState { leader: BrokerId::NONE, ..state })));
+    }
+
     /// The replica goes, or its directory has failed: nothing is appended or acknowledged any more.
     pub fn resign(&self) {
         let _change = self.change.lock();

@@ -47,7 +47,7 @@ use disk::FilePool;
 use log::log_dir::LogDir;
 use log::producer_state::ProducerStateConfig;
 use log::scheduler::Scheduler;
-use log::{FetchIsolation, LogOptions, OffsetMetadata, UnifiedLog};
+use log::{FetchIsolation, LoadLimits, LogOptions, OffsetMetadata, UnifiedLog};
 use record::validate::{AppendOrigin, ValidatedBatches, ValidationContext, validate};
 use record::{BatchBuilder, BatchOptions, TimestampType, batches};
 use shuttle::scheduler::RandomScheduler;
@@ -152,6 +152,7 @@ fn open(dir: &Path) -> Arc<UnifiedLog> {
         recovery_point: 0,
         had_clean_shutdown: true,
         topic_id: None,
+        limits: LoadLimits::default(),
     };
     UnifiedLog::open(&dir.join("t-0"), tp(), log_dir, options, Arc::new(Scheduler::default()), 0).expect("a log")
 }

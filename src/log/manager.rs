@@ -2,7 +2,7 @@
 //! Kafka: `LogManager`. Absent on purpose: threads of its own but for loading and closing, and timers; whoever has a
 //! clock calls the periodic functions, off the data workers, because they wait for the disk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,6 +22,7 @@ use super::cleaner::LogCleaner;
 use super::log_dir::{DirError, LogDir, PartitionDirKind, delete_dir_name, parse_partition_dir};
 use super::moves::sync_names;
 use super::producer_state::ProducerStateConfig;
+use super::recovering::{LoadLimits, Recovering, RecoveringLogs};
 use super::recovery::LoadError;
 use super::scheduler::Scheduler;
 use super::unified_log::{InconsistentTopicId, LogOptions, UnifiedLog};
@@ -34,6 +35,10 @@ const IGNORED_DIRS: [&str; 2] = ["remote-log-index-cache", "__cluster_metadata-0
 
 /// Bytes that must be free before a log is made that found no room.
 const ROOM_FOR_A_LOG: usize = 64 << 10;
+
+/// Of a log with more to read again after a crash than this the start does not wait: see [`super::recovering`]. Less is
+/// read in the time that it takes to open the files.
+const RECOVERED_AT_START_MAX: u64 = 1 << 20;
 
 /// What a broker says about its logs.
 #[derive(Clone, Debug)]
@@ -83,6 +88,9 @@ pub enum CreateLogError {
     /// Its directory is there and did not become a log.
     #[error("log of {tp} is damaged: {why}")]
     Damaged { tp: TopicPartition, why: String },
+    /// It is there, and not ready yet.
+    #[error("log of {0} is still recovered")]
+    Recovering(TopicPartition),
     #[error(transparent)]
     TopicId(#[from] InconsistentTopicId),
     #[error(transparent)]
@@ -116,7 +124,7 @@ struct Dir {
     log_dir: Arc<LogDir>,
     lock: Mutex<Option<DirLock>>,
     had_clean_shutdown: AtomicBool,
-    /// Every log was opened: without this and a clean start before, a stop is not called clean.
+    /// Every log was opened, or is recovered: without this and a clean start before, a stop is not called clean.
     is_loaded: AtomicBool,
 }
 
@@ -127,10 +135,10 @@ impl Dir {
 }
 
 #[derive(Debug)]
-struct Damaged {
-    log_dir: Arc<LogDir>,
-    dir: PathBuf,
-    why: String,
+pub(super) struct Damaged {
+    pub log_dir: Arc<LogDir>,
+    pub dir: PathBuf,
+    pub why: String,
 }
 
 /// See the module's page.
@@ -146,7 +154,9 @@ pub struct LogManager {
     /// Where replicas are to be made that are not here yet.
     pub(super) preferred: Mutex<HashMap<TopicPartition, PathBuf>>,
     /// Partitions whose directory is there but did not become a log.
-    damaged: Mutex<HashMap<TopicPartition, Damaged>>,
+    pub(super) damaged: Mutex<HashMap<TopicPartition, Damaged>>,
+    /// Logs that the start has left to be recovered while others are served: see [`super::recovering`].
+    pub(super) recovering: RecoveringLogs,
     /// One creation, deletion or move at a time.
     pub(super) creation: Mutex<()>,
     /// One writer of each checkpoint at a time.
@@ -203,6 +213,7 @@ impl LogManager {
             moves_changed: Notify::new(),
             preferred: Mutex::default(),
             damaged: Mutex::default(),
+            recovering: RecoveringLogs::default(),
             creation: Mutex::default(),
             checkpoints: Mutex::default(),
             cleaner: Mutex::default(),
@@ -278,11 +289,13 @@ impl LogManager {
                 Err(PlanError::Disk(e)) => drop(dir.log_dir.fail(e)),
             }
         }
+        // Replicas on the move are whole before the move goes on.
+        let moving: HashSet<TopicPartition> = jobs.iter().flat_map(LoadJob::moving).collect();
         let failed: Mutex<Option<StartError>> = Mutex::new(None);
         std::thread::scope(|scope| {
             for job in &jobs {
                 for _ in 0..self.options.recovery_threads_per_dir.clamp(1, job.partitions.len().max(1)) {
-                    scope.spawn(|| self.run_loading(job, topic_configs, now, &failed));
+                    scope.spawn(|| self.run_loading(job, topic_configs, &moving, now, &failed));
                 }
             }
         });
@@ -290,13 +303,18 @@ impl LogManager {
             return Err(e);
         }
         self.take_up_moves();
+        let left: Vec<_> = jobs.iter().flat_map(|job| self.recovering.in_dir(&job.dir.log_dir)).collect();
         for job in &jobs {
             job.dir.is_loaded.store(!job.dir.log_dir.is_offline(), Ordering::Release);
         }
         let total: usize = jobs.iter().map(|job| job.partitions.len()).sum();
         let unclean =
             if unclean.is_empty() { String::new() } else { format!(" (unclean log dirs = {})", unclean.join(",")) };
-        info!("Loaded {total} logs in {}ms{unclean}", started.elapsed().as_millis());
+        info!("Loaded {} logs in {}ms{unclean}", total - left.len(), started.elapsed().as_millis());
+        if !left.is_empty() {
+            let bytes: u64 = left.iter().map(|log| log.bytes).sum();
+            info!(logs = left.len(), bytes, "the other logs are recovered while these are served");
+        }
         Ok(())
     }
 
@@ -353,6 +371,7 @@ impl LogManager {
         &self,
         job: &LoadJob<'_>,
         topic_configs: &HashMap<Arc<str>, Arc<LogConfig>>,
+        moving: &HashSet<TopicPartition>,
         now: Millis,
         failed: &Mutex<Option<StartError>>,
     ) {
@@ -370,13 +389,17 @@ impl LogManager {
                 recovery_point: known(&job.recovery_points),
                 had_clean_shutdown: job.had_clean_shutdown,
                 topic_id: None,
+                limits: LoadLimits {
+                    recovered_bytes_max: if moving.contains(tp) { u64::MAX } else { RECOVERED_AT_START_MAX },
+                    ..LoadLimits::default()
+                },
             };
             debug!(dir = %dir.display(), "loading log");
             let opened = UnifiedLog::open(
                 &dir,
                 tp.clone(),
                 Arc::clone(&job.dir.log_dir),
-                options,
+                options.clone(),
                 Arc::clone(&self.scheduler),
                 now,
             );
@@ -384,26 +407,41 @@ impl LogManager {
             let loaded = job.loaded.fetch_add(1, Ordering::Relaxed) + 1;
             match opened {
                 Ok(log) => {
-                    log.update_high_watermark(known(&job.high_watermarks));
-                    log.cleaning.set_checkpoint(job.clean_ends.get(tp).copied());
-                    info!(
-                        "Completed load of {} with {} segments, local-log-start-offset {} and log-end-offset {} in {}ms \
-                         ({loaded}/{total} completed in {})",
-                        dir.display(),
-                        log.segment_count(),
-                        log.log_start_offset(),
-                        log.log_end_offset(),
-                        started.elapsed().as_millis(),
-                        job.dir.log_dir.path().display()
-                    );
+                    self.take_over(&log, known(&job.high_watermarks), job.clean_ends.get(tp).copied());
+                    let path = job.dir.log_dir.path().display();
+                    Self::tell_loaded(&log, started.elapsed(), &format!("{loaded}/{total} completed in {path}"));
                     let is_future = matches!(parse_partition_dir(name), Some((_, PartitionDirKind::Future)));
                     let logs = if is_future { &self.futures } else { &self.logs };
-                    if let Some(other) = logs.write().insert(tp.clone(), log) {
-                        let (first, second) = (other.dir().to_path_buf(), dir);
-                        *failed.lock() = Some(StartError::DuplicateLog { tp: tp.clone(), first, second });
+                    let other = logs.write().insert(tp.clone(), log).map(|other| other.dir().to_path_buf());
+                    let other = other.or_else(|| self.recovering(tp).map(|other| other.dir.clone()));
+                    if let Some(first) = other {
+                        *failed.lock() = Some(StartError::DuplicateLog { tp: tp.clone(), first, second: dir });
                         return;
                     }
                 }
+                Err(LoadError::Long { bytes }) => {
+                    let limits = LoadLimits::default();
+                    let left = Recovering {
+                        topic_partition: tp.clone(),
+                        log_dir: Arc::clone(&job.dir.log_dir),
+                        topic_id: checkpoint::read_partition_metadata(&dir).unwrap_or_default(),
+                        dir: dir.clone(),
+                        options: LogOptions { limits, ..options },
+                        bytes,
+                        recovery_point: job.recovery_points.get(tp).copied(),
+                        log_start: job.log_starts.get(tp).copied(),
+                        high_watermark: job.high_watermarks.get(tp).copied(),
+                        clean_end: job.clean_ends.get(tp).copied(),
+                    };
+                    let other = self.recovering.add(left).map(|other| other.dir.clone());
+                    let other = other.or_else(|| self.log(tp).map(|other| other.dir().to_path_buf()));
+                    if let Some(first) = other {
+                        *failed.lock() = Some(StartError::DuplicateLog { tp: tp.clone(), first, second: dir });
+                        return;
+                    }
+                }
+                // Nobody stops a start.
+                Err(LoadError::Stopped) => return,
                 Err(LoadError::Disk(e)) => drop(job.dir.log_dir.fail(e)),
                 Err(LoadError::Damaged(why)) => {
                     error!(%tp, dir = %dir.display(), %why, "log is damaged, the partition is offline");
@@ -412,6 +450,23 @@ impl LogManager {
                 }
             }
         }
+    }
+
+    /// What the checkpoints know beside what loading was told.
+    pub(super) fn take_over(&self, log: &UnifiedLog, high_watermark: Offset, clean_end: Option<Offset>) {
+        log.update_high_watermark(high_watermark.max(0));
+        log.cleaning.set_checkpoint(clean_end);
+    }
+
+    pub(super) fn tell_loaded(log: &UnifiedLog, took: Duration, progress: &str) {
+        info!(
+            "Completed load of {} with {} segments, local-log-start-offset {} and log-end-offset {} in {}ms ({progress})",
+            log.dir().display(),
+            log.segment_count(),
+            log.log_start_offset(),
+            log.log_end_offset(),
+            took.as_millis()
+        );
     }
 
     // ---- logs
@@ -448,6 +503,9 @@ impl LogManager {
             }
             return Ok(log);
         }
+        if self.recovering(tp).is_some() {
+            return Err(CreateLogError::Recovering(tp.clone()));
+        }
         if let Some(damaged) = self.damaged.lock().get(tp) {
             return Err(CreateLogError::Damaged { tp: tp.clone(), why: damaged.why.clone() });
         }
@@ -464,6 +522,7 @@ impl LogManager {
                 recovery_point: 0,
                 had_clean_shutdown: true,
                 topic_id,
+                limits: LoadLimits::default(),
             };
             match UnifiedLog::open(&dir, tp.clone(), Arc::clone(&log_dir), options, Arc::clone(&self.scheduler), now) {
                 Ok(log) => {
@@ -483,7 +542,7 @@ impl LogManager {
                         drop(log_dir.guard(disk::remove_dir_all(&dir).during("delete", &dir)));
                     }
                 }
-                Err(LoadError::Damaged(why)) => return Err(CreateLogError::Damaged { tp: tp.clone(), why }),
+                Err(other) => return Err(CreateLogError::Damaged { tp: tp.clone(), why: other.to_string() }),
             }
         }
         Err(last)
@@ -509,6 +568,7 @@ impl LogManager {
                     }
                 }
             }
+            dirs.iter_mut().for_each(|(count, dir)| *count += self.recovering.in_dir(dir).len());
         }
         dirs.sort_by_key(|(count, _)| *count);
         dirs.into_iter().map(|(_, dir)| dir).collect()
@@ -533,6 +593,12 @@ impl LogManager {
     pub fn delete(&self, partitions: &[TopicPartition]) -> Vec<(TopicPartition, DirError)> {
         let mut failed = Vec::new();
         let mut renamed: Vec<(&TopicPartition, Arc<LogDir>, PathBuf)> = Vec::new();
+        // Before the lock: whoever works on one may wait for it.
+        for log in partitions.iter().filter_map(|tp| self.recovering.take(tp)) {
+            let (log_dir, dir) = (Arc::clone(&log.log_dir), log.dir.clone());
+            let why = "its recovery was given up".to_owned();
+            self.damaged.lock().insert(log.topic_partition.clone(), Damaged { log_dir, dir, why });
+        }
         {
             let _creation = self.creation.lock();
             // Those of a topic that was just made may still be on their way to the disk.
@@ -693,9 +759,23 @@ impl LogManager {
         offset: impl Fn(&UnifiedLog) -> Option<Offset>,
     ) -> Result<(), DirError> {
         let _one_writer = self.checkpoints.lock();
-        let in_dir = |log: &&Arc<UnifiedLog>| Arc::ptr_eq(log.log_dir(), dir);
-        let entry = |log: &Arc<UnifiedLog>| Some((log.topic_partition().clone(), offset(log)?));
-        let offsets = self.all_logs().iter().filter(in_dir).filter_map(entry).collect();
+        // First what is not ready: whatever becomes a log meanwhile is found then.
+        let mut offsets = BTreeMap::new();
+        for log in self.recovering.in_dir(dir) {
+            let entry = match name {
+                RECOVERY_POINT_FILE => log.recovery_point,
+                LOG_START_FILE => log.log_start,
+                HIGH_WATERMARK_FILE => log.high_watermark,
+                _ => log.clean_end,
+            };
+            offsets.extend(entry.map(|offset| (log.topic_partition.clone(), offset)));
+        }
+        for log in self.all_logs().iter().filter(|log| Arc::ptr_eq(log.log_dir(), dir)) {
+            match offset(log) {
+                Some(offset) => offsets.insert(log.topic_partition().clone(), offset),
+                None => offsets.remove(log.topic_partition()),
+            };
+        }
         dir.guard(checkpoint::write_offsets(&dir.path().join(name), &offsets))
     }
 
@@ -738,6 +818,7 @@ impl LogManager {
         {
             let _creation = self.creation.lock();
             self.forget_moves_to(&dir.log_dir);
+            gone.extend(self.recovering.forget(&dir.log_dir));
             self.logs.write().retain(|tp, log| {
                 let stays = !Arc::ptr_eq(log.log_dir(), &dir.log_dir);
                 if !stays {
@@ -755,6 +836,7 @@ impl LogManager {
     /// the locks. Nothing may be appended any more.
     pub fn shutdown(&self, now: Millis) {
         info!("Shutting down.");
+        self.recovering.stop_and_wait();
         self.stop_cleaner();
         self.checkpoint_cleaned();
         let logs = self.all_logs();
@@ -785,7 +867,8 @@ impl LogManager {
         let checkpointed = self
             .checkpoint_dir(&dir.log_dir)
             .and_then(|()| self.checkpoint(&dir.log_dir, HIGH_WATERMARK_FILE, |log| Some(log.high_watermark())));
-        let may_be_clean = dir.had_clean_shutdown.load(Ordering::Acquire) || dir.is_loaded.load(Ordering::Acquire);
+        let is_loaded = dir.is_loaded.load(Ordering::Acquire) && self.recovering.in_dir(&dir.log_dir).is_empty();
+        let may_be_clean = dir.had_clean_shutdown.load(Ordering::Acquire) || is_loaded;
         if is_good.into_inner() && checkpointed.is_ok() && may_be_clean {
             // A failure is told by the directory, and makes the next start one after a crash.
             drop(dir.log_dir.guard(checkpoint::write_clean_shutdown_marker(dir.log_dir.path())));
@@ -831,6 +914,14 @@ struct LoadJob<'d> {
     log_starts: BTreeMap<TopicPartition, Offset>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
     clean_ends: BTreeMap<TopicPartition, Offset>,
+}
+
+impl LoadJob<'_> {
+    /// Partitions that move into this directory.
+    fn moving(&self) -> impl Iterator<Item = TopicPartition> {
+        let is_future = |name: &str| matches!(parse_partition_dir(name), Some((_, PartitionDirKind::Future)));
+        self.partitions.iter().filter(move |(_, name)| is_future(name)).map(|(tp, _)| tp.clone())
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod moves;
 mod overflow;
 mod producer_snapshots;
 mod read;
+mod recovering;
 mod recovery;
 mod scan;
 mod segment;
@@ -33,5 +34,6 @@ pub use manager::{CreateLogError, LogDescription, LogDirDescription, LogManager,
 pub use moves::{MoveError, MoveStep};
 pub use producer_state::VerificationGuard;
 pub use read::{FetchData, FetchIsolation, OffsetQuery, ReadError, TimestampedOffset};
+pub use recovering::{LoadLimits, Recovered, Recovering};
 pub use recovery::LoadError;
 pub use unified_log::{InconsistentTopicId, LogOffsets, LogOptions, LogStartError, OffsetMetadata, UnifiedLog};

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::log_dir::{DirError, LogDir, delete_dir_name, future_dir_name};
 use super::read::ReadError;
+use super::recovering::LoadLimits;
 use super::recovery::LoadError;
 use super::unified_log::{LogOptions, UnifiedLog};
 use super::{AppendError, AppendInfo, FetchIsolation, LogManager};
@@ -33,7 +34,8 @@ pub enum MoveError {
     NameTooLong(TopicPartition),
     #[error("log dir {0} is not found in the config")]
     NoSuchDir(PathBuf),
-    /// This broker has no such replica; when it gets one it goes to the directory that was asked for.
+    /// This broker has no such replica; when it gets one it goes to the directory that was asked for. Or its log is still
+    /// recovered, and does not move.
     #[error("{0} has no replica here")]
     NoReplica(TopicPartition),
     #[error("log directories are offline")]
@@ -73,6 +75,9 @@ impl LogManager {
         if self.future_log(tp).is_some() {
             return Ok(());
         }
+        if self.recovering(tp).is_some() {
+            return Err(MoveError::NoReplica(tp.clone()));
+        }
         let Some(current) = self.log(tp) else {
             self.preferred.lock().insert(tp.clone(), dir.to_owned());
             return Err(MoveError::NoReplica(tp.clone()));
@@ -91,13 +96,14 @@ impl LogManager {
             recovery_point: 0,
             had_clean_shutdown: true,
             topic_id: current.topic_id(),
+            limits: LoadLimits::default(),
         };
         let path = dir.join(&name);
         let opened =
             UnifiedLog::open(&path, tp.clone(), Arc::clone(target), options, Arc::clone(self.scheduler()), now);
         let future = opened.map_err(|e| match e {
             LoadError::Disk(e) => MoveError::Dir(target.judge(e)),
-            LoadError::Damaged(why) => MoveError::Damaged(why),
+            other => MoveError::Damaged(other.to_string()),
         })?;
         info!("Created log for partition {tp} in {}, to which it moves", path.display());
         current.cleaning.gate.hold();

@@ -26,6 +26,7 @@ use super::producer_snapshots::ProducerSnapshots;
 use super::producer_state::{
     AppendOrigin, CompletedTxn, ProducerBatch, ProducerError, ProducerState, ProducerStateConfig,
 };
+use super::recovering::LoadLimits;
 use super::scan::ScanError;
 use super::segment::{Segment, SegmentError};
 use super::segment_files::{
@@ -41,6 +42,12 @@ pub enum LoadError {
     Disk(#[from] DiskError),
     #[error("{0}")]
     Damaged(String),
+    /// More is to be read again than [`LoadLimits`] allow. Nothing of it was.
+    #[error("{bytes} bytes are to be recovered")]
+    Long { bytes: u64 },
+    /// It was told to stop. The next attempt does everything again.
+    #[error("loading was stopped")]
+    Stopped,
 }
 
 impl From<SegmentError> for LoadError {
@@ -75,6 +82,7 @@ pub(super) struct LoadParams<'a> {
     /// From the checkpoint, 0 without an entry.
     pub recovery_point: Offset,
     pub producer_config: ProducerStateConfig,
+    pub limits: &'a LoadLimits,
     pub now: Millis,
 }
 
@@ -282,6 +290,7 @@ impl Loader<'_> {
             let from =
                 self.segments.partition_point(|s| s.base_offset() <= self.params.recovery_point).saturating_sub(1);
             let unflushed = self.segments.len() - from;
+            self.params.limits.check(self.segments[from..].iter().map(|segment| u64::from(segment.size())).sum())?;
             for at in from..self.segments.len() {
                 let segment = Arc::clone(&self.segments[at]);
                 let done = at - from;
@@ -348,6 +357,7 @@ impl Loader<'_> {
     /// Reads and checks a whole segment, rebuilds its indexes, cuts what is not valid, and leaves a snapshot of the
     /// producers behind it. Returns the bytes that were cut.
     fn recover_segment(&mut self, segment: &Arc<Segment>, next_base: Option<Offset>) -> Result<u32, LoadError> {
+        self.params.limits.check(segment.size().into())?;
         let mut producers = self.producers_so_far()?;
         let known = Segments::new(self.segments.clone());
         let rebuild = Rebuild {
@@ -359,7 +369,7 @@ impl Loader<'_> {
         rebuild_producer_state(&mut producers, &known, &rebuild)?;
 
         self.has_new_snapshots = true;
-        let valid = valid_bytes(segment, next_base)?;
+        let valid = valid_bytes(segment, next_base, self.params.limits)?;
         let cut = segment.size() - valid;
         segment.cut(valid)?;
         self.reindex(segment, &mut producers)?;
@@ -418,11 +428,15 @@ pub(super) fn aborted(txn: &CompletedTxn, last_stable_offset: Offset) -> Aborted
 /// Bytes of a segment up to its last valid batch: whole, of good checksum, with offsets that go on from those before
 /// and stay below the next segment.
 /// Where offsets go backwards the batch before the step may be the wrong one; when it had left a gap, it is.
-fn valid_bytes(segment: &Segment, next_base: Option<Offset>) -> Result<u32, LoadError> {
+fn valid_bytes(segment: &Segment, next_base: Option<Offset>, limits: &LoadLimits) -> Result<u32, LoadError> {
     let mut scan = segment.check_scan()?;
     let mut next_offset = segment.base_offset();
     let mut gap: Option<Gap> = None;
     loop {
+        // Here, where all the time goes and nothing has been changed yet.
+        if limits.is_stopped() {
+            return Err(LoadError::Stopped);
+        }
         let head = match scan.next_entry() {
             Ok(Some(head)) => head,
             Ok(None) => return Ok(scan.valid_bytes()),

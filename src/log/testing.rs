@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::log_dir::LogDir;
 use super::producer_state::ProducerStateConfig;
+use super::recovering::LoadLimits;
 use super::scheduler::Scheduler;
 use super::{AppendError, AppendInfo, LogOptions, UnifiedLog};
 use crate::common::LeaderEpoch;
@@ -38,6 +39,7 @@ pub(super) fn options(config: LogConfig) -> LogOptions {
         recovery_point: 0,
         had_clean_shutdown: true,
         topic_id: None,
+        limits: LoadLimits::default(),
     }
 }
 

@@ -29,6 +29,7 @@ use super::epoch_cache::{EpochCache, EpochEndOffset, EpochEntry};
 use super::log_dir::{DirError, LogDir, PartitionDir, unless_full};
 use super::producer_snapshots::ProducerSnapshots;
 use super::producer_state::{ProducerEntry, ProducerStateConfig, VerificationGuard};
+use super::recovering::LoadLimits;
 use super::recovery::{self, LoadError, LoadParams, Rebuild};
 use super::retention::{self, Reason, SegmentFacts};
 use super::scheduler::Scheduler;
@@ -127,6 +128,7 @@ pub struct LogOptions {
     pub recovery_point: Offset,
     pub had_clean_shutdown: bool,
     pub topic_id: Option<Uuid>,
+    pub limits: LoadLimits,
 }
 
 /// State behind the tail lock.
@@ -181,6 +183,7 @@ impl UnifiedLog {
             log_start: options.log_start,
             recovery_point: options.recovery_point,
             producer_config: options.producer_config,
+            limits: &options.limits,
             now,
         })?;
         let on_disk = if is_new { None } else { checkpoint::read_partition_metadata(dir)? };

@@ -5,6 +5,7 @@ use super::fetcher::manager::{FetcherManager, FetcherSettings};
 use super::isr_sync::IsrSync;
 use super::partitions::{Hosted, Partitions};
 use super::quota::ReplicationQuota;
+use super::state_change::LeaderAndIsr;
 use crate::cluster::image::MetadataImage;
 use crate::cluster::partition::{AppendTerms, LeaderAppend, Partition, PartitionAppendError, Progress, Surroundings};
 use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition};
@@ -96,6 +97,8 @@ pub struct ReplicaManager {
     pub(super) room_wanted: Notify,
     /// The epoch of the last controller obeyed. Held for the whole of a state change: first come, first served.
     pub(super) controller_epoch: Mutex<ControllerEpoch>,
+    /// What the controller has decided of partitions whose logs are still recovered. Changed under `controller_epoch`.
+    pub(super) awaited: Mutex<HashMap<TopicPartition, LeaderAndIsr>>,
 }
 
 /// Records that are in the log.
@@ -162,6 +165,7 @@ impl ReplicaManager {
             follower_quota: quota(),
             room_wanted: Notify::new(),
             controller_epoch: Mutex::new(ControllerEpoch(0)),
+            awaited: Mutex::default(),
             settings,
         })
     }
@@ -452,6 +456,7 @@ impl ReplicaManager {
     pub fn take_offline(&self, partitions: Vec<TopicPartition>) {
         self.fetchers.remove(&partitions);
         for tp in &partitions {
+            self.awaited.lock().remove(tp);
             if let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) {
                 partition.resign();
             }

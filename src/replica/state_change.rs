@@ -2,13 +2,13 @@
 //! `ReplicaManager.becomeLeaderOrFollower`, `stopReplicas`. These calls touch the disk: they run on the blocking pool.
 
 use super::fetcher::manager::FetchFrom;
-use super::manager::ReplicaManager;
+use super::manager::{ReplicaManager, now_ms};
 use super::partitions::Hosted;
 use crate::cluster::partition::{LeadershipState, Partition};
 use crate::common::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Millis, TopicPartition, Uuid};
 use crate::config::endpoint::Endpoint;
-use crate::log::log_dir::DirError;
-use crate::log::{CreateLogError, UnifiedLog};
+use crate::log::log_dir::{DirError, LogDir};
+use crate::log::{CreateLogError, Recovered, Recovering, UnifiedLog};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tracing::{debug, error, info, warn};
@@ -113,10 +113,24 @@ impl ReplicaManager {
         // Before a role changes nothing is copied any more.
         let moving = accepted.iter().filter(|a| !matches!(a.role, Role::Unreachable));
         self.fetchers.remove(&moving.map(|a| a.wanted.topic_partition.clone()).collect::<Vec<_>>());
+        self.take_roles(accepted, now, &mut done);
+        for wanted in partitions {
+            self.wake_all(&wanted.topic_partition);
+        }
+        self.fetchers.stop_idle();
+        if partitions.len() > TOLD_ONE_BY_ONE {
+            let refused = done.codes.iter().filter(|code| code.is_error()).count();
+            let (elected, following) = (done.elected.len(), done.resigned.len());
+            info!(partitions = partitions.len(), %controller, %epoch, elected, following, refused, "states changed");
+        }
+        Ok(done)
+    }
+
+    fn take_roles(&self, accepted: Vec<Accepted<'_>>, now: Millis, done: &mut StateChange) {
         let (mut changes, mut to_fetch) = (Vec::new(), Vec::new());
         for accepted in accepted {
             let tp = accepted.wanted.topic_partition.clone();
-            match self.obey(&accepted, now, &mut done, &mut to_fetch) {
+            match self.obey(&accepted, now, done, &mut to_fetch) {
                 Ok(()) => changes.push((tp, Some(Hosted::Online(accepted.partition)))),
                 Err(why) => {
                     done.codes[accepted.index] = why.code();
@@ -129,19 +143,9 @@ impl ReplicaManager {
             }
         }
         self.partitions.apply(changes);
-        for wanted in partitions {
-            self.wake_all(&wanted.topic_partition);
-        }
         if let Some(me) = self.me() {
             self.fetchers.add(&me, to_fetch);
         }
-        self.fetchers.stop_idle();
-        if partitions.len() > TOLD_ONE_BY_ONE {
-            let refused = done.codes.iter().filter(|code| code.is_error()).count();
-            let (elected, following) = (done.elected.len(), done.resigned.len());
-            info!(partitions = partitions.len(), %controller, %epoch, elected, following, refused, "states changed");
-        }
-        Ok(done)
     }
 
     /// Whether a partition's new state is in order, and what it makes of the partition; None when nothing changes.
@@ -181,19 +185,24 @@ impl ReplicaManager {
             warn!(%tp, replicas = ?wanted.state.replicas, "this broker is not assigned");
             return Err(ErrorCode::UnknownTopicOrPartition);
         }
-        if wanted.state.leader == self.local {
-            return Ok(Some((partition, Role::Leader)));
+        Ok(Some((partition, self.role_of(wanted))))
+    }
+
+    fn role_of(&self, wanted: &LeaderAndIsr) -> Role {
+        let LeadershipState { leader, leader_epoch, .. } = &wanted.state;
+        if *leader == self.local {
+            return Role::Leader;
         }
         let image = self.image.load();
-        let leader = image.brokers.get(&wanted.state.leader);
-        let role = match leader.and_then(|leader| leader.endpoint(&self.settings.inter_broker_listener)) {
+        let broker = image.brokers.get(leader);
+        match broker.and_then(|broker| broker.endpoint(&self.settings.inter_broker_listener)) {
             Some(endpoint) => Role::Follower { leader: endpoint.clone() },
             None => {
-                error!(%tp, leader = %wanted.state.leader, epoch = %asked, "can't follow: the leader is not available");
+                let tp = &wanted.topic_partition;
+                error!(%tp, %leader, epoch = %leader_epoch, "can't follow: the leader is not available");
                 Role::Unreachable
             }
-        };
-        Ok(Some((partition, role)))
+        }
     }
 
     fn obey(
@@ -205,6 +214,11 @@ impl ReplicaManager {
     ) -> Result<(), NoLog> {
         let Accepted { wanted, partition, role, .. } = accepted;
         let (tp, state) = (&wanted.topic_partition, &wanted.state);
+        if let Some(recovering) = self.logs.recovering(tp) {
+            return self.await_log(accepted, &recovering);
+        }
+        // Whatever was decided before is over.
+        self.awaited.lock().remove(tp);
         let log = self.log_of(wanted, now)?;
         let (leads, epoch) = (matches!(role, Role::Leader), state.leader_epoch);
         match role {
@@ -241,6 +255,53 @@ impl ReplicaManager {
         Ok(())
     }
 
+    /// The role begins when the log is ready: see [`Self::recover_next`].
+    fn await_log(&self, accepted: &Accepted<'_>, log: &Recovering) -> Result<(), NoLog> {
+        let Accepted { wanted, partition, role, .. } = accepted;
+        let (tp, asked) = (&wanted.topic_partition, wanted.topic_id);
+        if log.topic_id().is_some_and(|stored| !asked.is_zero() && asked != stored) {
+            error!(%tp, stored = ?log.topic_id(), %asked, "topic id does not match");
+            return Err(NoLog::OtherTopic);
+        }
+        if !matches!(role, Role::Unreachable) {
+            info!(%tp, leader = %wanted.state.leader, epoch = %wanted.state.leader_epoch, "its role waits for its log, which is recovered");
+            partition.await_log(wanted.state.clone());
+            self.awaited.lock().insert(tp.clone(), (*wanted).clone());
+        }
+        Ok(())
+    }
+
+    /// Recovers the next log of a directory that the start has left, and lets its partition take the role that the
+    /// controller has given it meanwhile. `None` when there are none. On the blocking pool: takes long.
+    pub fn recover_next(&self, dir: &Arc<LogDir>, now: Millis) -> Option<(Recovered, StateChange)> {
+        let recovered = self.logs.recover_next(dir, now)?;
+        let change = match &recovered {
+            Recovered::Ready(tp) => self.serve_recovered(tp),
+            Recovered::Damaged(tp) => {
+                let _state_change = self.controller_epoch.lock();
+                self.take_offline(vec![tp.clone()]);
+                StateChange::default()
+            }
+            Recovered::Left => StateChange::default(),
+        };
+        Some((recovered, change))
+    }
+
+    fn serve_recovered(&self, tp: &TopicPartition) -> StateChange {
+        let _state_change = self.controller_epoch.lock();
+        let mut done = StateChange { codes: vec![ErrorCode::None], ..Default::default() };
+        // It has changed since the start, perhaps.
+        if let Some(log) = self.logs.log(tp) {
+            log.set_config(self.topic_config(&tp.topic));
+        }
+        let Some(wanted) = self.awaited.lock().remove(tp) else { return done };
+        let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) else { return done };
+        let role = self.role_of(&wanted);
+        self.take_roles(vec![Accepted { wanted: &wanted, index: 0, partition, role }], now_ms(), &mut done);
+        self.wake_all(tp);
+        done
+    }
+
     fn log_of(&self, wanted: &LeaderAndIsr, now: Millis) -> Result<Arc<UnifiedLog>, NoLog> {
         let tp = &wanted.topic_partition;
         let topic_id = (!wanted.topic_id.is_zero()).then_some(wanted.topic_id);
@@ -250,9 +311,10 @@ impl ReplicaManager {
             match error {
                 CreateLogError::TopicId(_) => NoLog::OtherTopic,
                 CreateLogError::Dir(DirError::Full { .. }) => NoLog::NoRoom,
-                CreateLogError::Dir(_) | CreateLogError::DirsOffline(_) | CreateLogError::Damaged { .. } => {
-                    NoLog::Failed
-                }
+                CreateLogError::Dir(_)
+                | CreateLogError::DirsOffline(_)
+                | CreateLogError::Damaged { .. }
+                | CreateLogError::Recovering(_) => NoLog::Failed,
             }
         })
     }
@@ -272,7 +334,12 @@ impl ReplicaManager {
         *known_epoch = epoch;
         let checks: Vec<_> = partitions.iter().map(|wanted| self.check_stop(wanted)).collect();
         let stopping = partitions.iter().zip(&checks).filter(|(_, check)| check.is_ok());
-        self.fetchers.remove(&stopping.map(|(wanted, _)| wanted.topic_partition.clone()).collect::<Vec<_>>());
+        let stopping: Vec<_> = stopping.map(|(wanted, _)| wanted.topic_partition.clone()).collect();
+        self.fetchers.remove(&stopping);
+        {
+            let mut awaited = self.awaited.lock();
+            stopping.iter().for_each(|tp| drop(awaited.remove(tp)));
+        }
         let leaving = partitions.iter().zip(&checks).filter(|(wanted, check)| wanted.delete && check.is_ok());
         let failed = self.delete(leaving.map(|(wanted, _)| wanted.topic_partition.clone()).collect());
         let mut done = StateChange::default();

@@ -3,7 +3,9 @@
 
 use super::context::{Broker, now_ms};
 use super::dynamic_config;
-use crate::log::LogManager;
+use crate::disk::DiskError;
+use crate::log::log_dir::LogDir;
+use crate::log::{LogManager, Recovered};
 use crate::replica::MoveRound;
 use crate::util::task::Group;
 use crate::zk::client::CreateMode;
@@ -69,6 +71,12 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
     group.spawn("alter-log-dirs", move_replicas(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("disk-watchdog", watch_disks(Arc::clone(logs), group.stop_token().clone()));
     group.spawn("log-scheduler", run_scheduler(Arc::clone(logs), group.stop_token().clone()));
+    for dir in logs.live_dirs() {
+        for _ in 0..config.num_recovery_threads_per_data_dir.max(1) {
+            let (broker, dir, stop) = (Arc::clone(broker), Arc::clone(dir), group.stop_token().clone());
+            group.spawn("log-recovery", recover_logs(broker, dir, stop));
+        }
+    }
     group.spawn("log-room", await_room(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("config-changes", dynamic_config::follow(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("log-dir-failures", handle_dir_failures(Arc::clone(broker), group.clone(), dir_failures));
@@ -166,6 +174,36 @@ async fn run_scheduler(logs: Arc<LogManager>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = logs.scheduler().changed() => {}
             () = due => {}
+        }
+    }
+}
+
+/// Recovers the logs that the start has left, each of which is served as soon as it is ready.
+async fn recover_logs(broker: Arc<Broker>, dir: Arc<LogDir>, stop: CancellationToken) {
+    loop {
+        let (replicas, log_dir) = (Arc::clone(&broker.replicas), Arc::clone(&dir));
+        let mut step = tokio::task::spawn_blocking(move || replicas.recover_next(&log_dir, now_ms()));
+        let done = tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                broker.replicas.logs().stop_recovery();
+                step.await
+            }
+            done = &mut step => done,
+        };
+        match done {
+            Ok(Some((recovered, change))) => {
+                broker.follow_leadership(&change);
+                if matches!(recovered, Recovered::Damaged(_)) || change.codes.iter().any(|code| code.is_error()) {
+                    tell_controller(Arc::clone(&broker), stop.clone()).await;
+                }
+            }
+            Ok(None) => return,
+            Err(panic) => {
+                // Nobody knows what it has left of the log.
+                dir.fail(DiskError::new("recover logs of", dir.path(), std::io::Error::other(panic)));
+                return;
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::disk::FilePool;
 use crate::log::log_dir::LogDir;
 use crate::log::producer_state::ProducerStateConfig;
 use crate::log::scheduler::Scheduler;
-use crate::log::{FetchIsolation, LogOptions};
+use crate::log::{FetchIsolation, LoadLimits, LogOptions};
 use crate::record::validate::{ValidationContext, validate};
 use crate::record::{BatchBuilder, BatchOptions, TimestampType};
 use bytes::Bytes;
@@ -32,6 +32,7 @@ fn open(dir: &Path, min_insync_replicas: i32) -> Arc<UnifiedLog> {
         recovery_point: 0,
         had_clean_shutdown: true,
         topic_id: None,
+        limits: LoadLimits::default(),
     };
     UnifiedLog::open(&dir.join("t-0"), tp(), log_dir, options, Arc::new(Scheduler::default()), 0).expect("log")
 }

@@ -1,0 +1,260 @@
+//! Owns the logs that are recovered while the broker serves others: after a crash those of which much is to be read again.
+//! Kafka reads all of them before it serves any.
+//!
+//! ```text
+//! waiting    left by the start; its entries of the checkpoints are kept as they were, so another crash loses nothing
+//! running    read by one of num.recovery.threads.per.data.dir; the shortest of a directory go first
+//! gone       its log is there, or it is damaged, or its directory has failed, or it was deleted
+//! ```
+//!
+//! Until then there is no such log for anybody, and nothing else is made in its place.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+use tracing::error;
+
+use super::LogManager;
+use super::log_dir::LogDir;
+use super::manager::Damaged;
+use super::recovery::LoadError;
+use super::unified_log::{LogOptions, UnifiedLog};
+use crate::common::Uuid;
+use crate::common::ids::{Millis, Offset, TopicPartition};
+
+/// What loading a log may do.
+#[derive(Clone, Debug)]
+pub struct LoadLimits {
+    /// A log of which more is to be read again is [`LoadError::Long`].
+    pub recovered_bytes_max: u64,
+    /// Loading ends with [`LoadError::Stopped`] once it is set.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Default for LoadLimits {
+    fn default() -> Self {
+        Self { recovered_bytes_max: u64::MAX, stop: Arc::default() }
+    }
+}
+
+impl LoadLimits {
+    pub(super) fn check(&self, to_recover: u64) -> Result<(), LoadError> {
+        if to_recover > self.recovered_bytes_max { Err(LoadError::Long { bytes: to_recover }) } else { Ok(()) }
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// A log that the start has left.
+#[derive(Debug)]
+pub struct Recovering {
+    pub(super) topic_partition: TopicPartition,
+    pub(super) log_dir: Arc<LogDir>,
+    pub(super) dir: PathBuf,
+    pub(super) options: LogOptions,
+    pub(super) bytes: u64,
+    /// As the directory says it.
+    pub(super) topic_id: Option<Uuid>,
+    /// What the checkpoints say; none without an entry.
+    pub(super) recovery_point: Option<Offset>,
+    pub(super) log_start: Option<Offset>,
+    pub(super) high_watermark: Option<Offset>,
+    pub(super) clean_end: Option<Offset>,
+}
+
+impl Recovering {
+    pub fn topic_id(&self) -> Option<Uuid> {
+        self.topic_id
+    }
+
+    fn stop(&self) {
+        self.options.limits.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What became of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    Ready(TopicPartition),
+    /// It is no log: the partition is offline.
+    Damaged(TopicPartition),
+    /// Its directory has failed, it was deleted, or the broker stops.
+    Left,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RecoveringLogs {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    logs: HashMap<TopicPartition, Entry>,
+    is_stopping: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    log: Arc<Recovering>,
+    is_running: bool,
+}
+
+impl RecoveringLogs {
+    /// The one that was there before, of another directory.
+    pub(super) fn add(&self, log: Recovering) -> Option<Arc<Recovering>> {
+        let (tp, entry) = (log.topic_partition.clone(), Entry { log: Arc::new(log), is_running: false });
+        self.state.lock().logs.insert(tp, entry).map(|former| former.log)
+    }
+
+    pub(super) fn get(&self, tp: &TopicPartition) -> Option<Arc<Recovering>> {
+        self.state.lock().logs.get(tp).map(|entry| Arc::clone(&entry.log))
+    }
+
+    pub(super) fn in_dir(&self, dir: &Arc<LogDir>) -> Vec<Arc<Recovering>> {
+        let state = self.state.lock();
+        let all = state.logs.values().filter(|entry| Arc::ptr_eq(&entry.log.log_dir, dir));
+        all.map(|entry| Arc::clone(&entry.log)).collect()
+    }
+
+    /// Takes one away that is to be deleted, once nobody works on it any more.
+    pub(super) fn take(&self, tp: &TopicPartition) -> Option<Arc<Recovering>> {
+        let mut state = self.state.lock();
+        loop {
+            let entry = state.logs.get(tp)?;
+            if !entry.is_running {
+                return state.logs.remove(tp).map(|entry| entry.log);
+            }
+            entry.log.stop();
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// Forgets those of a directory that failed.
+    pub(super) fn forget(&self, dir: &Arc<LogDir>) -> Vec<TopicPartition> {
+        let mut state = self.state.lock();
+        let mut gone = Vec::new();
+        state.logs.retain(|tp, entry| {
+            let stays = !Arc::ptr_eq(&entry.log.log_dir, dir);
+            if !stays {
+                entry.log.stop();
+                gone.push(tp.clone());
+            }
+            stays
+        });
+        self.changed.notify_all();
+        gone
+    }
+
+    /// Lets go of all work. Does not wait for it.
+    fn stop(&self) {
+        let mut state = self.state.lock();
+        state.is_stopping = true;
+        state.logs.values().for_each(|entry| entry.log.stop());
+    }
+
+    /// Waits until nobody works on any.
+    pub(super) fn stop_and_wait(&self) {
+        self.stop();
+        let mut state = self.state.lock();
+        while state.logs.values().any(|entry| entry.is_running) {
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// The shortest of a directory that nobody works on.
+    fn begin(&self, dir: &Arc<LogDir>) -> Option<Arc<Recovering>> {
+        let mut state = self.state.lock();
+        if state.is_stopping || dir.is_offline() {
+            return None;
+        }
+        let is_waiting = |entry: &&mut Entry| {
+            !entry.is_running && !entry.log.options.limits.is_stopped() && Arc::ptr_eq(&entry.log.log_dir, dir)
+        };
+        let next = state.logs.values_mut().filter(is_waiting).min_by_key(|entry| entry.log.bytes)?;
+        next.is_running = true;
+        Some(Arc::clone(&next.log))
+    }
+
+    /// The end of the work on one. `done` is called unless it is not wanted any more; then it stays as it was.
+    fn end(
+        &self,
+        log: &Recovering,
+        opened: Result<Arc<UnifiedLog>, LoadError>,
+        done: impl FnOnce(Result<Arc<UnifiedLog>, LoadError>) -> Recovered,
+    ) -> Recovered {
+        let mut state = self.state.lock();
+        let outcome = if log.options.limits.is_stopped() {
+            if let Ok(log) = opened {
+                // The scheduler may have it, and the directory may get another name.
+                *log.small_files.hold() = true;
+            }
+            if let Some(entry) = state.logs.get_mut(&log.topic_partition) {
+                entry.is_running = false;
+            }
+            Recovered::Left
+        } else {
+            // In this order: at no moment it is neither here nor there.
+            let outcome = done(opened);
+            state.logs.remove(&log.topic_partition);
+            outcome
+        };
+        self.changed.notify_all();
+        outcome
+    }
+}
+
+impl LogManager {
+    /// A log that is still recovered: there will be one.
+    pub fn recovering(&self, tp: &TopicPartition) -> Option<Arc<Recovering>> {
+        self.recovering.get(tp)
+    }
+
+    /// Recovers the next log of a directory that the start has left; `None` when there are none. Waits for the disk.
+    pub fn recover_next(&self, dir: &Arc<LogDir>, now: Millis) -> Option<Recovered> {
+        let next = self.recovering.begin(dir)?;
+        let started = Instant::now();
+        let tp = &next.topic_partition;
+        let opened = UnifiedLog::open(
+            &next.dir,
+            tp.clone(),
+            Arc::clone(&next.log_dir),
+            next.options.clone(),
+            Arc::clone(self.scheduler()),
+            now,
+        );
+        if let Err(LoadError::Disk(e)) = opened {
+            next.stop();
+            next.log_dir.fail(e);
+            return Some(self.recovering.end(&next, Err(LoadError::Stopped), |_| Recovered::Left));
+        }
+        Some(self.recovering.end(&next, opened, |opened| match opened {
+            Ok(log) => {
+                self.take_over(&log, next.high_watermark.unwrap_or(0), next.clean_end);
+                Self::tell_loaded(&log, started.elapsed(), "recovered while others were served");
+                self.logs.write().insert(tp.clone(), log);
+                Recovered::Ready(tp.clone())
+            }
+            Err(error) => {
+                let (dir, why) = (next.dir.clone(), error.to_string());
+                error!(%tp, dir = %dir.display(), %why, "log is damaged, the partition is offline");
+                self.damaged.lock().insert(tp.clone(), Damaged { log_dir: Arc::clone(&next.log_dir), dir, why });
+                Recovered::Damaged(tp.clone())
+            }
+        }))
+    }
+
+    /// Nothing is recovered any more. Does not wait for what is under way, which ends soon.
+    pub fn stop_recovery(&self) {
+        self.recovering.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests;
