@@ -9,6 +9,7 @@ pub mod retention;
 pub mod scheduler;
 
 mod append;
+mod checked;
 mod cleaner;
 mod manager;
 mod moves;
@@ -33,7 +34,7 @@ pub use cleaner::CleanerSettings;
 pub use manager::{CreateLogError, LogDescription, LogDirDescription, LogManager, LogManagerOptions, StartError};
 pub use moves::{MoveError, MoveStep};
 pub use producer_state::VerificationGuard;
-pub use read::{FetchData, FetchIsolation, OffsetQuery, ReadError, TimestampedOffset};
+pub use read::{Doubtful, FetchData, FetchIsolation, OffsetQuery, ReadError, TimestampedOffset};
 pub use recovering::{LoadLimits, Recovered, Recovering};
 pub use recovery::LoadError;
 pub use unified_log::{InconsistentTopicId, LogOffsets, LogOptions, LogStartError, OffsetMetadata, UnifiedLog};

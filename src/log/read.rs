@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use tracing::error;
+
 use crate::common::LeaderEpoch;
 use crate::common::ids::{Millis, Offset};
 use crate::disk::FileSlice;
@@ -37,6 +39,32 @@ pub struct FetchData {
     pub first_entry_incomplete: bool,
     /// Only for committed data.
     pub aborted: Option<Vec<AbortedTxn>>,
+    /// Nobody has checked all of these records since they came from the disk: whoever sends them does.
+    pub doubtful: Option<Doubtful>,
+}
+
+/// Records whose checksums nobody has looked at.
+#[derive(Clone, Debug)]
+pub struct Doubtful {
+    log: Arc<UnifiedLog>,
+    segment: Arc<Segment>,
+    from: u32,
+    to: u32,
+}
+
+impl Doubtful {
+    /// How many bytes of `records`, which came with it, are in order. Reads them all: on the blocking pool.
+    pub fn check(&self, records: &FileSlice) -> Result<u32, ReadError> {
+        let (valid, why) = self.log.readable(self.segment.check(self.from, self.to))?;
+        let Some(why) = why else { return Ok(records.len) };
+        let valid = valid.saturating_sub(records.position as u32).min(records.len);
+        if valid == 0 {
+            let path = self.segment.path(super::segment_files::LOG_SUFFIX);
+            error!(path = %path.display(), position = self.from, %why, "records are damaged and not sent");
+            return Err(ReadError::Corrupt(why.to_string()));
+        }
+        Ok(valid)
+    }
 }
 
 impl FetchData {
@@ -123,6 +151,7 @@ impl UnifiedLog {
             records: None,
             first_entry_incomplete: false,
             aborted: with_aborted.then(Vec::new),
+            doubtful: None,
         };
         let bound = self.with_place(bound, &segments, &offsets)?;
         if start == bound.offset {
@@ -149,11 +178,16 @@ impl UnifiedLog {
                 false => None,
             };
             let file = self.readable(segment.file())?;
+            let doubtful = segment.checked.doubtful(first.position, first.position + len);
+            let doubtful = doubtful.and_then(|(from, to)| {
+                Some(Doubtful { log: self.weak().upgrade()?, segment: Arc::clone(segment), from, to })
+            });
             return Ok(FetchData {
                 start: place,
                 records: Some(FileSlice { file, position: u64::from(first.position), len }),
                 first_entry_incomplete: wanted < first.size,
                 aborted,
+                doubtful,
             });
         }
         // Compaction may leave nothing between an offset and the end.

@@ -372,6 +372,7 @@ impl Loader<'_> {
         let valid = valid_bytes(segment, next_base, self.params.limits)?;
         let cut = segment.size() - valid;
         segment.cut(valid)?;
+        segment.checked.all();
         self.reindex(segment, &mut producers)?;
         without_room(segment.seal())?;
         without_room(producers.take().map_err(Into::into))?;

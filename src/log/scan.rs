@@ -113,6 +113,11 @@ impl HeadScan {
         Self { file, position, end, buffer: [0; HEAD_BUFFER], buffered_at: 0, buffered: 0 }
     }
 
+    /// Where the next entry begins.
+    pub(super) fn position(&self) -> u32 {
+        self.position
+    }
+
     pub(super) fn next_head(&mut self) -> Result<Option<EntryHead>, ScanError> {
         if self.position >= self.end {
             return Ok(None);
@@ -144,12 +149,12 @@ pub(super) struct CheckScan {
 }
 
 impl CheckScan {
-    pub(super) fn new(file: Arc<DataFile>, end: u32) -> Self {
-        let buffer = vec![0; CHECK_BUFFER.min(end as usize)];
-        Self { file, position: 0, end, buffer, buffered_at: 0, buffered: 0 }
+    pub(super) fn new(file: Arc<DataFile>, position: u32, end: u32) -> Self {
+        let buffer = vec![0; CHECK_BUFFER.min(end.saturating_sub(position) as usize)];
+        Self { file, position, end, buffer, buffered_at: position, buffered: 0 }
     }
 
-    /// Bytes of the entries that were handed out.
+    /// Where the entries end that were handed out.
     pub(super) fn valid_bytes(&self) -> u32 {
         self.position
     }

@@ -13,6 +13,7 @@ use crate::config::topic::LogConfig;
 use crate::disk::{DataFile, DiskError, During, LazyFile};
 use crate::record::{Batch, NO_TIMESTAMP, RecordError};
 
+use super::checked::Checked;
 use super::index::{
     AbortedTxn, AbortedTxnSearch, IndexError, OffsetIndex, OffsetPosition, TimeIndex, TimestampOffset, TxnIndex,
     TxnIndexError,
@@ -104,6 +105,7 @@ pub(super) struct Segment {
     is_preallocated: AtomicBool,
     stamps: Mutex<Stamps>,
     roll_jitter_ms: Millis,
+    pub(super) checked: Checked,
 }
 
 impl Segment {
@@ -160,6 +162,7 @@ impl Segment {
             txn_index,
             // A segment is below 2^31; what a file has beyond that is no data of any broker.
             size: AtomicU32::new(len.min(i32::MAX as u64) as u32),
+            checked: Checked::of_found(len.min(i32::MAX as u64) as u32),
             is_preallocated: AtomicBool::new(is_preallocated),
             stamps: Mutex::new(Stamps {
                 bytes_since_last_index_entry: 0,
@@ -321,6 +324,11 @@ impl Segment {
                 return Ok(Some(BatchPosition { last_offset, position, size }));
             }
         }
+        // Not where somebody has cut it meanwhile.
+        if scan.position() < self.size() {
+            let source = RecordError::Corrupt(format!("No entry begins at position {}", scan.position()));
+            return Err(SegmentError::Corrupt { path: self.path(LOG_SUFFIX), source });
+        }
         Ok(None)
     }
 
@@ -350,7 +358,28 @@ impl Segment {
     }
 
     pub(super) fn check_scan(&self) -> Result<CheckScan, SegmentError> {
-        Ok(CheckScan::new(self.file()?, self.size()))
+        Ok(CheckScan::new(self.file()?, 0, self.size()))
+    }
+
+    /// Checks the whole entries of a range that begins with one, and remembers them. Where those end that are in order, and
+    /// why the next is not. Reads all of it.
+    pub(super) fn check(&self, from: u32, to: u32) -> Result<(u32, Option<RecordError>), SegmentError> {
+        let mut scan = CheckScan::new(self.file()?, from, to.min(self.size()));
+        let (mut valid, mut last) = (from, self.base_offset() - 1);
+        let why = loop {
+            match scan.next_entry() {
+                // No checksum covers an entry's offset.
+                Ok(Some(head)) if head.base_offset <= last || !self.fits(head.last_offset) => {
+                    break Some(RecordError::Corrupt(format!("Offset {} cannot be here", head.base_offset)));
+                }
+                Ok(Some(head)) => (valid, last) = (scan.valid_bytes(), head.last_offset),
+                Ok(None) => break None,
+                Err(ScanError::Corrupt(why)) => break Some(why),
+                Err(error @ ScanError::Io(_)) => return Err(self.scan_error(error)),
+            }
+        };
+        self.checked.add(from, valid);
+        Ok((valid, why))
     }
 
     /// The offset after the last batch. Reads the log from the last index entry on.

@@ -7,7 +7,7 @@ use crate::cluster::partition::Partition;
 use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
 use crate::disk::FileSlice;
 use crate::log::index::AbortedTxn;
-use crate::log::{FetchIsolation, ReadError, UnifiedLog};
+use crate::log::{Doubtful, FetchIsolation, ReadError, UnifiedLog};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +65,8 @@ pub struct ReadPartition {
     pub last_stable_offset: Offset,
     pub log_start_offset: Offset,
     pub records: Option<FileSlice>,
+    /// `records` are to be checked first.
+    doubtful: Option<Doubtful>,
     /// For read_committed: aborted transactions in the range.
     pub aborted: Option<Vec<AbortedTxn>>,
     /// The fetcher's log has diverged: the leader's epoch and its end (KIP-595).
@@ -81,6 +83,7 @@ impl ReadPartition {
             last_stable_offset: -1,
             log_start_offset: -1,
             records: None,
+            doubtful: None,
             aborted: None,
             diverging: None,
             preferred: None,
@@ -110,7 +113,7 @@ impl ReplicaManager {
         stop: &CancellationToken,
         parked: impl FnOnce(),
     ) -> FetchRead {
-        let read = self.fetch_or_wait(partitions, limits, max_wait, stop, parked).await;
+        let read = check(self.fetch_or_wait(partitions, limits, max_wait, stop, parked).await).await;
         if limits.follower.is_some() && self.leader_quota.is_set() {
             self.record_sent(partitions, &read);
         }
@@ -207,6 +210,7 @@ impl ReplicaManager {
             last_stable_offset,
             log_start_offset,
             records: None,
+            doubtful: None,
             aborted: None,
             diverging: None,
             preferred,
@@ -235,6 +239,7 @@ impl ReplicaManager {
         // Consumers from version 3 on make progress without half a batch, and would not expect one.
         answer.records = read.records.filter(|_| limits.hard || !read.first_entry_incomplete);
         answer.aborted = read.aborted;
+        answer.doubtful = read.doubtful.filter(|_| answer.records.is_some());
         if let Some(follower) = limits.follower {
             // Read as a leader, or it may be another leader's records.
             partition.log_for(epoch, leader_only).map_err(|error| error.code())?;
@@ -297,6 +302,25 @@ impl ReplicaManager {
         }
         self.leader_quota.record(now_ms(), bytes);
     }
+}
+
+/// Checks what came from the disk and nobody has looked at. What lies before damage is sent, and the next read finds it.
+async fn check(mut read: FetchRead) -> FetchRead {
+    if read.partitions.iter().all(|partition| partition.doubtful.is_none()) {
+        return read;
+    }
+    let checking = tokio::task::spawn_blocking(move || {
+        for partition in &mut read.partitions {
+            if let (Some(doubtful), Some(records)) = (partition.doubtful.take(), &mut partition.records) {
+                match doubtful.check(records) {
+                    Ok(valid) => records.len = valid,
+                    Err(error) => *partition = ReadPartition::failed(read_error(&error)),
+                }
+            }
+        }
+        read
+    });
+    checking.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Kafka: `KafkaApis`' mapping of what a read throws.
