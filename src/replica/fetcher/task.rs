@@ -12,6 +12,7 @@ use crate::cluster::partition::FollowError;
 use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition, Uuid};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::log::epoch_cache::EpochEndOffset;
+use crate::log::log_dir::DirError;
 use crate::log::{AppendError, UnifiedLog};
 use crate::protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
 use crate::protocol::messages::fetch_response::PartitionData;
@@ -373,6 +374,10 @@ impl Fetcher {
             }
             Err(FollowError::Append(error @ AppendError::Record(_))) => {
                 error!(%tp, fetch_offset, %error, "the leader has sent damaged records");
+                state.delay(&tp, now, self.settings.backoff_ms);
+            }
+            // There may be room again. The directory has told why.
+            Err(FollowError::Append(AppendError::Dir(DirError::Full { .. }))) => {
                 state.delay(&tp, now, self.settings.backoff_ms);
             }
             Err(error) => {
