@@ -1,4 +1,9 @@
-"""Real file systems that become full, and real devices that fail, under load."""
+"""Real file systems that become full, and real devices that fail, under load.
+
+ZURAU_FULL_DISKS=1 also fills the disks of three brokers.
+"""
+
+import os
 
 import pytest
 
@@ -6,7 +11,7 @@ from harness import PEER, admin, history, mounts, processes, wire
 from harness.load import Load, check_stored
 from harness.processes import wait_until
 from harness.reader import read
-from harness.replicas import states, wait_in_sync
+from harness.replicas import check_equal, states, wait_in_sync
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -155,3 +160,44 @@ def test_failing_devices_take_their_partitions_along_and_the_last_one_the_broker
     wait_until(lambda: {leader for _, leader in wire.metadata(broker.port, ["t"])[2]["t"].values()} == {1}, "it leads alone")
     check_stored(acks, read(broker, "t"))
     assert broker.stop() == 143
+
+
+@pytest.mark.skipif(PEER == "apache", reason="Apache 3.9.1 halts when its only directory is full")
+@pytest.mark.skipif("ZURAU_FULL_DISKS" not in os.environ, reason="half a minute: with ZURAU_FULL_DISKS=1")
+def test_full_disks_of_three_brokers_pass_and_nothing_is_lost(cluster, mounted, directory):
+    """A follower's disk, then two, then all three, under acks=all load that needs two replicas."""
+    brokers, ballasts = [], []
+    for number in (1, 2, 3):
+        broker = cluster.broker(number, log_segment_bytes=256 * KIB, replica_lag_time_max_ms=2000)
+        disk = mounted.tmpfs(broker.log_dirs[0].parent / "disk", "64m")
+        broker.properties["log.dirs"] = str(disk / "data")
+        brokers.append(broker.start())
+        ballasts.append(mounts.Ballast(disk))
+    admin.create_topic(brokers[0], "t", assignment=[[1, 2, 3], [2, 3, 1], [3, 1, 2]], min_insync_replicas=2)
+    wait_in_sync(cluster, "t", 3)
+    load = Load(brokers[0], "t", directory, per_second=1500, bootstrap_servers=cluster.bootstrap)
+    load.wait_acknowledged(1000)
+    for full in ([2], [1, 2], [0, 1, 2]):
+        told = {n: times_told(brokers[n], _IS_FULL) for n in full}
+        for n in full:
+            ballasts[n].leave(0)
+        # Lines about it are ten seconds apart.
+        first = [n for n in full if told[n] == 0]
+        wait_until(lambda: all(times_told(brokers[n], _IS_FULL) > 0 for n in first), "they are full")
+        for n in full:
+            ballasts[n].drop()
+        load.wait_acknowledged(1000)
+        wait_in_sync(cluster, "t", 3)
+    # Killed while all are full.
+    for n in range(3):
+        ballasts[n].leave(0)
+    brokers[0].kill()
+    cluster.forget(brokers[0])
+    for n in range(3):
+        ballasts[n].drop()
+    brokers[0].start()
+    load.wait_acknowledged(1000)
+    wait_in_sync(cluster, "t", 3)
+    check_stored(load.finish(), read(brokers[1], "t"))
+    check_equal(cluster, "t", 3)
+    assert all(broker.alive() for broker in brokers)
