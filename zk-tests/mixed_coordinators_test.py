@@ -62,7 +62,7 @@ def test_coordinators_move_between_apache_and_zurau_under_load(directory, ensemb
 
     def look():
         """Both share the partitions, and nothing that was committed is gone."""
-        check_disjoint(watch.wait_stable(2), PARTITIONS)
+        check_disjoint(watch.wait_stable(2, PARTITIONS), PARTITIONS)
         committed = watch.committed()
         assert all(committed.get(tp, -1) >= offset for tp, offset in known.items()), (known, committed)
         known.update(committed)

@@ -16,7 +16,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const BOOTSTRAP_SERVER: Arg =
     Arg::with("--bootstrap-server", "HOST1:PORT1[,HOST2:PORT2[...]]", "REQUIRED: brokers to ask first");
@@ -69,6 +69,8 @@ const PARSER: Parser = Parser {
 
 /// How long to wait for a record before looking at the flag that a signal sets.
 const POLL: Duration = Duration::from_millis(100);
+/// Kafka: `ConsumerUtils.DEFAULT_CLOSE_TIMEOUT_MS`.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Records that go into one event and one commit: what one poll of the Java consumer gives.
 const BATCH: usize = 500;
 
@@ -172,12 +174,26 @@ fn consume(values: &Values) -> Result<(), Failure> {
             commit(&consumer, &offsets)?;
         }
     };
-    drop(consumer);
+    leave(consumer, &properties);
     event("shutdown_complete", json!({}))?;
     match (end, stop.asked()) {
         (Ok(()), Some(code)) => Err(Failure::Exit(code)),
         (end, _) => end,
     }
+}
+
+/// Gives all partitions back before the end: a close in the middle of a cooperative rebalance may hang for good
+/// (librdkafka issue 4527). A static member stays in its group, and so is only closed.
+fn leave(consumer: BaseConsumer<Verified>, properties: &Properties) {
+    if !properties.contains_key("group.instance.id") {
+        consumer.unsubscribe();
+        let end = Instant::now() + CLOSE_TIMEOUT;
+        while Instant::now() < end && consumer.assignment().is_ok_and(|assigned| assigned.count() > 0) {
+            // Whatever is still read is nobody's: it is not committed.
+            drop(consumer.poll(POLL));
+        }
+    }
+    drop(consumer);
 }
 
 /// What is there, after waiting for the first.

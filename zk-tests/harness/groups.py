@@ -168,12 +168,14 @@ class Watch:
         """{(topic, partition): offset}"""
         return self._ask(wire.committed_offsets)
 
-    def wait_stable(self, members, seconds=60):
-        """Returns the assignments once so many members share the partitions in a stable generation."""
+    def wait_stable(self, members, partitions=0, seconds=60):
+        """Returns the assignments once so many members share so many partitions in a stable generation. Between the two
+        generations of a cooperative rebalance some have no owner."""
 
         def stable():
             state, assigned = self.describe()
-            return state == "Stable" and len(assigned) == members and assigned
+            owned = sum(len(of_member) for of_member in assigned.values())
+            return state == "Stable" and len(assigned) == members and owned >= partitions and assigned
 
         return wait_until(stable, f"group {self.group} is stable with {members} members", seconds)
 

@@ -37,6 +37,12 @@ def main():
             member.committed(offsets)
         except confluent_kafka.KafkaException as e:
             member.committed(offsets, e)
+    if not instance:
+        # A close in the middle of a cooperative rebalance may hang for good (librdkafka issue 4527); this is what its
+        # users do instead. A static member would leave its group by it.
+        consumer.unsubscribe()
+        while consumer.assignment():
+            consumer.consume(1, 0.2)
     consumer.close()
 
 
