@@ -1,6 +1,7 @@
 //! Owns the load: prepared requests from blocking threads, one connection each. Results are one JSON object on standard
 //! output.
 
+use super::coordinator;
 use super::wire::{self, Connection};
 use serde_json::json;
 use std::collections::VecDeque;
@@ -60,6 +61,9 @@ pub(super) enum Kind {
         #[arg(long, default_value_t = 1 << 20)]
         max_bytes: i32,
     },
+    /// Work for the coordinators.
+    #[command(flatten)]
+    Coordinator(coordinator::Kind),
     /// Open connections, tell so on standard output, and hold them until standard input ends.
     Idle {
         #[arg(long)]
@@ -95,6 +99,7 @@ pub(super) fn run(kind: Kind) -> io::Result<()> {
         }
         Kind::Fetch { target, bytes, max_bytes } => read(&target, bytes, max_bytes, true),
         Kind::Follow { target, bytes, max_bytes } => read(&target, bytes, max_bytes, false),
+        Kind::Coordinator(kind) => report(coordinator::run(kind)?),
         Kind::Idle { bootstrap, connections } => {
             let open: Vec<Connection> =
                 (0..connections).map(|_| Connection::open(&bootstrap)).collect::<io::Result<_>>()?;

@@ -1,6 +1,7 @@
 //! Owns the benchmark of brokers: a load that costs its sender next to nothing, so that the broker is what is measured, and
 //! the floor, the least that a broker can do. `zk-tests/bench` runs both beside Apache Kafka.
 
+mod coordinator;
 mod floor;
 mod load;
 mod wire;

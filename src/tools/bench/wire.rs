@@ -20,15 +20,19 @@ fn invalid(what: impl ToString) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_string())
 }
 
-fn request<M: Message>(api: ApiKey, version: i16, message: &M) -> io::Result<Bytes> {
+pub(super) fn request<M: Message>(api: ApiKey, version: i16, message: &M) -> io::Result<Bytes> {
     let header = RequestHeader::new(api, version, 7, "load".into());
     Ok(Frame::request(api, &header, message).map_err(invalid)?.bytes)
 }
 
 /// A batch of `records` values of `record_bytes` random bytes each.
 pub(super) fn batch(records: usize, record_bytes: usize) -> io::Result<Bytes> {
+    batch_of(BatchOptions::default(), records, record_bytes)
+}
+
+pub(super) fn batch_of(options: BatchOptions, records: usize, record_bytes: usize) -> io::Result<Bytes> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(invalid)?.as_millis() as i64;
-    let mut builder = BatchBuilder::new(BatchOptions::default()).map_err(invalid)?;
+    let mut builder = BatchBuilder::new(options).map_err(invalid)?;
     for _ in 0..records {
         let value: Vec<u8> = (0..record_bytes).map(|_| rand::random()).collect();
         builder.append(now, None, Some(&value), &[]).map_err(invalid)?;
@@ -37,9 +41,26 @@ pub(super) fn batch(records: usize, record_bytes: usize) -> io::Result<Bytes> {
 }
 
 pub(super) fn produce(topic: &str, partition: i32, acks: i16, batch: Bytes) -> io::Result<Bytes> {
+    produce_in(None, topic, partition, acks, batch)
+}
+
+/// In the transaction of this id.
+pub(super) fn produce_in(
+    transactional_id: Option<&str>,
+    topic: &str,
+    partition: i32,
+    acks: i16,
+    batch: Bytes,
+) -> io::Result<Bytes> {
     let data = PartitionProduceData { index: partition, records: Some(Records::Bytes(batch)), ..Default::default() };
     let topic = TopicProduceData { name: topic.into(), partition_data: vec![data], ..Default::default() };
-    let message = ProduceRequest { acks, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
+    let message = ProduceRequest {
+        transactional_id: transactional_id.map(Into::into),
+        acks,
+        timeout_ms: 30_000,
+        topic_data: vec![topic],
+        ..Default::default()
+    };
     request(ApiKey::Produce, PRODUCE_VERSION, &message)
 }
 
@@ -78,17 +99,26 @@ impl Connection {
         Ok(&self.buffer[..size])
     }
 
-    pub(super) fn receive_produced(&mut self) -> io::Result<()> {
+    /// Sends a request and waits for its answer.
+    pub(super) fn ask<M: Message>(&mut self, frame: &[u8], api: ApiKey, version: i16) -> io::Result<M> {
+        self.send(frame)?;
+        self.answer(api, version)
+    }
+
+    pub(super) fn answer<M: Message>(&mut self, api: ApiKey, version: i16) -> io::Result<M> {
         let frame = Bytes::copy_from_slice(self.receive()?);
-        let answer: ProduceResponse = decode(ApiKey::Produce, PRODUCE_VERSION, frame)?;
+        decode(api, version, frame)
+    }
+
+    pub(super) fn receive_produced(&mut self) -> io::Result<()> {
+        let answer: ProduceResponse = self.answer(ApiKey::Produce, PRODUCE_VERSION)?;
         let errors = answer.responses.iter().flat_map(|t| &t.partition_responses).map(|p| p.error_code);
         refuse_errors(errors)
     }
 
     /// The bytes of records received, and the offset after them.
     pub(super) fn receive_fetched(&mut self, offset: i64) -> io::Result<(usize, i64)> {
-        let frame = Bytes::copy_from_slice(self.receive()?);
-        let answer: FetchResponse = decode(ApiKey::Fetch, FETCH_VERSION, frame)?;
+        let answer: FetchResponse = self.answer(ApiKey::Fetch, FETCH_VERSION)?;
         let partitions = || answer.responses.iter().flat_map(|t| &t.partitions);
         refuse_errors(partitions().map(|p| p.error_code))?;
         let (mut received, mut next) = (0, offset);
@@ -105,7 +135,7 @@ impl Connection {
     }
 }
 
-fn refuse_errors(mut codes: impl Iterator<Item = i16>) -> io::Result<()> {
+pub(super) fn refuse_errors(mut codes: impl Iterator<Item = i16>) -> io::Result<()> {
     match codes.find(|code| *code != 0) {
         Some(code) => Err(io::Error::other(format!("the broker answers {}", ErrorCode::from_wire(code)))),
         None => Ok(()),
