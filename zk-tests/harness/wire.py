@@ -50,7 +50,7 @@ def closed_by_peer(s):
         return True
 
 
-class _Fields:
+class Fields:
     def __init__(self, data):
         self.data, self.at = data, 0
 
@@ -86,7 +86,7 @@ def metadata(port, topics=()):
     body = struct.pack(">i", len(topics)) + b"".join(string(t) for t in topics)
     with connect(port) as s:
         s.sendall(request(METADATA, 1, 7, body))
-        f = _Fields(read_frame(s))
+        f = Fields(read_frame(s))
     if f.take("i") != 7:
         raise RuntimeError("another correlation id")
 
@@ -113,7 +113,7 @@ def served(port):
     """ApiVersions v0: {api key: (lowest version, highest version)}."""
     with connect(port) as s:
         s.sendall(request(API_VERSIONS, 0, 7, b""))
-        f = _Fields(read_frame(s))
+        f = Fields(read_frame(s))
     correlation, error = f.take("i"), f.take("h")
     if (correlation, error) != (7, 0):
         raise RuntimeError(f"correlation id {correlation}, error {error}")
@@ -125,11 +125,11 @@ def _none(error, what):
         raise RuntimeError(f"{what}: error {error}")
 
 
-def find_coordinator(port, group):
-    """FindCoordinator v1 of a group: the port of its coordinator."""
+def find_coordinator(port, key, of_transactions=False):
+    """FindCoordinator v1 of a group, or of a transactional id: the port of its coordinator."""
     with connect(port) as s:
-        s.sendall(request(FIND_COORDINATOR, 1, 7, string(group) + b"\x00"))
-        f = _Fields(read_frame(s))
+        s.sendall(request(FIND_COORDINATOR, 1, 7, string(key) + struct.pack("?", of_transactions)))
+        f = Fields(read_frame(s))
     f.take("i"), f.take("i")
     error, message = f.take("h"), f.string()
     _none(error, f"FindCoordinator: {message}")
@@ -141,7 +141,7 @@ def describe_group(port, group):
     """DescribeGroups v0 of a group of consumers: its state, and {member id: partitions, of whatever topic}."""
     with connect(port) as s:
         s.sendall(request(DESCRIBE_GROUPS, 0, 7, struct.pack(">i", 1) + string(group)))
-        f = _Fields(read_frame(s))
+        f = Fields(read_frame(s))
     # Correlation id, one group.
     f.take("i"), f.take("i")
     _none(f.take("h"), "DescribeGroups")
@@ -158,7 +158,7 @@ def _assigned(assignment):
     """ConsumerProtocolAssignment; empty while the group has none."""
     if not assignment:
         return []
-    f = _Fields(assignment)
+    f = Fields(assignment)
     f.take("h")
     topics = f.array(lambda: (f.string(), f.array(lambda: f.take("i"))))
     return [partition for _topic, partitions in topics for partition in partitions]
@@ -168,7 +168,7 @@ def committed_offsets(port, group):
     """OffsetFetch v2 of all that a group has committed: {(topic, partition): offset}."""
     with connect(port) as s:
         s.sendall(request(OFFSET_FETCH, 2, 7, string(group) + struct.pack(">i", -1)))
-        f = _Fields(read_frame(s))
+        f = Fields(read_frame(s))
     f.take("i")
 
     def partition():
@@ -185,7 +185,7 @@ def init_producer_id(port):
     """InitProducerId v0 without a transactional id: (error, producer id)."""
     with connect(port) as s:
         s.sendall(request(INIT_PRODUCER_ID, 0, 7, struct.pack(">hi", -1, 0)))
-        f = _Fields(read_frame(s))
+        f = Fields(read_frame(s))
     if f.take("i") != 7:
         raise RuntimeError("another correlation id")
     f.take("i")
@@ -224,7 +224,7 @@ def describe_transaction(port, transactional_id):
     body = b"\x00" + b"\x02" + bytes([len(name) + 1]) + name + b"\x00"
     with connect(port) as s:
         s.sendall(request(DESCRIBE_TRANSACTIONS, 0, 7, body))
-        f = _Fields(read_frame(s))
+        f = Fields(read_frame(s))
     # Correlation id, tags, throttle time, one transaction.
     f.take("i"), f.take("B"), f.take("i"), f.take("B")
     error, _, state = f.take("h"), f.compact_string(), f.compact_string()
@@ -237,7 +237,7 @@ def end_txn(port, transactional_id, producer_id, epoch, committed):
     with connect(port) as s:
         body = string(transactional_id) + struct.pack(">qh?", producer_id, epoch, committed)
         s.sendall(request(END_TXN, 1, 7, body))
-        f = _Fields(read_frame(s))
+        f = Fields(read_frame(s))
     f.take("i"), f.take("i")
     return f.take("h")
 
@@ -248,7 +248,7 @@ def write_txn_marker(port, topic, partition, producer_id, epoch, committed, coor
     body += struct.pack(">iii", 1, partition, coordinator_epoch)
     with connect(port) as s:
         s.sendall(request(WRITE_TXN_MARKERS, 0, 7, body))
-        f = _Fields(read_frame(s))
+        f = Fields(read_frame(s))
     # Correlation id, one marker, its producer, one topic, one partition, its number.
     f.take("i"), f.take("i"), f.take("q"), f.take("i"), f.string(), f.take("i"), f.take("i")
     return f.take("h")

@@ -17,6 +17,9 @@ use crate::server::now_ms;
 use crate::server::transactional::{self, Verified};
 use std::time::Duration;
 
+/// Clients of this name may write into internal topics. Kafka: `AdminUtils.ADMIN_CLIENT_ID`.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+
 /// What the producer hears of a partition so far.
 type Outcome = Result<Appended, AppendFailure>;
 
@@ -30,7 +33,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         let mut outcomes = Vec::with_capacity(topic.partition_data.len());
         for data in &topic.partition_data {
             let outcome = match &verified {
-                Ok(verified) => append_one(broker, version, acks, verified, &topic.name, data, now).await,
+                Ok(verified) => append_one(broker, call, acks, verified, &topic.name, data, now).await,
                 Err(code) => Err((*code).into()),
             };
             outcomes.push((data.index, outcome));
@@ -57,7 +60,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
 
 async fn append_one(
     broker: &Broker,
-    version: i16,
+    call: &Call,
     acks: i16,
     verified: &Verified,
     topic: &str,
@@ -68,12 +71,12 @@ async fn append_one(
         Some(Records::Bytes(records)) => records,
         _ => &bytes::Bytes::new(),
     };
-    validate::check_request(version, records).map_err(|error| AppendFailure::from(error.code()))?;
+    validate::check_request(call.version(), records).map_err(|error| AppendFailure::from(error.code()))?;
     if !matches!(acks, -1..=1) {
         return Err(ErrorCode::InvalidRequiredAcks.into());
     }
     let guard = verified.guard(topic, data.index)?;
-    if super::is_internal(topic) {
+    if super::is_internal(topic) && call.header.client_id.as_deref() != Some(ADMIN_CLIENT_ID) {
         return Err(ErrorCode::InvalidTopicException.into());
     }
     broker.replicas.append(topic, data.index, records, acks == -1, guard, now).await
