@@ -189,6 +189,37 @@ def commit_in_transaction(broker, transactional_id, group, producer_id, epoch):
     return error
 
 
+def commit_for_member(broker, transactional_id, group, producer_id, epoch, generation, member, instance):
+    """TxnOffsetCommit v3 of one partition: the transaction says which member it works for (KIP-447)."""
+
+    def compact(text):
+        return b"\0" if text is None else bytes([len(text) + 1]) + text.encode()
+
+    # The first byte is the field of tags that makes the header one of version 2.
+    body = b"\0" + compact(transactional_id) + compact(group) + struct.pack(">qhi", producer_id, epoch, generation)
+    body += compact(member) + compact(instance) + b"\2" + compact("t")
+    answer = call(broker, TXN_OFFSET_COMMIT, 3, body + b"\2" + struct.pack(">iqi", 0, 42, -1) + b"\1\0\0\0")
+    # Tags, throttle time, one topic, its one partition and its number.
+    answer.take("B"), answer.take("i"), answer.take("B"), answer.compact_string(), answer.take("B"), answer.take("i")
+    return answer.take("h")
+
+
+def test_a_transaction_for_a_member_of_yesterday_is_refused(served):
+    member = alone(served, "worked-for")
+    error, producer, epoch = init(served, "worker")
+    assert (error, add_offsets(served, "worker", producer, epoch, "worked-for")) == (NONE, NONE)
+    sent = lambda *of: commit_for_member(served, "worker", "worked-for", producer, epoch, *of)
+    assert sent(0, member, "one") == ILLEGAL_GENERATION
+    assert sent(2, member, "one") == ILLEGAL_GENERATION
+    assert sent(1, "nobody", None) == UNKNOWN_MEMBER_ID
+    assert sent(1, "nobody", "one") == FENCED_INSTANCE_ID
+    assert sent(1, member, "another") == UNKNOWN_MEMBER_ID
+    assert sent(1, member, "one") == NONE
+    assert end(served, "worker", producer, epoch) == NONE
+    watch = Watch(served.bootstrap, "worked-for")
+    wait_until(lambda: watch.committed() == {("t", 0): 42}, "only what the member sent is committed")
+
+
 def test_a_producer_is_who_its_transactional_id_says(served):
     (first, *_), (error, producer, epoch) = init(served, "id"), init(served, "id")
     assert (first, error, epoch) == (NONE, NONE, 1)

@@ -36,7 +36,7 @@ pytestmark = [
 def printed(tools, bootstrap, topic, formatter):
     """The records of an internal topic as Apache's console consumer prints them."""
     # By partition: a console consumer in a group would write into the topic that it reads.
-    which = ("--topic", topic, "--partition", 0, "--offset", "earliest", "--timeout-ms", 2000)
+    which = ("--topic", topic, "--partition", 0, "--offset", "earliest", "--timeout-ms", 10_000)
     where = ("--bootstrap-server", bootstrap, *which)
     named = ("--formatter", f"org.apache.kafka.tools.consumer.{formatter}")
     # One object behind the other, without a line between them.

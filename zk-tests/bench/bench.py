@@ -1,7 +1,8 @@
 """Broker CPU for a unit of work, latencies, start times and memory: Zurau, Apache Kafka and the floor in one run.
 
 The load is `zurau perf load`: prepared requests over raw sockets, so that what is measured is the broker. CPU is user and
-system time of the broker's process from /proc. Apache gets a warm-up of the same work first."""
+system time of the broker's process from /proc. Apache runs in the JVM that its own scripts start, and gets a warm-up of the
+same work first."""
 
 import json
 import os
@@ -13,7 +14,8 @@ import tempfile
 import time
 
 from harness import ZURAU, admin, wire
-from harness.broker import Cluster
+from harness.broker import JVM, Cluster
+from harness.java import SHIPPED
 from harness.processes import Process, end_all, free_port, wait_until
 from harness.zookeeper import Ensemble
 
@@ -22,6 +24,7 @@ SCALE = float(os.environ.get("BENCH_SCALE", "1"))
 CONNECTIONS = 2
 TICKS = os.sysconf("SC_CLK_TCK")
 GB = 1e9
+JVM.update(heap="1g", tuning=SHIPPED)
 
 
 class Floor:

@@ -13,6 +13,8 @@ from .processes import EndedEarly, Process, free_port, tail, wait_until
 
 STARTED = "started (kafka.server.KafkaServer)"
 _START_SECONDS = 60
+# Of Apache brokers. Figures are taken with what Kafka's scripts say.
+JVM = {"heap": "512m"}
 
 
 class Broker:
@@ -52,7 +54,7 @@ class Broker:
         self.file.write_text("".join(f"{k}={v}\n" for k, v in self.properties.items()))
         extra = [word for pair in overrides for word in ("--override", pair)]
         if self.kind == "apache":
-            command = java("kafka", "kafka.Kafka", self.file, *extra, heap="512m", options=self._login())
+            command = java("kafka", "kafka.Kafka", self.file, *extra, options=self._login(), **JVM)
         else:
             command = [ZURAU, "broker", self.file, *extra]
         env = {"KAFKA_OPTS": " ".join(self._login())}

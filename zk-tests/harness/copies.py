@@ -84,8 +84,8 @@ class Copies:
         for n, member in enumerate(self._members):
             if not member.alive():
                 self.ended += 1
-                print(f"{member.name} ended by itself: {tail(member.output(), 3)}", flush=True)
-                member.wait()
+                # -14: the alarm of librdkafka's member.
+                print(f"{member.name} ended by itself, {member.wait()}: {tail(member.output(), 3)}", flush=True)
                 self._members[n] = self._start(n)
 
     def copied(self):

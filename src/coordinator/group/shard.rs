@@ -215,11 +215,15 @@ impl Shard {
             }
             self.confirm(now, &mut out);
             self.run_effects(out).await;
+            let mut out = Effects::default();
             for request in requests.drain(..) {
-                let mut out = Effects::default();
+                // Commits that came together are answered together: whoever waits on another thread is woken once.
+                if !matches!(request, Request::Commit(..)) {
+                    self.run_effects(std::mem::take(&mut out)).await;
+                }
                 self.apply(request, &mut out);
-                self.run_effects(out).await;
             }
+            self.run_effects(out).await;
             #[cfg(debug_assertions)]
             if self.machine.groups() < CHECKED_GROUPS_MAX {
                 self.machine.check();

@@ -76,7 +76,7 @@ async fn append_one(
         return Err(ErrorCode::InvalidRequiredAcks.into());
     }
     let guard = verified.guard(topic, data.index)?;
-    if super::is_internal(topic) && call.header.client_id.as_deref() != Some(ADMIN_CLIENT_ID) {
+    if super::is_internal(topic) && call.header.client_id != ADMIN_CLIENT_ID {
         return Err(ErrorCode::InvalidTopicException.into());
     }
     broker.replicas.append(topic, data.index, records, acks == -1, guard, now).await

@@ -1,5 +1,5 @@
-//! Owns the load of the coordinators: commits, transactions, and a group whose members join at once. Each client of these
-//! waits for its answers, so there are many.
+//! Owns the load of the coordinators: commits, transactions, and a group whose members join at once. A transaction waits for
+//! each of its answers, so there are many at a time.
 
 use super::wire::{self, Connection};
 use crate::common::ErrorCode;
@@ -49,6 +49,9 @@ pub(super) enum Kind {
         /// Requests over all connections.
         #[arg(long)]
         requests: usize,
+        /// Requests that a connection has under way at most.
+        #[arg(long, default_value_t = 5)]
+        in_flight: usize,
     },
     /// Run transactions of one batch, one after the other on each connection.
     Transactions {
@@ -80,9 +83,9 @@ pub(super) enum Kind {
 
 /// What it took, as an object.
 pub(super) fn run(kind: Kind) -> io::Result<Value> {
-    let start = Instant::now();
+    let mut start = Instant::now();
     let done = match kind {
-        Kind::Commits { bootstrap, topic, connections, groups, partitions, requests } => {
+        Kind::Commits { bootstrap, topic, connections, groups, partitions, requests, in_flight } => {
             let share = requests / connections;
             each(connections, |i| {
                 let mine = (i..groups.max(connections)).step_by(connections);
@@ -90,9 +93,16 @@ pub(super) fn run(kind: Kind) -> io::Result<Value> {
                     .map(|group| commit(&format!("load-{group}"), &topic, partitions))
                     .collect::<io::Result<_>>()?;
                 let mut connection = Connection::open(&bootstrap)?;
-                for frame in frames.iter().cycle().take(share) {
-                    let answer: OffsetCommitResponse = connection.ask(frame, ApiKey::OffsetCommit, COMMIT_VERSION)?;
+                let mut to_send = frames.iter().cycle().take(share);
+                for frame in to_send.by_ref().take(in_flight) {
+                    connection.send(frame)?;
+                }
+                for _ in 0..share {
+                    let answer: OffsetCommitResponse = connection.answer(ApiKey::OffsetCommit, COMMIT_VERSION)?;
                     wire::refuse_errors(answer.topics.iter().flat_map(|t| &t.partitions).map(|p| p.error_code))?;
+                    if let Some(frame) = to_send.next() {
+                        connection.send(frame)?;
+                    }
                 }
                 Ok(share)
             })?
@@ -106,7 +116,12 @@ pub(super) fn run(kind: Kind) -> io::Result<Value> {
                 Ok(transactions / connections)
             })?
         }
-        Kind::Join { bootstrap, group, members } => join(&bootstrap, &group, members)?,
+        Kind::Join { bootstrap, group, members } => {
+            let open: io::Result<Vec<_>> = (0..members).map(|_| Connection::open(&bootstrap)).collect();
+            let mut connections = open?;
+            start = Instant::now();
+            join(&mut connections, &group)?
+        }
     };
     Ok(json!({ "done": done, "seconds": start.elapsed().as_secs_f64() }))
 }
@@ -228,9 +243,7 @@ fn pause() {
 }
 
 /// In one thread: every step is sent for all before the first answer is awaited.
-fn join(bootstrap: &str, group: &str, members: usize) -> io::Result<usize> {
-    let mut connections: Vec<Connection> =
-        (0..members).map(|_| Connection::open(bootstrap)).collect::<io::Result<_>>()?;
+fn join(connections: &mut [Connection], group: &str) -> io::Result<usize> {
     let asked = |member_id: &str| {
         let protocol = JoinGroupRequestProtocol {
             name: "range".into(),
@@ -248,16 +261,16 @@ fn join(bootstrap: &str, group: &str, members: usize) -> io::Result<usize> {
         };
         wire::request(ApiKey::JoinGroup, JOIN_VERSION, &message)
     };
-    for connection in &mut connections {
+    for connection in &mut *connections {
         connection.send(&asked("")?)?;
     }
-    for connection in &mut connections {
+    for connection in &mut *connections {
         // The member id that it gets here is the one to come back with.
         let answer: JoinGroupResponse = connection.answer(ApiKey::JoinGroup, JOIN_VERSION)?;
         connection.send(&asked(&answer.member_id)?)?;
     }
     let mut joined = Vec::new();
-    for connection in &mut connections {
+    for connection in &mut *connections {
         let answer: JoinGroupResponse = connection.answer(ApiKey::JoinGroup, JOIN_VERSION)?;
         wire::refuse_errors([answer.error_code].into_iter())?;
         joined.push(answer);
@@ -280,7 +293,7 @@ fn join(bootstrap: &str, group: &str, members: usize) -> io::Result<usize> {
         };
         connection.send(&wire::request(ApiKey::SyncGroup, SYNC_VERSION, &message)?)?;
     }
-    for connection in &mut connections {
+    for connection in &mut *connections {
         let answer: SyncGroupResponse = connection.answer(ApiKey::SyncGroup, SYNC_VERSION)?;
         wire::refuse_errors([answer.error_code].into_iter())?;
     }

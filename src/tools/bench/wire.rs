@@ -9,6 +9,7 @@ use crate::protocol::messages::{
 use crate::protocol::{ApiKey, Frame, Message, Reader, Records, RequestHeader, ResponseHeader};
 use crate::record::{BatchBuilder, BatchOptions};
 use bytes::Bytes;
+use rand::Rng;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -33,8 +34,9 @@ pub(super) fn batch(records: usize, record_bytes: usize) -> io::Result<Bytes> {
 pub(super) fn batch_of(options: BatchOptions, records: usize, record_bytes: usize) -> io::Result<Bytes> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(invalid)?.as_millis() as i64;
     let mut builder = BatchBuilder::new(options).map_err(invalid)?;
+    let (mut rng, mut value) = (rand::rng(), vec![0; record_bytes]);
     for _ in 0..records {
-        let value: Vec<u8> = (0..record_bytes).map(|_| rand::random()).collect();
+        rng.fill_bytes(&mut value);
         builder.append(now, None, Some(&value), &[]).map_err(invalid)?;
     }
     builder.finish().map_err(invalid)

@@ -15,7 +15,7 @@ enum Act {
     Sync { client: usize },
     Heartbeat { client: usize },
     Leave { client: usize },
-    Commit { client: usize, partition: i32 },
+    Commit { client: usize, partition: i32, foreign: bool },
     CommitOutside { partition: i32 },
     CommitInTransaction { producer: i64, partition: i32 },
     EndTransaction { producer: i64, committed: bool },
@@ -35,7 +35,8 @@ fn act() -> impl Strategy<Value = Act> {
         6 => client.clone().prop_map(|client| Act::Sync { client }),
         3 => client.clone().prop_map(|client| Act::Heartbeat { client }),
         1 => client.clone().prop_map(|client| Act::Leave { client }),
-        3 => (client, 0..3i32).prop_map(|(client, partition)| Act::Commit { client, partition }),
+        3 => (client, 0..3i32, prop::bool::weighted(0.2))
+            .prop_map(|(client, partition, foreign)| Act::Commit { client, partition, foreign }),
         1 => (0..3i32).prop_map(|partition| Act::CommitOutside { partition }),
         2 => (1..3i64, 0..3i32).prop_map(|(producer, partition)| Act::CommitInTransaction { producer, partition }),
         2 => (1..3i64, any::<bool>()).prop_map(|(producer, committed)| Act::EndTransaction { producer, committed }),
@@ -117,7 +118,14 @@ impl World {
                     self.rig.leave(&id);
                 }
             }
-            Act::Commit { client, partition } => self.commit(self.member(client), None, partition),
+            Act::Commit { client, partition, foreign: false } => self.commit(self.member(client), None, partition),
+            Act::Commit { client, partition, foreign: true } => {
+                // Of a generation that never was: the last ones may be those of the group once more, after a move.
+                let member = GroupMember { generation: self.generation + 1_000, ..self.member(client) };
+                let ticket = self.rig.commit_as(member, None, vec![(tp(partition), self.rig.offset(0))]);
+                let codes = self.rig.commits.get(&ticket).expect("refused at once");
+                assert_ne!(codes[0], ErrorCode::None, "it overwrites nothing");
+            }
             Act::CommitOutside { partition } => self.commit(self.rig.member("", -1), None, partition),
             Act::CommitInTransaction { producer, partition } => {
                 let producer = TxnProducer { id: producer, epoch: 0, guard: None };

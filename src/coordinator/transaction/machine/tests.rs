@@ -260,6 +260,9 @@ fn markers_are_sent_again_to_those_that_refused_them() {
     b.tick(RETRY_MS);
     let again = b.markers().unwrap();
     assert_eq!(again.partitions, [tp(1)].into());
+    // Of a transaction before this one, or of another coordinator's time.
+    b.written(&Markers { producer: producer(7, -1), ..again.clone() }, MarkerResult::Written);
+    assert_eq!(b.state(), TransactionState::PrepareAbort, "an answer for another producer is none");
     b.written(&again, MarkerResult::Gone);
     assert_eq!(b.state(), TransactionState::CompleteAbort);
 }
