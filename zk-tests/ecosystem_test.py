@@ -1,22 +1,25 @@
 """Connect, MirrorMaker 2 and Streams run unchanged: Apache's own classes, started by our scripts, on the broker under test."""
 
 import collections
+import json
 import os
 import threading
 
 import confluent_kafka
 import confluent_kafka.admin
+import pytest
 
-from harness import PEER, admin, ecosystem, reader
+from harness import PEER, admin, ecosystem, reader, wire
 from harness.broker import Cluster
 from harness.ecosystem import Worker, WordCount, script, write_properties
 from harness.groups import Watch
 from harness.processes import run, wait_until
-from harness.replicas import wait_in_sync
-from harness.transactions import ONE_BROKER, read_committed
+from harness.replicas import controller_of, states, wait_in_sync
+from harness.transactions import ONE_BROKER, THREE_BROKERS, elect_preferred, read_committed
 
 _QUICK = {"group_initial_rebalance_delay_ms": 100, "group_min_session_timeout_ms": 1000, "transaction_state_log_num_partitions": 4}
 WORDS = int(os.environ.get("ZURAU_STREAMS_WORDS", "4000"))
+MOVES = int(os.environ.get("ZURAU_STREAMS_MOVES", "0"))
 
 
 class Lines:
@@ -228,6 +231,15 @@ def counts(broker, topic, partitions=2):
     return found
 
 
+def three_start(cluster, properties):
+    for number in (1, 2, 3):
+        cluster.broker(number, **properties).launch()
+    for broker in cluster.brokers:
+        broker.wait_ready()
+    for topic in ("words", "counted"):
+        admin.create_topic(cluster.brokers[0], topic, assignment=[[1, 2, 3], [2, 3, 1]])
+
+
 def test_streams_counts_words_exactly_once_over_kills(cluster, directory, apache_tools):
     """A repartition topic, a state store and its changelog, transactions: a broker is killed in the middle, then the
     application. Then the application is reset, and counts everything again."""
@@ -240,12 +252,7 @@ def test_streams_counts_words_exactly_once_over_kills(cluster, directory, apache
         "min_insync_replicas": 2,
         "zookeeper_session_timeout_ms": 3000,
     }
-    for number in (1, 2, 3):
-        cluster.broker(number, **properties).launch()
-    for broker in cluster.brokers:
-        broker.wait_ready()
-    for topic in ("words", "counted"):
-        admin.create_topic(cluster.brokers[0], topic, assignment=[[1, 2, 3], [2, 3, 1]])
+    three_start(cluster, properties)
     expected = collections.Counter()
     producer = confluent_kafka.Producer({"bootstrap.servers": cluster.bootstrap, "enable.idempotence": True})
 
@@ -295,3 +302,47 @@ def test_streams_counts_words_exactly_once_over_kills(cluster, directory, apache
     assert found == {word: 2 * list(range(1, n + 1)) for word, n in expected.items()}
     again.stop()
     wait_in_sync(cluster, "counted", 3)
+
+
+@pytest.mark.skipif(MOVES == 0, reason="half a minute or more: ZURAU_STREAMS_MOVES=3")
+def test_streams_counts_words_exactly_once_while_coordinators_move(cluster, directory):
+    """Every partition of both internal topics gets another leader, again and again, in the middle of the counting."""
+    three_start(cluster, {**THREE_BROKERS, **_QUICK})
+    expected = collections.Counter()
+    producer = confluent_kafka.Producer({"bootstrap.servers": cluster.bootstrap, "enable.idempotence": True})
+
+    def write():
+        for n in range(200):
+            word = f"word{n % 40}"
+            expected[word] += 1
+            producer.produce("words", word, partition=n % 2)
+        assert producer.flush(60) == 0
+
+    def counted():
+        return sum(map(len, counts(cluster.brokers[0], "counted").values()))
+
+    application = WordCount(directory, cluster.bootstrap, "moved", "words", "counted", replication_factor=3).start()
+    write()
+    application.wait_running()
+    wait_until(counted, "words are counted")
+    for n in range(MOVES):
+        for topic in ("__consumer_offsets", "__transaction_state"):
+            wait_in_sync(cluster, topic, 3)
+            with cluster.ensemble.client(cluster.chroot) as zk:
+                partitions = json.loads(zk.get(f"/brokers/topics/{topic}")[0])["partitions"]
+                leaders = {p: state["leader"] for p, state in states(zk, topic).items()}
+            # The same replicas, and another is the preferred one.
+            turned = {int(p): replicas[1:] + replicas[:1] for p, replicas in partitions.items()}
+            wire.reassign(controller_of(cluster).port, topic, turned)
+            # While transactions are under way.
+            write()
+            elect_preferred(cluster)
+            with cluster.ensemble.client(cluster.chroot) as zk:
+                assert all(state["leader"] != leaders[p] for p, state in states(zk, topic).items())
+        before = counted()
+        write()
+        wait_until(lambda: counted() > before, f"the counting goes on after move {n}", 60)
+    wait_until(lambda: counted() >= sum(expected.values()), "every word is counted", 90)
+    found = counts(cluster.brokers[0], "counted")
+    assert found == {word: list(range(1, n + 1)) for word, n in expected.items()}, "each word once"
+    application.stop()
