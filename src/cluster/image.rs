@@ -39,7 +39,7 @@ pub struct TopicImage {
     pub name: Arc<str>,
     /// Zero when the topic has none.
     pub id: Uuid,
-    pub partitions: BTreeMap<i32, PartitionImage>,
+    pub partitions: BTreeMap<i32, Arc<PartitionImage>>,
 }
 
 /// An immutable picture: readers hold an `Arc` of it. Cloning copies pointers only.
@@ -67,7 +67,7 @@ impl MetadataImage {
         self.topics.get(name)
     }
 
-    pub fn partition(&self, topic: &str, partition: i32) -> Option<&PartitionImage> {
+    pub fn partition(&self, topic: &str, partition: i32) -> Option<&Arc<PartitionImage>> {
         self.topics.get(topic)?.partitions.get(&partition)
     }
 
@@ -80,15 +80,15 @@ impl MetadataImage {
     }
 
     /// The picture after `update`. Brokers are replaced as a whole, topics by partition.
-    pub fn updated(&self, update: MetadataUpdate) -> Self {
+    pub fn updated(&self, update: &MetadataUpdate) -> Self {
         let mut next = Self {
             controller: (update.controller.0 >= 0).then_some(update.controller),
             controller_epoch: Some(update.controller_epoch),
-            brokers: update.brokers.into_iter().map(|b| (b.id, Arc::new(b))).collect(),
+            brokers: update.brokers.iter().map(|b| (b.id, Arc::new(b.clone()))).collect(),
             topics: self.topics.clone(),
             topic_names: self.topic_names.clone(),
         };
-        for changed in update.topics {
+        for changed in &update.topics {
             let known = next.topics.get(&changed.name);
             // A topic that was deleted and made again under its name starts empty.
             let mut partitions = match known {
@@ -101,11 +101,11 @@ impl MetadataImage {
             if let Some(stale) = known.map(|t| t.id).filter(|old| *old != id) {
                 next.topic_names.remove(&stale);
             }
-            for (number, partition) in changed.partitions {
+            for (number, partition) in &changed.partitions {
                 if partition.leader == LEADER_DURING_DELETE {
-                    partitions.remove(&number);
+                    partitions.remove(number);
                 } else {
-                    partitions.insert(number, partition);
+                    partitions.insert(*number, Arc::clone(partition));
                 }
             }
             if partitions.is_empty() {
@@ -116,7 +116,8 @@ impl MetadataImage {
             if !id.is_zero() {
                 next.topic_names.insert(id, Arc::clone(&changed.name));
             }
-            next.topics.insert(Arc::clone(&changed.name), Arc::new(TopicImage { name: changed.name, id, partitions }));
+            let name = Arc::clone(&changed.name);
+            next.topics.insert(Arc::clone(&name), Arc::new(TopicImage { name, id, partitions }));
         }
         next
     }
@@ -146,7 +147,7 @@ mod tests {
             .map(|(name, id, partitions)| TopicImage {
                 name: name.into(),
                 id: Uuid([id; 16]),
-                partitions: partitions.into_iter().map(|(p, leader)| (p, partition(leader))).collect(),
+                partitions: partitions.into_iter().map(|(p, leader)| (p, Arc::new(partition(leader)))).collect(),
             })
             .collect();
         MetadataUpdate { controller: BrokerId(1), controller_epoch: ControllerEpoch(1), brokers: vec![], topics }
@@ -154,12 +155,12 @@ mod tests {
 
     #[test]
     fn partitions_are_merged_and_a_deleted_topic_leaves_nothing() {
-        let image = MetadataImage::default().updated(update([("a", 1, vec![(0, 1)]), ("b", 2, vec![(0, 1)])]));
-        let image = image.updated(update([("a", 1, vec![(1, 2)])]));
+        let image = MetadataImage::default().updated(&update([("a", 1, vec![(0, 1)]), ("b", 2, vec![(0, 1)])]));
+        let image = image.updated(&update([("a", 1, vec![(1, 2)])]));
         assert_eq!(image.topics["a"].partitions.keys().collect::<Vec<_>>(), [&0, &1]);
         assert_eq!(image.topic_name(Uuid([1; 16])).as_deref(), Some("a"));
 
-        let image = image.updated(update([("a", 1, vec![(0, -2), (1, -2)])]));
+        let image = image.updated(&update([("a", 1, vec![(0, -2), (1, -2)])]));
         assert!(image.topic("a").is_none());
         assert_eq!(image.topic_name(Uuid([1; 16])), None);
         assert!(image.topic("b").is_some());
@@ -167,8 +168,8 @@ mod tests {
 
     #[test]
     fn a_topic_made_again_forgets_the_partitions_of_its_former_id() {
-        let image = MetadataImage::default().updated(update([("a", 1, vec![(0, 1), (1, 1)])]));
-        let image = image.updated(update([("a", 9, vec![(0, 1)])]));
+        let image = MetadataImage::default().updated(&update([("a", 1, vec![(0, 1), (1, 1)])]));
+        let image = image.updated(&update([("a", 9, vec![(0, 1)])]));
         assert_eq!(image.topics["a"].partitions.len(), 1);
         assert_eq!(image.topic_name(Uuid([1; 16])), None);
         assert_eq!(image.topic_name(Uuid([9; 16])).as_deref(), Some("a"));

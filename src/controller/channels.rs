@@ -33,6 +33,8 @@ const RESEND_PAUSE: Duration = Duration::from_millis(100);
 /// How the controller talks to brokers. Sending never waits; answers come back as events.
 pub trait BrokerChannels: Send {
     fn add(&mut self, broker: &LiveBroker);
+    /// Until this is called, what is sent waits and is merged.
+    fn open(&mut self);
     /// Drops what is queued for the broker.
     fn remove(&mut self, broker: BrokerId);
     /// To a broker that was not added, nothing is sent.
@@ -58,6 +60,8 @@ pub struct TcpChannels {
     group: Group,
     events: mpsc::Sender<Event>,
     channels: BTreeMap<BrokerId, (Arc<Queue>, CancellationToken)>,
+    /// Channels that are not open yet; None once new ones open at once.
+    closed: Option<Vec<(Channel, CancellationToken)>>,
 }
 
 /// What waits for one broker's task.
@@ -69,7 +73,17 @@ struct Queue {
 
 impl TcpChannels {
     pub fn new(settings: ChannelSettings, group: Group, events: mpsc::Sender<Event>) -> Self {
-        Self { settings, group, events, channels: BTreeMap::new() }
+        Self { settings, group, events, channels: BTreeMap::new(), closed: Some(Vec::new()) }
+    }
+
+    fn spawn(&self, channel: Channel, stopped: CancellationToken) {
+        self.group.spawn("controller-channel", async move {
+            tokio::select! {
+                biased;
+                () = stopped.cancelled() => {}
+                () = channel.run() => {}
+            }
+        });
     }
 }
 
@@ -98,16 +112,18 @@ impl BrokerChannels for TcpChannels {
             queue: Arc::clone(&queue),
             events: self.events.clone(),
         };
-        let stopped = stop.clone();
-        self.group.spawn("controller-channel", async move {
-            tokio::select! {
-                biased;
-                () = stopped.cancelled() => {}
-                () = channel.run() => {}
-            }
-        });
+        match &mut self.closed {
+            Some(closed) => closed.push((channel, stop.clone())),
+            None => self.spawn(channel, stop.clone()),
+        }
         if let Some((_, previous)) = self.channels.insert(id, (queue, stop)) {
             previous.cancel();
+        }
+    }
+
+    fn open(&mut self) {
+        for (channel, stop) in self.closed.take().into_iter().flatten() {
+            self.spawn(channel, stop);
         }
     }
 

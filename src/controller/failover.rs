@@ -38,6 +38,8 @@ impl<C: BrokerChannels> Term<C> {
         self.move_replicas(&offline, ReplicaState::Offline).await?;
         self.context.start_partition_states();
         self.elect_waiting().await?;
+        // Until here every replica was told up to three times: now that merges into one request a broker.
+        self.channels.open();
         info!(
             epoch = self.context.epoch.0,
             brokers = ?self.context.broker_ids(),

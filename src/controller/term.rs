@@ -85,6 +85,9 @@ impl From<FencedError> for Halt {
     }
 }
 
+/// Elections of more partitions than this are logged as a whole: a line each would take longer than the work.
+const TOLD_ONE_BY_ONE: usize = 100;
+
 /// Between two looks at what is wrong. What passes by itself sooner is not told.
 const DIAGNOSIS_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -258,10 +261,17 @@ impl<C: BrokerChannels> Term<C> {
             writes.push(create(paths::partition_state(tp), Some(data)));
         }
         let results = self.fence.write_all(&self.zk, writes).await?;
+        let told = decided.len() <= TOLD_ONE_BY_ONE;
+        if !told {
+            info!(partitions = decided.len(), "first leaders of new partitions");
+        }
         let mut known = Vec::new();
         for ((tp, leadership), at) in decided.into_iter().zip(at) {
             match results.get(at) {
                 Some(Ok(_)) => {
+                    if told {
+                        info!(%tp, leader = leadership.leader.0, isr = ?leadership.isr, "partition online");
+                    }
                     self.begin(batch, &tp, leadership.clone(), 0);
                     elections.insert(tp, Ok(leadership));
                 }
@@ -296,7 +306,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     fn begin(&mut self, batch: &mut BatchBuilder, tp: &TopicPartition, decided: LeaderAndIsr, version: i32) {
-        info!(%tp, leader = decided.leader.0, isr = ?decided.isr, "partition online");
+        debug!(%tp, leader = decided.leader.0, isr = ?decided.isr, "partition online");
         let isr = decided.isr.clone();
         self.absorb(tp, decided, version);
         self.context.set_partition_state(tp, Phase::Online);
@@ -317,15 +327,19 @@ impl<C: BrokerChannels> Term<C> {
         strategy: Strategy,
         elections: &mut Elections,
     ) -> Result<(), Halt> {
-        let mut left = partitions;
+        let told = partitions.len() <= TOLD_ONE_BY_ONE;
+        let (mut left, mut source) = (partitions, Source::Context);
+        let mut elected = 0;
         while !left.is_empty() {
-            let states = self.read_states(&left).await?;
-            for tp in left.iter().filter(|tp| !states.contains_key(*tp)) {
+            let states = self.states(&left, source).await?;
+            let (missing, mut again): (Vec<_>, Vec<_>) =
+                left.into_iter().filter(|tp| !states.contains_key(tp)).partition(|_| source == Source::ZooKeeper);
+            for tp in missing {
                 let text = format!("LeaderAndIsr information doesn't exist for partition {tp}");
-                elections.insert(tp.clone(), Err(ElectError::StateChange(text)));
+                elections.insert(tp, Err(ElectError::StateChange(text)));
             }
             let unclean = match strategy {
-                Strategy::Offline { allow_unclean: false } => {
+                Strategy::Offline { allow_unclean: false } if source == Source::ZooKeeper => {
                     let needs = |tp: &TopicPartition, state: &PartitionState| {
                         election::needs_unclean(&self.context, tp, &state.leader_and_isr)
                     };
@@ -339,6 +353,7 @@ impl<C: BrokerChannels> Term<C> {
                 let allowed = unclean.contains(&tp.topic);
                 match election::elect(strategy, &self.context, &tp, &state.leader_and_isr, allowed) {
                     Some(next) => decided.push((tp, next, version)),
+                    None if source == Source::Context => again.push(tp),
                     None => {
                         warn!(%tp, isr = ?state.leader_and_isr.isr, %strategy, "no replica can become leader");
                         let text = format!("Failed to elect leader for partition {tp} under strategy {strategy}");
@@ -346,24 +361,34 @@ impl<C: BrokerChannels> Term<C> {
                     }
                 }
             }
-            left = Vec::new();
             for (tp, outcome) in self.write_states(decided).await? {
                 match outcome {
                     Outcome::Written(next, version) => {
-                        info!(%tp, leader = next.leader.0, epoch = next.leader_epoch.0, isr = ?next.isr, "leader elected");
+                        let (leader, epoch) = (next.leader.0, next.leader_epoch.0);
+                        if told {
+                            info!(%tp, leader, epoch, isr = ?next.isr, "leader elected");
+                        } else {
+                            debug!(%tp, leader, epoch, isr = ?next.isr, "leader elected");
+                        }
+                        elected += 1;
                         self.absorb(&tp, next.clone(), version);
                         self.context.set_partition_state(&tp, Phase::Online);
                         let recipients = election::recipients(strategy, &self.context, &tp);
                         batch.leader_and_isr(&self.context, &recipients, &tp, false);
                         elections.insert(tp, Ok(next));
                     }
-                    Outcome::Changed => left.push(tp),
+                    Outcome::Changed => again.push(tp),
+                    Outcome::Failed(Error::NoNode) if source == Source::Context => again.push(tp),
                     Outcome::Failed(error) => {
                         error!(%tp, %error, "cannot write the elected leader");
                         elections.insert(tp, Err(ElectError::Zk(error)));
                     }
                 }
             }
+            (left, source) = (again, Source::ZooKeeper);
+        }
+        if !told {
+            info!(elected, %strategy, "leaders elected");
         }
         Ok(())
     }
@@ -414,6 +439,26 @@ impl<C: BrokerChannels> Term<C> {
             debug!(%tp, "no usable state");
         }
         Ok(states)
+    }
+
+    /// The states of partitions as they are known or stand.
+    async fn states(
+        &self,
+        partitions: &[TopicPartition],
+        source: Source,
+    ) -> Result<BTreeMap<TopicPartition, (PartitionState, i32)>, Halt> {
+        if source == Source::ZooKeeper {
+            return self.read_states(partitions).await;
+        }
+        let known = partitions.iter().filter_map(|tp| {
+            let known = self.context.leadership(tp).filter(|known| known.controller_epoch <= self.context.epoch)?;
+            let state = PartitionState {
+                leader_and_isr: known.leader_and_isr.clone(),
+                controller_epoch: known.controller_epoch,
+            };
+            Some((tp.clone(), (state, known.partition_epoch)))
+        });
+        Ok(known.collect())
     }
 
     /// Writes states over the versions that they were decided on.
@@ -523,21 +568,26 @@ impl<C: BrokerChannels> Term<C> {
             batch.update_metadata(&self.context, &everybody, std::slice::from_ref(&tp));
             self.context.set_replica_state(&(tp, broker), ReplicaState::Offline);
         }
+        let mut source = Source::Context;
         while !left.is_empty() {
-            let states = self.read_states(&left).await?;
-            for tp in left.iter().filter(|tp| !states.contains_key(*tp) && !self.context.to_delete.contains(&tp.topic))
-            {
-                error!(%tp, broker = broker.0, "cannot take the replica offline without a state of its partition");
+            let states = self.states(&left, source).await?;
+            let mut again = Vec::new();
+            for tp in left.into_iter().filter(|tp| !states.contains_key(tp)) {
+                if source == Source::Context {
+                    again.push(tp);
+                } else if !self.context.to_delete.contains(&tp.topic) {
+                    error!(%tp, broker = broker.0, "cannot take the replica offline without a state of its partition");
+                }
             }
             let mut decided = Vec::new();
             let mut settled = Vec::new();
             for (tp, (state, version)) in states {
                 match election::without(&state.leader_and_isr, broker) {
                     Some(next) => decided.push((tp, next, version)),
+                    None if source == Source::Context => again.push(tp),
                     None => settled.push((tp, Outcome::Written(state.leader_and_isr, version))),
                 }
             }
-            left = Vec::new();
             for (tp, outcome) in self.write_states(decided).await?.into_iter().chain(settled) {
                 match outcome {
                     Outcome::Written(next, version) => {
@@ -551,13 +601,23 @@ impl<C: BrokerChannels> Term<C> {
                         }
                         self.context.set_replica_state(&(tp, broker), ReplicaState::Offline);
                     }
-                    Outcome::Changed => left.push(tp),
+                    Outcome::Changed => again.push(tp),
+                    Outcome::Failed(Error::NoNode) if source == Source::Context => again.push(tp),
                     Outcome::Failed(error) => error!(%tp, %error, "cannot take the replica out of the ISR"),
                 }
             }
+            (left, source) = (again, Source::ZooKeeper);
         }
         Ok(())
     }
+}
+
+/// What a state was decided on. Kafka reads each before it writes it. Here what is known is written over, by its version;
+/// only where that is not what stands, or leads to no write, it is read: half the way to ZooKeeper at a failover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Context,
+    ZooKeeper,
 }
 
 /// How the write of a decided state ended.

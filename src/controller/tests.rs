@@ -223,6 +223,8 @@ struct Recorder(Arc<Sent>);
 impl BrokerChannels for Recorder {
     fn add(&mut self, _: &LiveBroker) {}
 
+    fn open(&mut self) {}
+
     fn remove(&mut self, _: BrokerId) {}
 
     fn send(&mut self, broker: BrokerId, request: ControlRequest) {

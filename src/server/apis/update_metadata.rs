@@ -48,7 +48,7 @@ fn apply(broker: &Broker, request: UpdateMetadataRequest) -> ErrorCode {
     let mut stale = false;
     broker.image.rcu(|image| {
         stale = image.controller_epoch.is_some_and(|known| update.controller_epoch < known);
-        if stale { Arc::clone(image) } else { Arc::new(image.updated(update.clone())) }
+        if stale { Arc::clone(image) } else { Arc::new(image.updated(&update)) }
     });
     if stale {
         return ErrorCode::StaleControllerEpoch;
@@ -60,7 +60,7 @@ fn apply(broker: &Broker, request: UpdateMetadataRequest) -> ErrorCode {
 fn to_update(request: UpdateMetadataRequest) -> MetadataUpdate {
     let mut topics: Vec<TopicImage> = request.topic_states.into_iter().map(to_topic).collect();
     // Versions before 5 list partitions without grouping them.
-    let mut ungrouped: BTreeMap<Arc<str>, BTreeMap<i32, PartitionImage>> = BTreeMap::new();
+    let mut ungrouped: BTreeMap<Arc<str>, BTreeMap<i32, Arc<PartitionImage>>> = BTreeMap::new();
     for state in request.ungrouped_partition_states {
         let partitions = ungrouped.entry(Arc::from(&*state.topic_name)).or_default();
         partitions.insert(state.partition_index, to_partition(state));
@@ -86,16 +86,16 @@ fn to_topic(topic: UpdateMetadataTopicState) -> TopicImage {
     }
 }
 
-fn to_partition(state: UpdateMetadataPartitionState) -> PartitionImage {
+fn to_partition(state: UpdateMetadataPartitionState) -> Arc<PartitionImage> {
     let ids = |ids: Vec<i32>| ids.into_iter().map(BrokerId).collect();
-    PartitionImage {
+    Arc::new(PartitionImage {
         leader: BrokerId(state.leader),
         leader_epoch: LeaderEpoch(state.leader_epoch),
         isr: ids(state.isr),
         replicas: ids(state.replicas),
         offline_replicas: ids(state.offline_replicas),
         partition_epoch: state.zk_version,
-    }
+    })
 }
 
 fn to_broker(broker: UpdateMetadataBroker) -> BrokerImage {
