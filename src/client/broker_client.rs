@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::protocol::frame::{self, FrameError};
@@ -51,7 +51,18 @@ pub struct BrokerConnection {
 impl BrokerConnection {
     /// The name is resolved at every connection.
     pub async fn connect(host: &str, port: u16, client_id: Str, within: Duration) -> Result<Self, CallError> {
-        let connecting = TcpStream::connect((host, port));
+        Self::connect_with(host, port, client_id, within, None).await
+    }
+
+    /// As [`Self::connect`], with an SO_RCVBUF in bytes: it is set before the window is agreed on. None leaves the system's.
+    pub async fn connect_with(
+        host: &str,
+        port: u16,
+        client_id: Str,
+        within: Duration,
+        receive_buffer_bytes: Option<u32>,
+    ) -> Result<Self, CallError> {
+        let connecting = open(host, port, receive_buffer_bytes);
         let stream = timeout(within, connecting).await.map_err(|_| CallError::TimedOut(within))??;
         stream.set_nodelay(true)?;
         Ok(Self { stream, client_id, next_correlation_id: 0, buffer: BytesMut::new() })
@@ -141,6 +152,21 @@ impl BrokerConnection {
     }
 }
 
+/// The first of the host's addresses that accepts.
+async fn open(host: &str, port: u16, receive_buffer_bytes: Option<u32>) -> io::Result<TcpStream> {
+    let Some(bytes) = receive_buffer_bytes else { return TcpStream::connect((host, port)).await };
+    let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in tokio::net::lookup_host((host, port)).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_recv_buffer_size(bytes)?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::net::TcpListener;
@@ -198,6 +224,19 @@ mod tests {
         let waiting: Option<UpdateMetadataResponse> =
             broker.call_unless(ApiKey::UpdateMetadata, 8, &request, SOON, async {}).await.unwrap();
         assert_eq!(waiting, None);
+    }
+
+    #[tokio::test]
+    async fn a_receive_buffer_is_as_large_as_asked_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let room = async |bytes| {
+            let open = BrokerConnection::connect_with("127.0.0.1", port, "1".into(), SOON, bytes).await.unwrap();
+            socket2::SockRef::from(&open.stream).recv_buffer_size().unwrap()
+        };
+        // Linux gives twice what is asked for, for its own book-keeping.
+        assert_eq!(room(Some(20_000)).await, 40_000);
+        assert!(room(None).await > 40_000);
     }
 
     #[tokio::test]

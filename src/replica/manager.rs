@@ -45,6 +45,10 @@ pub struct ReplicaSettings {
     pub fetchers: FetcherSettings,
 }
 
+/// Kafka's default of `replica.socket.receive.buffer.bytes`. Setting one switches Linux's own tuning off, which starts above
+/// it and grows with the flow: only another value than this one is set, as for `socket.receive.buffer.bytes`.
+const DEFAULT_RECEIVE_BUFFER_BYTES: i32 = 64 << 10;
+
 impl ReplicaSettings {
     pub fn new(config: &BrokerConfig, local: BrokerId) -> Self {
         let duration = |ms: i32| Duration::from_millis(ms.max(0) as u64);
@@ -64,6 +68,11 @@ impl ReplicaSettings {
                 partition_max_bytes: config.replica_fetch_max_bytes,
                 backoff_ms: config.replica_fetch_backoff_ms.into(),
                 connect_timeout: duration(config.replica_socket_timeout_ms),
+                receive_buffer_bytes: match config.replica_socket_receive_buffer_bytes {
+                    DEFAULT_RECEIVE_BUFFER_BYTES => None,
+                    // -1 is the system's own.
+                    chosen => u32::try_from(chosen).ok(),
+                },
                 request_timeout: duration(config.request_timeout_ms),
             },
         }

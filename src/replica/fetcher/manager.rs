@@ -29,6 +29,8 @@ pub struct FetcherSettings {
     pub backoff_ms: i64,
     /// `replica.socket.timeout.ms`
     pub connect_timeout: Duration,
+    /// `replica.socket.receive.buffer.bytes`; None leaves the system's.
+    pub receive_buffer_bytes: Option<u32>,
     /// `request.timeout.ms`
     pub request_timeout: Duration,
 }

@@ -198,7 +198,8 @@ impl Fetcher {
         // Kafka's name of the thread.
         let client_id = format!("broker-{}-fetcher-{}", self.settings.local, self.number);
         let within = self.settings.connect_timeout;
-        BrokerConnection::connect(host, self.endpoint.port, client_id.as_str().into(), within).await
+        let buffer = self.settings.receive_buffer_bytes;
+        BrokerConnection::connect_with(host, self.endpoint.port, client_id.as_str().into(), within, buffer).await
     }
 
     fn request(&self, plan: &Plan, version: i16, replicas: &ReplicaManager) -> FetchRequest {
