@@ -14,6 +14,17 @@ use crate::common::{ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition, Uuid
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+/// Before the first retry of a partition that its leader does not know of yet.
+const BEHIND_WAIT_MS: Millis = 2;
+
+/// How long a partition waits whose leader has not heard of its leadership yet, after so many refusals in a row.
+///
+/// The controller tells both at the same time, and whoever comes first waits for the other: for milliseconds, as a rule.
+/// Kafka waits `replica.fetch.backoff.ms` at once, and producers with acks=all wait along. Here that is what it grows to.
+fn behind_wait_ms(refusals: u32, backoff_ms: Millis) -> Millis {
+    BEHIND_WAIT_MS.checked_shl(refusals).filter(|wait| *wait > 0).map_or(backoff_ms, |wait| wait.min(backoff_ms))
+}
+
 /// Names of topics that are kept beyond those in use, so that they are not looked through at every change.
 const NAMES_SPARE: usize = 64;
 
@@ -55,6 +66,8 @@ struct Fetched {
     /// Offsets behind the leader's high watermark; None before the first answer.
     lag: Option<Offset>,
     delayed_until: Option<Millis>,
+    /// In a row, by a leader that does not lead in our epoch yet.
+    refusals: u32,
     /// What the session believes.
     in_session: Option<Asked>,
 }
@@ -69,6 +82,7 @@ impl Fetched {
             phase: if start.last_epoch.is_some() { Phase::Fetching } else { Phase::Truncating },
             lag: None,
             delayed_until: None,
+            refusals: 0,
             in_session: None,
         }
     }
@@ -392,6 +406,7 @@ impl FetcherState {
     ) {
         let Some(fetched) = self.partitions.get_mut(tp) else { return };
         fetched.lag = Some((leader_high_watermark - next).max(0));
+        fetched.refusals = 0;
         fetched.offset = next;
         if last_epoch.is_some() {
             fetched.last_epoch = last_epoch;
@@ -429,6 +444,15 @@ impl FetcherState {
         self.truncating.remove(tp);
         self.delayed.insert((until, tp.clone()));
         self.dirty.insert(tp.clone());
+    }
+
+    /// Leaves a partition out until its leader may have heard of its leadership. False: it should have by now.
+    pub(super) fn delay_until_led(&mut self, tp: &TopicPartition, now: Millis, backoff_ms: Millis) -> bool {
+        let Some(fetched) = self.partitions.get_mut(tp) else { return true };
+        let wait = behind_wait_ms(fetched.refusals, backoff_ms);
+        fetched.refusals = fetched.refusals.saturating_add(1);
+        self.delay(tp, now, wait);
+        wait < backoff_ms
     }
 
     /// The epoch that a partition is fetched in.

@@ -130,7 +130,11 @@ impl Fetcher {
             return;
         };
         let version = if plan.uses_topic_ids { FETCH_VERSION } else { FETCH_VERSION_BY_NAME };
-        let request = self.request(&plan, version, replicas);
+        let mut request = self.request(&plan, version, replicas);
+        if let Some(at) = deadline {
+            // The leader is not to keep this request beyond the time at which more partitions are asked for.
+            request.max_wait_ms = (at - now_ms()).clamp(0, request.max_wait_ms.into()) as i32;
+        }
         match self.fetch(link, version, &request).await {
             Ok(Some(answer)) => {
                 link.failures = 0;
@@ -322,13 +326,18 @@ impl Fetcher {
                     info!(%tp, epoch = %leader_epoch, "the leader has a newer epoch: waiting for the controller");
                     state.remove(&tp);
                 }
-                code => {
-                    state.delay(&tp, now, backoff);
-                    if code == ErrorCode::UnknownLeaderEpoch || code == ErrorCode::NotLeaderOrFollower {
-                        debug!(%tp, %code, "the leader is not there yet, or not any more");
-                    } else {
+                code @ (ErrorCode::UnknownLeaderEpoch | ErrorCode::NotLeaderOrFollower) => {
+                    state.delay_until_led(&tp, now, backoff);
+                    debug!(%tp, %code, "the leader is not there yet, or not any more");
+                }
+                code @ (ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId) => {
+                    if !state.delay_until_led(&tp, now, backoff) {
                         rest.errors.entry(code).or_insert((0, tp)).0 += 1;
                     }
+                }
+                code => {
+                    state.delay(&tp, now, backoff);
+                    rest.errors.entry(code).or_insert((0, tp)).0 += 1;
                 }
             }
         }

@@ -116,6 +116,32 @@ fn an_error_leaves_a_partition_out_for_a_while() {
 }
 
 #[test]
+fn a_leader_that_does_not_lead_yet_is_asked_again_soon_and_then_less_and_less() {
+    let waits: Vec<Millis> = (0..12).map(|refusals| behind_wait_ms(refusals, 1_000)).collect();
+    assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000, 1_000, 1_000]);
+    assert_eq!((behind_wait_ms(62, 1_000), behind_wait_ms(u32::MAX, 1_000)), (1_000, 1_000));
+    assert_eq!(behind_wait_ms(0, 1), 1, "never longer than what is configured");
+
+    let mut state = in_session(&[0]);
+    assert!(state.delay_until_led(&tp(0), 100, BACKOFF));
+    assert_eq!(state.next_deadline(), Some(102));
+    assert_eq!(shown(state.plan(101, &FREE, BACKOFF)), (1, vec![], vec![0]), "left out");
+    assert_eq!(shown(state.plan(102, &FREE, BACKOFF)), (1, vec![(0, 10)], vec![]), "asked again");
+    assert!(state.delay_until_led(&tp(0), 102, BACKOFF));
+    assert_eq!(state.next_deadline(), Some(106));
+    drop(state.plan(106, &FREE, BACKOFF));
+    state.on_appended(&tp(0), 12, Some(LeaderEpoch(3)), 12);
+    assert!(state.delay_until_led(&tp(0), 200, BACKOFF));
+    assert_eq!(state.next_deadline(), Some(202), "an answer ends the row");
+    drop(state.plan(202, &FREE, BACKOFF));
+    state.remove(&tp(0));
+    state.add(tp(0), start(4, 12));
+    state.delay_until_led(&tp(0), 300, BACKOFF);
+    assert_eq!(state.next_deadline(), Some(302), "and so does another epoch");
+    state.check();
+}
+
+#[test]
 fn a_failed_request_closes_the_session_and_delays_all() {
     let mut state = in_session(&[0, 1]);
     state.on_failure(0, BACKOFF);
