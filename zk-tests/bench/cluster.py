@@ -4,6 +4,7 @@ held in ZooKeeper is deleted, and the clock starts there."""
 import os
 import pathlib
 import shutil
+import struct
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ from harness.zookeeper import Ensemble
 
 PEERS = [peer for peer in os.environ.get("BENCH_PEERS", "zurau,apache").split(",") if peer != "floor"]
 PARTITIONS = [int(n) for n in os.environ.get("BENCH_PARTITIONS", "1000,5000").split(",")]
+KILLS = int(os.environ.get("BENCH_KILLS", "5"))
 BROKERS = 3
 
 
@@ -114,7 +116,7 @@ def shutdown(table, cluster):
 def leader(table, cluster):
     """From the end of the leader's znodes to the first acknowledgement. The controller is another broker."""
     gaps = []
-    for n in range(5):
+    for n in range(KILLS):
         dead = next(b for b in cluster.brokers if b is not controller_of(cluster))
         others = [b.number for b in cluster.brokers if b is not dead]
         name = f"kill-{n}"
@@ -132,24 +134,52 @@ def leader(table, cluster):
     table.put("kill -9 of a leader, its znode gone, to the first acknowledgement, ms", cluster.kind, shown)
 
 
+def is_led(connection, topic, partitions, is_good):
+    """Whether a broker's Metadata shows this many partitions of a topic, in one picture, with leaders that are good.
+    Quick, so that the time of looking is not measured: it takes partitions with as many in-sync replicas each, and
+    counts a topic between two states as not led yet."""
+    connection.sendall(wire.request(wire.METADATA, 1, 7, struct.pack(">i", 1) + wire.string(topic)))
+    count, states = wire.partition_states(wire.read_frame(connection))
+    if count != partitions:
+        return False
+    form = struct.Struct(f">h{len(states) // count // 4}i")
+    if form.size * count != len(states):
+        return False
+    # Error code, partition, leader, replicas, in-sync replicas.
+    return all(state[0] == 0 and is_good(state[2]) for state in form.iter_unpack(states))
+
+
+def wait_led(brokers, topics, is_good, what):
+    """Seconds until the Metadata of all these brokers has shown every topic, led well, each at least once."""
+    left = [(wire.connect(broker.port, 60), name, count) for broker in brokers for name, count in topics.items()]
+
+    def looked():
+        while left and is_led(*left[-1], is_good):
+            left.pop()[0].close()
+        return not left
+
+    return poll(looked, what)
+
+
 def controller(table, cluster):
     """From the end of the dead controller's znodes until every live broker's Metadata shows no partition of its."""
     for partitions in PARTITIONS:
-        name = f"failover-{partitions}"
-        create(cluster, name, assignment(partitions))
-        poll(lambda: seen_by(cluster.brokers, name, partitions, lambda leader: leader >= 0), "all partitions are led")
-        wait_in_sync(cluster, name, BROKERS, 600)
+        # The assignment of a topic has to fit a znode.
+        counts = [min(1_000, partitions - begun) for begun in range(0, partitions, 1_000)]
+        topics = {f"failover-{partitions}-{n}": count for n, count in enumerate(counts)}
+        for name, count in topics.items():
+            create(cluster, name, assignment(count))
+        wait_led(cluster.brokers, topics, lambda leader: leader >= 0, "all partitions are led")
         dead = controller_of(cluster)
         live = [b for b in cluster.brokers if b is not dead]
         dead.kill()
         cluster.forget(dead)
-        seconds = poll(
-            lambda: seen_by(live, name, partitions, lambda leader: leader >= 0 and leader != dead.number), "new leaders"
-        )
+        seconds = wait_led(live, topics, lambda leader: leader >= 0 and leader != dead.number, "new leaders")
         table.put(f"controller kill -9, its znode gone, to new leaders of {partitions} partitions everywhere, s",
                   cluster.kind, f"{seconds:.2f}")
-        revive(cluster, dead, name)
-        drop(cluster, name)
+        dead.start(seconds=300)
+        for name in topics:
+            drop(cluster, name)
 
 
 WORKS = {"replicas": replicas, "topics": topics, "shutdown": shutdown, "leader": leader, "controller": controller}

@@ -109,6 +109,15 @@ def metadata(port, topics=()):
     return brokers, controller, dict(f.array(topic))
 
 
+def partition_states(answer):
+    """How many partitions an answer to Metadata v1 for one topic has, and their bytes."""
+    f = Fields(answer)
+    f.take("i")
+    f.array(lambda: (f.take("i"), f.string(), f.take("i"), f.string()))
+    _controller, _topics, _error, _name, _internal = f.take("i"), f.take("i"), f.take("h"), f.string(), f.take("b")
+    return f.take("i"), answer[f.at :]
+
+
 def served(port):
     """ApiVersions v0: {api key: (lowest version, highest version)}."""
     with connect(port) as s:
