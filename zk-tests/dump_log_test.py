@@ -65,6 +65,56 @@ def offset_records():
     yield (group_key, b"\0")
 
 
+def compact(items):
+    """A varint of the length and one, which is below 128 here."""
+    return bytes([len(items) + 1]) + b"".join(items)
+
+
+def compact_text(s):
+    return b"\0" if s is None else bytes([len(s.encode()) + 1]) + s.encode()
+
+
+def consumer_group_records():
+    """Records of KIP-848, which no broker in ZooKeeper mode writes: each kind full, bare and deleted, and damaged ones."""
+    def key(kind, *names):
+        return struct.pack(">h", kind) + b"".join(text(name) for name in names)
+
+    def ints(*numbers):
+        return compact([struct.pack(">i", n) for n in numbers])
+
+    def value(fields, tags=b"\0"):
+        return struct.pack(">h", 0) + fields + tags
+
+    topic_id, other_id = bytes(range(0xF0, 0x100)), bytes(range(16))
+    assigned = compact([topic_id + ints(0, 7) + b"\0", other_id + ints() + b"\0"])
+    racks = compact([struct.pack(">i", 0) + compact([compact_text("r1"), compact_text("ü")]) + b"\0"])
+    topic = topic_id + compact_text("topic") + struct.pack(">i", 9) + racks + b"\0"
+    bare_topic = other_id + compact_text("t") + struct.pack(">i", 1) + compact([]) + b"\0"
+    names = compact([compact_text("a"), compact_text("b\"")])
+    member = compact_text("instance") + compact_text("rack") + compact_text("client") + compact_text("/127.0.0.1") + names
+    member += compact_text("re.*") + struct.pack(">i", 45_000) + compact_text("uniform")
+    bare_member = b"\0\0" + compact_text("") + compact_text("") + compact([]) + b"\0" + struct.pack(">i", -1) + b"\0"
+    protocol = compact_text("range") + b"\x05\0\1\2\xff" + b"\0"
+    classic = b"\1" + struct.pack(">i", 30_000) + compact([protocol]) + b"\0"
+    classic = b"\1\0" + bytes([len(classic)]) + classic
+    current = struct.pack(">iib", 8, 7, 2) + assigned + compact([other_id + ints(3) + b"\0"])
+
+    yield (key(3, "g\"ö"), value(struct.pack(">i", 5)))
+    yield (key(4, "g"), value(compact([topic, bare_topic])))
+    yield (key(4, "g"), value(compact([])))
+    yield (key(5, "g", "m"), value(member))
+    yield (key(5, "g", "m"), value(member, tags=classic))
+    yield (key(5, "g", "m"), value(bare_member, tags=b"\1\5\2xy"))
+    yield (key(6, "g"), value(struct.pack(">i", -3)))
+    yield (key(7, "g", "m"), value(assigned))
+    yield (key(8, "g", "m"), value(current))
+    for kind in range(3, 9):
+        names = ("g", "m") if kind in (5, 7, 8) else ("g",)
+        yield (key(kind, *names), None)
+        yield (key(kind, *names), b"\0")
+    yield (key(9, "g"), b"y")
+
+
 def transaction_records():
     rng = random.Random(5)
     for n in range(40):
@@ -93,9 +143,10 @@ def running_with_transactions(cluster):
 
 def test_records_of_internal_topics_are_shown_as_kafka_shows_them(running_with_transactions, both):
     broker = running_with_transactions
-    for topic in ("t", "offsets", "transactions"):
+    for topic in ("t", "offsets", "consumer-groups", "transactions"):
         admin.create_topic(broker, topic, partitions=3 if topic == "t" else 1)
-    for topic, records in (("offsets", offset_records()), ("transactions", transaction_records())):
+    written = {"offsets": offset_records(), "consumer-groups": consumer_group_records(), "transactions": transaction_records()}
+    for topic, records in written.items():
         producer = Producer({"bootstrap.servers": broker.bootstrap})
         for key, value in records:
             producer.produce(topic, value, key, 0)
@@ -130,6 +181,9 @@ def test_records_of_internal_topics_are_shown_as_kafka_shows_them(running_with_t
         out = shown("offsets", flags)
         assert '"ownedPartitions":[{"topic":"a","partitions":[0,2]}]' in out
         assert "Unknown record type 99 at offset 12, skipping." in out and "Could not read version from key's buffer." in out
+    out = shown("consumer-groups", "--offsets-decoder")
+    assert '"assignedPartitions":[{"topicId":"8PHy8_T19vf4-fr7_P3-_w","partitions":[0,7]}' in out
+    assert '"supportedProtocols":[{"name":"range","metadata":"AAEC/w=="}]' in out and "Unknown record type 9 " in out
     for flags in ("--transaction-log-decoder", "--transaction-log-decoder --skip-record-metadata"):
         out = shown("transactions", flags)
         assert "transaction_metadata::transactionalId=gone payload: <DELETE>" in out and "unknown::version=3" in out

@@ -1,6 +1,7 @@
 //! Owns the JSON that Kafka's tools print of the records of `__consumer_offsets`. Kafka: the generated
 //! `*JsonConverter` classes, `CoordinatorRecordSerde`, and what `DumpLogSegments` makes of members' subscriptions.
-//! Absent on purpose: the records of KIP-848, which a broker in ZooKeeper mode never writes.
+
+mod consumer_group;
 
 use crate::protocol::codec::Message;
 use crate::protocol::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription, PROTOCOL_TYPE};
@@ -15,7 +16,7 @@ use serde_json::{Map, Value, json};
 /// Why a record has no JSON.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JsonError {
-    /// Of a newer Kafka, or of one without ZooKeeper.
+    /// Of a newer Kafka.
     #[error("Found an unknown record type {0}")]
     UnknownType(i16),
     #[error("Could not read version from {0}'s buffer.")]
@@ -34,10 +35,17 @@ pub(super) struct CoordinatorRecord {
 
 impl CoordinatorRecord {
     pub(super) fn read(key: &[u8], value: Option<&[u8]>) -> Result<Self, JsonError> {
+        use consumer_group as of;
         let key_type = version_of(key, "key")?;
         match key_type {
             0 | 1 => Self::of(key, value, offset_key, offset_value),
             2 => Self::of(key, value, group_key, group_value),
+            3 => Self::of(key, value, of::metadata_key, of::metadata_value),
+            4 => Self::of(key, value, of::partition_metadata_key, of::partition_metadata_value),
+            5 => Self::of(key, value, of::member_metadata_key, of::member_metadata_value),
+            6 => Self::of(key, value, of::target_metadata_key, of::target_metadata_value),
+            7 => Self::of(key, value, of::target_member_key, of::target_member_value),
+            8 => Self::of(key, value, of::current_member_key, of::current_member_value),
             other => Err(JsonError::UnknownType(other)),
         }
     }

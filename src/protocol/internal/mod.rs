@@ -1,6 +1,7 @@
 //! Owns the records of the internal topics. Each key and value is an i16 version and a message in that version.
 //! Kafka: the JSON files of `group-coordinator`, `MessageUtil.toVersionPrefixedBytes`.
 
+pub mod consumer_group;
 pub mod group;
 pub mod offset;
 pub mod txn;
