@@ -92,6 +92,7 @@ impl UnifiedLog {
         if !still_leader() {
             return Err(AppendError::NotLeader);
         }
+        self.complete_cut(&mut tail, now)?;
         let (log_start, log_end) = {
             let marks = self.marks.lock();
             (marks.log_start, marks.log_end)
@@ -170,6 +171,7 @@ impl UnifiedLog {
         let bytes = self.checked_size(records.len())?;
         self.settle_topic_id()?;
         let mut tail = self.lock_tail()?;
+        self.complete_cut(&mut tail, now)?;
         let (log_start_offset, log_end) = {
             let marks = self.marks.lock();
             (marks.log_start, marks.log_end)

@@ -156,9 +156,12 @@ impl SegmentFiles {
         self.rename(IN_USE).map(drop)
     }
 
-    /// Names that loading removes. Returns the paths.
+    /// Names that loading removes. Returns the paths. Where a full disk has no room for names the files go at once.
     pub(super) fn mark_deleted(&self) -> Result<Vec<PathBuf>, DiskError> {
-        self.rename(DELETED_SUFFIX)
+        match self.rename(DELETED_SUFFIX) {
+            Err(e) if e.is_full() => self.delete().map(|()| Vec::new()),
+            other => other,
+        }
     }
 
     /// Removes the files.
@@ -179,6 +182,7 @@ pub(super) fn mark_deleted(path: &Path) -> Result<Option<PathBuf>, DiskError> {
     match disk::rename_unsynced(path, &marked) {
         Ok(()) => Ok(Some(marked)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) if disk::is_full(&e) => disk::remove_if_exists(path).during("delete", path).map(|_| None),
         Err(e) => Err(DiskError::new("rename", path, e)),
     }
 }

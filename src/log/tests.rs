@@ -464,6 +464,60 @@ fn an_append_to_a_full_disk_happens_or_leaves_everything_as_it_was() {
     }
 }
 
+/// Shrinking and renaming take no room on most file systems; on those that copy what they change they do.
+#[test]
+fn a_truncation_on_a_full_disk_is_completed_when_there_is_room() {
+    for room in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open_in(dir.path(), options(small_config()), 0);
+        fill(&log);
+        append(&log, &batch(idempotent(5, 0), 1, 300, 10), 0, 300).unwrap();
+        let whole = read_all(&log, 0);
+        let mut left = room;
+        let full = inject(move |op| {
+            let takes_room = op.takes_room() || matches!(op, Op::Truncate | Op::Rename);
+            left -= i32::from(takes_room);
+            (takes_room && left < 0).then_some(libc::ENOSPC)
+        });
+        let outcome = log.truncate_to(31, 400);
+        drop(full);
+        let is_done = match outcome {
+            Ok(cut) => cut,
+            Err(log_dir::DirError::Full { .. }) => false,
+            Err(other) => panic!("room for {room}: {other}"),
+        };
+        assert!(!log.log_dir().is_offline(), "room for {room}");
+        if !is_done && room % 2 == 0 {
+            assert!(!log.truncate_to(31, 400).unwrap());
+        }
+        assert_eq!(append_plain(&log, 1, 500).first_offset, 31, "room for {room}");
+        assert!(!log.active_producers().contains_key(&5));
+        let bytes = read_all(&log, 0);
+        drop(log);
+        let again = open_in(dir.path(), LogOptions { had_clean_shutdown: false, ..options(small_config()) }, 600);
+        assert_eq!((again.log_end_offset(), read_all(&again, 0)), (32, bytes.clone()), "room for {room}");
+        let kept = batches(&bytes).filter(|b| b.as_ref().unwrap().last_offset() < 31).map(|b| b.unwrap().size()).sum();
+        assert!(whole.starts_with(&bytes[..kept]));
+        if is_done && room > 12 {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_log_that_begins_anew_on_a_full_disk_uses_the_room_of_what_it_removes() {
+    let (dir, log) = small();
+    fill(&log);
+    let mut refused = false;
+    let full = inject(move |op| (op == Op::Create && !std::mem::replace(&mut refused, true)).then_some(libc::ENOSPC));
+    log.truncate_fully_and_start_at(500, None, 0).unwrap();
+    drop(full);
+    assert!(!log.log_dir().is_offline());
+    let names = crate::disk::file_names(&dir.path().join("t-0")).unwrap();
+    assert!(!names.iter().any(|name| name.ends_with(".deleted")), "{names:?}");
+    assert_eq!(append_plain(&log, 1, 0).first_offset, 500);
+}
+
 #[test]
 fn a_failing_disk_takes_the_directory_offline_wherever_it_fails() {
     for failing in [Op::Write, Op::Create, Op::Sync] {

@@ -34,7 +34,7 @@ use super::recovery::{self, LoadError, LoadParams, Rebuild};
 use super::retention::{self, Reason, SegmentFacts};
 use super::scheduler::Scheduler;
 use super::segment::{RollParams, Segment, SegmentError};
-use super::segment_files::{LOG_SUFFIX, SegmentFiles};
+use super::segment_files::{DELETED_SUFFIX, LOG_SUFFIX, SegmentFiles};
 use super::segments::Segments;
 use super::small_files::SmallFiles;
 
@@ -139,6 +139,8 @@ pub(super) struct Tail {
     pub unflushed: i64,
     /// No more appends: the log is closed or on its way to be deleted.
     is_closed: bool,
+    /// A truncation has met a full disk half-way: it is completed before anything is appended.
+    is_half_cut: bool,
 }
 
 /// See the module's page.
@@ -209,7 +211,7 @@ impl UnifiedLog {
             marks: Mutex::new(marks),
             epochs: RwLock::new(loaded.epochs),
             small_files: SmallFiles::of(is_new),
-            tail: Mutex::new(Tail { producers: loaded.producers, unflushed: 0, is_closed: false }),
+            tail: Mutex::new(Tail { producers: loaded.producers, unflushed: 0, is_closed: false, is_half_cut: false }),
             topic_id: Mutex::new(on_disk.or(options.topic_id)),
             recovery_point: AtomicI64::new(loaded.recovery_point.max(loaded.log_start)),
             last_flush_ms: AtomicI64::new(now),
@@ -736,6 +738,7 @@ impl UnifiedLog {
         let mut tail = self.lock_tail()?;
         let log_end = self.log_end_offset();
         if offset >= log_end {
+            self.complete_cut(&mut tail, now)?;
             info!(tp = %self.topic_partition, offset, log_end, "truncating has no effect");
             // A leader that never appended in its epoch leaves an epoch entry at the end.
             if self.epochs.write().truncate_from_end(log_end) {
@@ -751,7 +754,6 @@ impl UnifiedLog {
         }
         let keep = segments.as_slice().partition_point(|s| s.base_offset() <= offset);
         let (left, gone) = segments.as_slice().split_at(keep);
-        let Some(active) = left.last() else { return Ok(false) };
         // First out of the readers' sight, then off the disk.
         {
             let mut marks = self.marks.lock();
@@ -762,10 +764,24 @@ impl UnifiedLog {
             }
         }
         self.segments.store(Arc::new(Segments::new(left.to_vec())));
+        tail.is_half_cut = true;
         self.delete_files(&mut tail, gone, None)?;
-        self.guard(active.truncate_to(offset, now))?;
-        self.after_truncation(&mut tail, offset, now)?;
+        self.complete_cut(&mut tail, now)?;
         Ok(true)
+    }
+
+    /// Takes what lies behind the log's end off the disk, if a truncation has left it there.
+    pub(super) fn complete_cut(&self, tail: &mut Tail, now: Millis) -> Result<(), DirError> {
+        if !tail.is_half_cut {
+            return Ok(());
+        }
+        let log_end = self.log_end_offset();
+        if let Some(active) = self.segments.load_full().as_slice().last() {
+            self.guard(active.truncate_to(log_end, now))?;
+        }
+        self.after_truncation(tail, log_end, now)?;
+        tail.is_half_cut = false;
+        Ok(())
     }
 
     /// Forgets everything; the log begins anew at `offset`, and its log start offset is `log_start` if given.
@@ -790,15 +806,31 @@ impl UnifiedLog {
                 OffsetMetadata::offset_only(marks.high_watermark.offset.clamp(log_start, offset.max(log_start)));
         }
         self.delete_files(tail, segments.as_slice(), None)?;
+        let segment = match self.create_segment(offset, now) {
+            Err(e) if e.is_full() => self.remove_deleted().and_then(|()| self.create_segment(offset, now)),
+            other => other,
+        };
         // There is no way back, and no log without a segment.
-        let segment = self.create_segment(offset, now).map_err(|e| self.log_dir.fail(e))?;
+        let segment = segment.map_err(|e| self.log_dir.fail(e))?;
         self.segments.store(Arc::new(Segments::new(vec![Arc::new(segment)])));
         self.log_dir.guard(tail.producers.truncate_fully(offset))?;
         self.epochs.write().clear();
         self.epochs_changed();
         unless_full(self.write_small_files())?;
         self.cleaning.begin_anew();
+        tail.is_half_cut = false;
         self.after_truncation(tail, offset, now)
+    }
+
+    /// Makes room by removing files before their delay is over.
+    fn remove_deleted(&self) -> Result<(), DiskError> {
+        let dir = self.dir();
+        let names = disk::file_names(&dir).during("list", &dir)?;
+        names
+            .iter()
+            .filter(|name| name.ends_with(DELETED_SUFFIX))
+            .map(|name| dir.join(name))
+            .try_for_each(|path| disk::remove_if_exists(&path).during("delete", &path).map(drop))
     }
 
     fn after_truncation(&self, tail: &mut Tail, log_end: Offset, now: Millis) -> Result<(), DirError> {

@@ -11,8 +11,10 @@
 
 use super::session::Session;
 use crate::common::{ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition, Uuid};
+use crate::log::log_dir::DirError;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use tracing::error;
 
 /// Before the first retry of a partition that its leader does not know of yet.
 const BEHIND_WAIT_MS: Millis = 2;
@@ -453,6 +455,17 @@ impl FetcherState {
         fetched.refusals = fetched.refusals.saturating_add(1);
         self.delay(tp, now, wait);
         wait < backoff_ms
+    }
+
+    /// An append or a truncation has failed. There may be room again on a full disk, and the directory has told of it; from
+    /// other failures the log does not come back.
+    pub(super) fn on_disk_error(&mut self, tp: &TopicPartition, error: &DirError, now: Millis, backoff_ms: Millis) {
+        if matches!(error, DirError::Full { .. }) {
+            self.delay(tp, now, backoff_ms);
+        } else {
+            error!(%tp, %error, "the log can't be written: the partition is not fetched any more");
+            self.remove(tp);
+        }
     }
 
     /// The epoch that a partition is fetched in.

@@ -12,7 +12,6 @@ use crate::cluster::partition::FollowError;
 use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition, Uuid};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::log::epoch_cache::EpochEndOffset;
-use crate::log::log_dir::DirError;
 use crate::log::{AppendError, UnifiedLog};
 use crate::protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
 use crate::protocol::messages::fetch_response::PartitionData;
@@ -386,9 +385,8 @@ impl Fetcher {
                 error!(%tp, fetch_offset, %error, "the leader has sent damaged records");
                 state.delay(&tp, now, self.settings.backoff_ms);
             }
-            // There may be room again. The directory has told why.
-            Err(FollowError::Append(AppendError::Dir(DirError::Full { .. }))) => {
-                state.delay(&tp, now, self.settings.backoff_ms);
+            Err(FollowError::Append(AppendError::Dir(error))) => {
+                state.on_disk_error(&tp, &error, now, self.settings.backoff_ms);
             }
             Err(error) => {
                 error!(%tp, fetch_offset, %error, "records of the leader can't be appended: the partition is not fetched any more");
@@ -454,10 +452,7 @@ impl Fetcher {
         match log.truncate_to(offset, now_ms()) {
             // The log may end before it already.
             Ok(_) => state.on_truncated(tp, log.log_end_offset(), log.latest_epoch(), lag),
-            Err(error) => {
-                error!(%tp, offset, %error, "truncation failed: the partition is not fetched any more");
-                state.remove(tp);
-            }
+            Err(error) => state.on_disk_error(tp, &error, now_ms(), self.settings.backoff_ms),
         }
     }
 
@@ -519,8 +514,7 @@ impl Fetcher {
         if leader_start > log_end {
             warn!(%tp, log_end, leader_start, "the leader's log starts after ours ends: beginning anew at its start");
             if let Err(error) = log.truncate_fully_and_start_at(leader_start, None, now_ms()) {
-                error!(%tp, %error, "truncation failed: the partition is not fetched any more");
-                state.remove(tp);
+                state.on_disk_error(tp, &error, now_ms(), self.settings.backoff_ms);
                 return;
             }
         }

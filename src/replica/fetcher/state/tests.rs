@@ -1,7 +1,10 @@
 //! What a fetcher asks for, by example and over random histories.
 
 use super::*;
+use crate::disk::DiskError;
 use proptest::prelude::*;
+use std::io;
+use std::path::Path;
 
 const BACKOFF: Millis = 1_000;
 
@@ -101,6 +104,28 @@ fn without_a_topic_id_topics_go_by_name() {
     state.set_topic_id(&tp(1), ID);
     let plan = state.plan(0, &FREE, BACKOFF).expect("a request");
     assert!(plan.uses_topic_ids && plan.forgotten.is_empty());
+    state.check();
+}
+
+#[test]
+fn a_full_disk_lets_appends_and_truncations_wait_and_a_failed_one_ends_them() {
+    let full = || DirError::Full {
+        dir: "/d".into(),
+        source: DiskError::new("write", Path::new("/d/f"), io::ErrorKind::StorageFull.into()),
+    };
+    let mut state = in_session(&[0, 1]);
+    // One whose log is still to be cut, and one that is appended to.
+    state.add(tp(2), Start { last_epoch: None, ..start(3, 10) });
+    for p in [0, 2] {
+        state.on_disk_error(&tp(p), &full(), 100, BACKOFF);
+    }
+    state.on_disk_error(&tp(1), &DirError::Offline("/d".into()), 100, BACKOFF);
+    state.check();
+    assert_eq!(state.to_truncate(), []);
+    assert_eq!(shown(state.plan(99 + BACKOFF, &FREE, BACKOFF)), (1, vec![], vec![1, 0]));
+    drop(state.plan(100 + BACKOFF, &FREE, BACKOFF));
+    assert_eq!(state.to_truncate(), [(tp(2), 10)], "it is cut before it is fetched");
+    assert_eq!((state.fetch_offset(&tp(0)), state.fetch_offset(&tp(1))), (Some(10), None));
     state.check();
 }
 
