@@ -48,6 +48,18 @@ pub enum CheckpointError {
     Malformed { path: String, why: String },
 }
 
+impl CheckpointError {
+    /// For whoever treats damage in `log_dir` as a failure of the directory.
+    pub fn into_disk_error(self, log_dir: &Path) -> DiskError {
+        match self {
+            Self::Disk(error) => error,
+            damage @ Self::Malformed { .. } => {
+                DiskError::new("use", log_dir, io::Error::new(io::ErrorKind::InvalidData, damage.to_string()))
+            }
+        }
+    }
+}
+
 fn malformed(path: &Path, why: impl Into<String>) -> CheckpointError {
     CheckpointError::Malformed { path: path.display().to_string(), why: why.into() }
 }
@@ -172,9 +184,8 @@ pub fn read_meta_properties(log_dir: &Path) -> Result<Option<MetaProperties>, Ch
     };
     let mut meta = MetaProperties::default();
     for line in text.lines().map(str::trim_start).filter(|l| !l.is_empty() && !l.starts_with(['#', '!'])) {
-        let Some((key, value)) = line.split_once('=') else {
-            return Err(malformed(&path, format!("malformed line {line:?}")));
-        };
+        // To Java's `Properties` a line that was torn before its sign is a key without a value.
+        let (key, value) = line.split_once('=').unwrap_or((line, ""));
         let value = value.trim_start().replace('\\', "");
         let number =
             || value.parse().map_err(|_| malformed(&path, format!("{} is not a number: {value:?}", key.trim())));
@@ -317,8 +328,16 @@ mod tests {
         assert_eq!((meta.version, meta.broker_id, meta.cluster_id.as_deref()), (0, Some(BrokerId(1)), Some("AbC-_d")));
         write_meta_properties(dir.path(), &meta, "now").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "#\n#now\nbroker.id=1\ncluster.id=AbC-_d\nversion=0\n");
-        fs::write(&path, "broker.id=one\n").unwrap();
-        assert!(read_meta_properties(dir.path()).is_err());
+        for damaged in ["broker.id=one\n", "broker.id=1\nversion=", "broker.id"] {
+            fs::write(&path, damaged).unwrap();
+            let error = read_meta_properties(dir.path()).unwrap_err().into_disk_error(dir.path()).to_string();
+            assert!(error.contains("is not a number"), "{error}");
+        }
+        for (torn, broker_id) in [("", None), ("broker.", None), ("broker.id=1\ncluster", Some(BrokerId(1)))] {
+            fs::write(&path, torn).unwrap();
+            let meta = read_meta_properties(dir.path()).unwrap().unwrap();
+            assert_eq!(meta, MetaProperties { broker_id, ..Default::default() }, "{torn:?}");
+        }
     }
 
     #[test]

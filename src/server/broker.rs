@@ -18,7 +18,7 @@ use crate::coordinator::group::{GroupCoordinator, GroupCoordinatorParts};
 use crate::coordinator::transaction::{CoordinatorParts, MarkerWriter, Settings, TransactionCoordinator, Verifier};
 use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, partition_count};
 use crate::disk::{self, DiskError};
-use crate::log::checkpoint::{self, CheckpointError, MetaProperties};
+use crate::log::checkpoint::{self, MetaProperties};
 use crate::log::producer_state::ProducerStateConfig;
 use crate::log::{CleanerSettings, LogManager, LogManagerOptions, StartError};
 use crate::network::{ConnectionLimits, Listener, NetworkConfig, SocketServer};
@@ -73,8 +73,6 @@ pub enum BrokerError {
     #[error("broker.id is not set and broker.id.generation.enable is false")]
     NoBrokerId,
     #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    #[error(transparent)]
     Logs(#[from] StartError),
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -114,7 +112,7 @@ impl BrokerServer {
         let cluster_id = startup::get_or_create_cluster_id(&zk).await?;
         info!("Cluster ID = {cluster_id}");
 
-        let (metas, unreadable) = read_metas(&config)?;
+        let (metas, unreadable) = read_metas(&config);
         let id = match identity::verify(config.broker_id, &cluster_id, &metas)? {
             Some(id) => id,
             None if config.broker_id_generation_enable => {
@@ -291,14 +289,16 @@ fn open_logs(
         return Err(StartError::NoDirs.into());
     }
     for dir in logs.live_dirs() {
-        if metas.iter().any(|(path, meta)| path == dir.path() && meta.is_some()) {
+        let stored = metas.iter().find(|(path, _)| path == dir.path()).and_then(|(_, meta)| meta.as_ref());
+        // A torn file may lack one of them.
+        if stored.is_some_and(|meta| meta.broker_id.is_some() && meta.cluster_id.is_some()) {
             continue;
         }
         let meta = MetaProperties {
             version: 0,
             broker_id: Some(id),
             cluster_id: Some(cluster_id.to_owned()),
-            directory_id: None,
+            directory_id: stored.and_then(|meta| meta.directory_id.clone()),
         };
         // As java.util.Properties dates its files.
         let written_at = jiff::Zoned::now().strftime("%a %b %d %H:%M:%S %Z %Y").to_string();
@@ -423,17 +423,19 @@ fn refuse_unserved_security(config: &BrokerConfig) -> Result<(), BrokerError> {
 /// Directories whose disk does not let them say who uses them: offline from the start.
 type Unreadable = Vec<(PathBuf, DiskError)>;
 
-/// What the directories say about who uses them.
-fn read_metas(config: &BrokerConfig) -> Result<(Vec<DirMeta>, Unreadable), BrokerError> {
+/// What the directories say about who uses them. Where that is damaged the directory is offline, as with Kafka.
+fn read_metas(config: &BrokerConfig) -> (Vec<DirMeta>, Unreadable) {
     let (mut metas, mut unreadable) = (Vec::new(), Vec::new());
     for path in config.log_dirs.iter().map(PathBuf::from) {
         match checkpoint::read_meta_properties(&path) {
             Ok(meta) => metas.push((path, meta)),
-            Err(CheckpointError::Disk(error)) => unreadable.push((path, error)),
-            Err(damaged) => return Err(damaged.into()),
+            Err(error) => {
+                let error = error.into_disk_error(&path);
+                unreadable.push((path, error));
+            }
         }
     }
-    Ok((metas, unreadable))
+    (metas, unreadable)
 }
 
 fn network_config(config: &BrokerConfig) -> NetworkConfig {
