@@ -1,9 +1,11 @@
 """How a broker comes into its cluster and leaves it: chroot, registration, ids, refusals, sessions."""
 
+import contextlib
 import json
 import time
 
 import pytest
+from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from harness import PEER, admin, broker, wire, znodes
 from harness.load import Load, check_stored
@@ -11,6 +13,7 @@ from harness.processes import free_port, wait_until
 from harness.reader import read
 
 SESSION_SECONDS = 6
+NOT_CONTROLLER = 41
 
 
 def registration(cluster, number=1):
@@ -214,3 +217,38 @@ def test_tree_of_a_first_start(cluster):
         "/controller_epoch", "/feature", "/isr_change_notification", "/latest_producer_id_block",
         "/log_dir_event_notification",
     }  # fmt: skip
+
+
+def test_garbage_in_the_controllers_nodes_leaves_the_cluster_without_one_until_it_is_gone(cluster):
+    """Nobody overwrites what it cannot read, and nobody controls meanwhile; everything else goes on."""
+    brokers = [cluster.broker(1).start(), cluster.broker(2).start()]
+
+    def controllers():
+        codes = [wire.may_create_topic(one.port, "t") for one in brokers]
+        assert set(codes) <= {0, NOT_CONTROLLER}
+        return codes.count(0)
+
+    def elected():
+        with contextlib.suppress(ValueError, NoNodeError):
+            return json.loads(zk.get("/controller")[0])["brokerid"] in (1, 2)
+
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        zk.set("/controller", b"}{")
+        wait_until(lambda: controllers() == 0, "nobody controls")
+        assert zk.get("/controller")[0] == b"}{"
+        zk.delete("/controller")
+        wait_until(lambda: controllers() == 1, "somebody controls again")
+
+        epoch = int(zk.get("/controller_epoch")[0])
+        zk.set("/controller_epoch", b"seven")
+        zk.delete("/controller")
+        wait_until(lambda: controllers() == 0, "nobody controls")
+        assert zk.get("/controller_epoch")[0] == b"seven" and not zk.exists("/controller")
+        zk.set("/controller_epoch", str(epoch).encode())
+        # Nobody waits for that node: the next change of the other one starts an election, unless that was still to come.
+        with contextlib.suppress(NodeExistsError):
+            zk.create("/controller", b"}{")
+            zk.delete("/controller")
+        wait_until(elected, "a broker is elected")
+        assert int(zk.get("/controller_epoch")[0]) == epoch + 1
+        wait_until(lambda: controllers() == 1, "somebody controls again")

@@ -144,6 +144,32 @@ fn a_segment_is_closed_by_time_of_its_records() {
     assert_eq!((log.segment_count(), log.active_segment_base()), (2, 2));
 }
 
+/// The clock of producers and broker jumps by an hour and is set right again.
+#[test]
+fn a_clock_that_jumps_deletes_nothing_early_and_holds_up_no_roll_for_longer() {
+    const HOUR: i64 = 3_600_000;
+    let noon = 100 * HOUR;
+    let config = LogConfig { segment_ms: HOUR, retention_ms: 2 * HOUR, ..LogConfig::default() };
+    for jump in [HOUR, -HOUR] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open_in(dir.path(), options(config.clone()), noon);
+        append_plain(&log, 1, noon);
+        append_plain(&log, 1, noon + 1 + jump);
+        append_plain(&log, 1, noon + 2);
+        commit_all(&log);
+        for now in [noon + 2 + jump, noon + 2, noon + 2 * HOUR] {
+            assert_eq!(log.delete_old_segments(now).unwrap(), 0, "{jump}: no record is older than two hours");
+        }
+        // Later than it should by the jump at most.
+        let segments = log.segment_count();
+        append_plain(&log, 1, noon + 3 + HOUR + jump.abs());
+        assert_eq!(log.segment_count(), segments + 1, "{jump}");
+        commit_all(&log);
+        assert!(log.delete_old_segments(noon + 3 + 2 * HOUR + jump.abs()).unwrap() > 0, "{jump}");
+        assert_eq!(log.log_start_offset(), 3, "{jump}: the last record is young");
+    }
+}
+
 #[test]
 fn a_roll_leaves_a_snapshot_and_moves_the_recovery_point_later() {
     let (dir, log) = small();

@@ -4,7 +4,8 @@ import socket
 import struct
 import typing
 
-METADATA, FIND_COORDINATOR, API_VERSIONS, INIT_PRODUCER_ID, ALTER_PARTITION_REASSIGNMENTS = 3, 10, 18, 22, 45
+METADATA, FIND_COORDINATOR, API_VERSIONS, CREATE_TOPICS, INIT_PRODUCER_ID = 3, 10, 18, 19, 22
+ALTER_PARTITION_REASSIGNMENTS = 45
 OFFSET_FETCH, DESCRIBE_GROUPS = 9, 15
 END_TXN, WRITE_TXN_MARKERS, DESCRIBE_TRANSACTIONS = 26, 27, 65
 
@@ -116,6 +117,16 @@ def partition_states(answer):
     f.array(lambda: (f.take("i"), f.string(), f.take("i"), f.string()))
     _controller, _topics, _error, _name, _internal = f.take("i"), f.take("i"), f.take("h"), f.string(), f.take("b")
     return f.take("i"), answer[f.at :]
+
+
+def may_create_topic(port, name):
+    """CreateTopics v1 that only validates, of one partition with one replica: the error code."""
+    topic = string(name) + struct.pack(">ihii", 1, 1, 0, 0)
+    with connect(port) as s:
+        s.sendall(request(CREATE_TOPICS, 1, 7, struct.pack(">i", 1) + topic + struct.pack(">i?", 10_000, True)))
+        f = Fields(read_frame(s))
+    _correlation, _topics, _name = f.take("i"), f.take("i"), f.string()
+    return f.take("h")
 
 
 def served(port):
