@@ -10,10 +10,11 @@ import subprocess
 import pytest
 from confluent_kafka import Producer
 
-from harness import REPOSITORY, ZURAU, processes
+from harness import REPOSITORY, ZURAU, admin, processes
 from harness.broker import Cluster
 from harness.java import java
-from harness.pair import BS, THEM, US, Pair, settled
+from harness.pair import BS, THEM, US, Pair
+from harness.settled import wait_settled
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,9 @@ def cluster(module_directory, ensemble):
     """Three Apache brokers with two log directories each."""
     cluster = Cluster(module_directory, ensemble, kind="apache")
     for number in (1, 2, 3):
-        cluster.broker(number, log_dirs=2, auto_leader_rebalance_enable="false").launch()
+        # What a throttle has let through counts for minutes: a move ends when a test wants it to.
+        slow = {"replication_quota_window_size_seconds": 20}
+        cluster.broker(number, log_dirs=2, auto_leader_rebalance_enable="false", **slow).launch()
     for broker in cluster.brokers:
         broker.wait_ready()
     yield cluster
@@ -32,6 +35,13 @@ def cluster(module_directory, ensemble):
 @pytest.fixture(scope="module")
 def pair(cluster, apache_tools):
     return Pair(cluster.brokers, apache_tools)
+
+
+@pytest.fixture
+def clean(cluster):
+    """For a test that changes the cluster: what it leaves, also when it fails, is gone before the next."""
+    yield
+    admin.clear(cluster.brokers)
 
 
 @pytest.fixture
@@ -111,10 +121,10 @@ def test_files_that_say_nothing_useful(pair, file):
     pair.same(f"reassign-partitions {BS} --execute --reassignment-json-file {name} --throttle 5 --throttle 6")
 
 
+@pytest.mark.usefixtures("clean")
 def test_generate(pair, file):
     both(pair, f"topics {BS} --create --topic gen-{{me}} --replica-assignment 1,1,1")
     both(pair, f"topics {BS} --create --topic gen2-{{me}} --replica-assignment 1:2")
-    settled(pair, *(f"{name}-{me}" for name in ("gen", "gen2") for me in (US, THEM)))
     generate = f"reassign-partitions {BS} --generate --broker-list"
     topic = file("gen-ME.json", {"version": 1, "topics": [{"topic": "gen-ME"}]})
     # On one broker there is nothing to choose.
@@ -140,9 +150,10 @@ def shown(pair, line, text, missing=False):
     processes.wait_until(lambda: (text in pair.run(line, side=THEM)[THEM].stdout) != missing, f"{text} in {line}")
 
 
+@pytest.mark.usefixtures("clean")
 def test_a_move_from_start_to_end(pair, cluster, file):
     both(pair, f"topics {BS} --create --topic mv-{{me}} --replica-assignment 1:2,2:1,1:2,2:1")
-    settled(pair, "mv-ours", "mv-them")
+    wait_settled(pair.brokers)
     # More than one fetch takes, so that a throttle counts.
     producer = Producer({"bootstrap.servers": pair.bootstrap, "acks": "all"})
     for topic, partition in itertools.product(("mv-ours", "mv-them"), range(4)):
@@ -189,9 +200,10 @@ def test_a_move_from_start_to_end(pair, cluster, file):
     pair.same(f"{reassign} --verify --preserve-throttles --reassignment-json-file {wrong}")
 
 
+@pytest.mark.usefixtures("clean")
 def test_moves_between_log_directories(pair, cluster, file):
     both(pair, f"topics {BS} --create --topic dir-{{me}} --replica-assignment 1")
-    settled(pair, "dir-ours", "dir-them")
+    wait_settled(pair.brokers)
     first, second = (str(d) for d in cluster.brokers[0].log_dirs)
     other = {me: second if cluster.brokers[0].partition(f"dir-{me}", 0).exists() else first for me in (US, THEM)}
     # Both replicas start in the same place, so that both sides say the same.
@@ -241,9 +253,9 @@ def test_leader_election_refuses_as_apache(pair, line):
     pair.same(f"leader-election {line}")
 
 
+@pytest.mark.usefixtures("clean")
 def test_leader_election(pair, file):
     both(pair, f"topics {BS} --create --topic el-{{me}} --replica-assignment 1:2,1:2,1:2")
-    settled(pair, "el-ours", "el-them")
     # Another order of the same replicas leaves the leader where it is.
     order = file("order-ME.json", moves(*(("el-ME", p, [2, 1]) for p in range(3))))
     code, _, _ = pair.same(f"reassign-partitions {BS} --execute --reassignment-json-file {order}")
@@ -326,12 +338,12 @@ class Verification:
 _TIME = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}: "
 
 
+@pytest.mark.usefixtures("clean")
 def test_replica_verification(pair, cluster, directory):
     for line in ("", "--foo", "--broker-list nothing", "--broker-list {bs} --topics-include a --topic-white-list b"):
         pair.same(f"replica-verification {line}")
     pair.same("replica-verification --broker-list {bs} --topics-include nothing.*")
     both(pair, f"topics {BS} --create --topic rv --replica-assignment 1:2:3 --if-not-exists")
-    settled(pair, "rv")
     lines = "".join(f"line {n}\n" for n in range(100))
     pair.run(f"console-producer {BS} --topic rv --request-required-acks all", stdin=lines, side=THEM)[THEM].check()
     # A follower's copy goes bad on disk: one bit of a checksum.
@@ -356,8 +368,8 @@ def test_replica_verification(pair, cluster, directory):
     assert told[US] == told[THEM]
 
 
+@pytest.mark.usefixtures("clean")
 def test_filters_of_partitions_that_are_not_well(pair, cluster):
-    """Last of all: a broker is killed for it."""
     for name, assignment, config in (
         ("whole", "1:2", ""),
         ("under", "1:3", ""),
@@ -366,7 +378,7 @@ def test_filters_of_partitions_that_are_not_well(pair, cluster):
         ("away", "3,1", ""),
     ):
         pair.run(f"topics {BS} --create --topic well-{name} --replica-assignment {assignment}{config}", side=THEM)[THEM].check()
-    settled(pair, "well-whole", "well-under", "well-at-min", "well-under-min", "well-away")
+    wait_settled(pair.brokers)
     cluster.brokers[2].kill()
     cluster.forget(cluster.brokers[2])
     shown(pair, f"topics {BS} --describe --unavailable-partitions", "well-away")

@@ -13,7 +13,8 @@ import pytest
 
 from harness import CODECS, REPOSITORY, ZURAU, processes, tools, wire
 from harness.broker import Cluster
-from harness.pair import BS, THEM, US, Pair, settled, without_log
+from harness.pair import BS, THEM, US, Pair, without_log
+from harness.settled import wait_settled
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,6 @@ def test_topics_through_a_life(pair):
     pair.same(f"topics {BS} --create --topic life-{{me}}")
     pair.same(f"topics {BS} --create --topic life-{{me}} --if-not-exists")
     pair.same(f"topics {BS} --create --topic dotted.{{me}} --replica-assignment 1:2,2:1,2:1")
-    settled(pair, *(f"{name}{me}" for name in ("life-", "dotted.") for me in (US, THEM)))
     pair.same(f"topics {BS} --list")
     pair.same(f"topics {BS} --list --topic .*life.* --exclude-internal")
     code, out, _ = pair.same(f"topics {BS} --describe --topic dotted.{{me}}")
@@ -286,7 +286,6 @@ def test_configs_of_a_broker_in_full(pair):
 
 def test_configs_through_a_life(pair, directory):
     pair.same(f"topics {BS} --create --topic conf-{{me}} --replica-assignment 1")
-    settled(pair, "conf-ours", "conf-them")
     alter = f"configs {BS} --alter"
     pair.same(f"{alter} --topic conf-{{me}} --add-config retention.ms=7000,cleanup.policy=[compact,delete]")
     (directory / "more.properties").write_text("segment.bytes = 2000\nmax.message.bytes=999\n")
@@ -337,7 +336,7 @@ def segments(apache, written, module_directory):
     written.run(line, side=THEM)[THEM].check()
     line = f"topics {BS} --create --topic old --replica-assignment 1 --config message.timestamp.type=LogAppendTime"
     written.run(line, side=THEM)[THEM].check()
-    settled(written, "seg", "old")
+    wait_settled(written.brokers)
     for codec in CODECS:
         producer = Producer({"bootstrap.servers": broker.bootstrap, "compression.type": codec, "linger.ms": 5})
         for n in range(300):
@@ -534,7 +533,6 @@ def test_consumer_reads_every_partition_without_a_group(written):
 def test_perf_tools(pair):
     for side in (US, THEM):
         pair.run(f"topics {BS} --create --topic perf-{side} --partitions 1", side=THEM)[THEM].check()
-    settled(pair, "perf-ours", "perf-them")
     results = pair.run(
         "producer-perf-test --topic perf-{me} --num-records 500 --throughput -1 --record-size 40 "
         "--producer-props bootstrap.servers={bs} acks=all"

@@ -3,24 +3,29 @@ something, each side gets a topic of its own, and what it printed is compared wi
 
 import re
 
-from . import processes, tools, wire
+from . import tools
+from .settled import wait_settled
 
 US, THEM = "ours", "them"
 BS = "--bootstrap-server {bs}"
 
 
 class Pair:
-    """Both kinds of tools on one cluster. In arguments `{bs}` is the bootstrap server, `{me}` the side's name."""
+    """Both kinds of tools on one cluster, which are all its brokers. In arguments `{bs}` is the bootstrap server, `{me}` the
+    side's name."""
 
     def __init__(self, brokers, apache_tools):
+        self.brokers = brokers
         self.bootstrap = brokers[0].bootstrap
-        self.ports = [broker.port for broker in brokers]
         self.sides = {US: tools.OurTools(), THEM: apache_tools}
 
     def run(self, line, stdin="", side=None):
+        """Runs both or one. Each finds the cluster settled, or it would see on its way what the one before has changed, or
+        not yet: a tool asks any of the brokers."""
         results = {}
         for me, kind in self.sides.items():
             if side in (None, me):
+                wait_settled(self.brokers)
                 name, *args = (word.format(bs=self.bootstrap, me=me) for word in split(line))
                 results[me] = kind.run(name, *args, stdin=stdin.format(me=me))
         return results
@@ -32,15 +37,6 @@ class Pair:
         told = {me: told_by(result, me if own else None, sort) for me, result in results.items()}
         assert told[US] == told[THEM]
         return told[US]
-
-
-def settled(pair, *topics):
-    """Waits until both brokers know the topics: one asks the other's tool first."""
-
-    def known():
-        return all(len(wire.metadata(port, [topic])[2][topic]) > 0 for port in pair.ports for topic in topics)
-
-    processes.wait_until(known, f"{topics} are known")
 
 
 def split(line):

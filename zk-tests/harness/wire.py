@@ -5,7 +5,7 @@ import struct
 import typing
 
 METADATA, FIND_COORDINATOR, API_VERSIONS, CREATE_TOPICS, INIT_PRODUCER_ID = 3, 10, 18, 19, 22
-ALTER_PARTITION_REASSIGNMENTS = 45
+DESCRIBE_CONFIGS, ALTER_PARTITION_REASSIGNMENTS, LIST_PARTITION_REASSIGNMENTS = 32, 45, 46
 OFFSET_FETCH, DESCRIBE_GROUPS = 9, 15
 END_TXN, WRITE_TXN_MARKERS, DESCRIBE_TRANSACTIONS = 26, 27, 65
 
@@ -75,11 +75,24 @@ class Fields:
     def array(self, item):
         return [item() for _ in range(self.take("i"))]
 
+    def varint(self):
+        value = shift = 0
+        while True:
+            byte = self.take("B")
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
     def compact_string(self):
-        """Shorter than 127 bytes."""
-        length = self.take("B") - 1
+        length = self.varint() - 1
+        if length < 0:
+            return None
         self.at += length
         return self.data[self.at - length : self.at].decode()
+
+    def compact_array(self, item):
+        return [item() for _ in range(self.varint() - 1)]
 
 
 def metadata(port, topics=()):
@@ -108,6 +121,71 @@ def metadata(port, topics=()):
     brokers = dict(f.array(broker))
     controller = f.take("i")
     return brokers, controller, dict(f.array(topic))
+
+
+class View(typing.NamedTuple):
+    """The cluster as one broker describes it."""
+
+    # {number: port}
+    brokers: dict
+    controller: int
+    # {(topic, partition): PartitionView}
+    partitions: dict
+
+
+class PartitionView(typing.NamedTuple):
+    error: int
+    leader: int
+    leader_epoch: int
+    replicas: list
+    isr: list
+    offline: list
+
+
+def view(port):
+    """Metadata v7 of all topics."""
+    with connect(port) as s:
+        s.sendall(request(METADATA, 7, 7, struct.pack(">i?", -1, False)))
+        f = Fields(read_frame(s))
+    ints = lambda: f.array(lambda: f.take("i"))
+
+    def broker():
+        number, _host, broker_port, _rack = f.take("i"), f.string(), f.take("i"), f.string()
+        return number, broker_port
+
+    def partition():
+        error, number = f.take("h"), f.take("i")
+        return number, PartitionView(error, f.take("i"), f.take("i"), ints(), ints(), ints())
+
+    def topic():
+        _error, name, _internal = f.take("h"), f.string(), f.take("b")
+        return name, f.array(partition)
+
+    _correlation, _throttled, brokers, _cluster_id = f.take("i"), f.take("i"), dict(f.array(broker)), f.string()
+    controller, topics = f.take("i"), f.array(topic)
+    return View(brokers, controller, {(name, number): one for name, of_topic in topics for number, one in of_topic})
+
+
+def broker_defaults(port):
+    """DescribeConfigs v1 of what is set for all brokers, as this one knows it: {key: value}."""
+    brokers, all_keys = 4, -1
+    body = struct.pack(">ib", 1, brokers) + string("") + struct.pack(">i?", all_keys, False)
+    with connect(port) as s:
+        s.sendall(request(DESCRIBE_CONFIGS, 1, 7, body))
+        f = Fields(read_frame(s))
+
+    def config():
+        key, value = f.string(), f.string()
+        _read_only, _source, _sensitive = f.take("b"), f.take("b"), f.take("b")
+        f.array(lambda: (f.string(), f.string(), f.take("b")))
+        return key, value
+
+    # Correlation id, throttle time, one resource.
+    f.take("i"), f.take("i"), f.take("i")
+    error, message = f.take("h"), f.string()
+    _none(error, f"DescribeConfigs: {message}")
+    _kind, _name = f.take("b"), f.string()
+    return dict(f.array(config))
 
 
 def partition_states(answer):
@@ -228,6 +306,29 @@ def reassign(port, topic, assignment):
         (error,) = struct.unpack_from(">h", read_frame(s), 4 + 1 + 4)
     if error:
         raise RuntimeError(f"AlterPartitionReassignments: error {error}")
+
+
+def reassignments(port):
+    """ListPartitionReassignments v0, of the controller: {(topic, partition): the replicas that are added}."""
+    # The first byte is the field of tags that makes the header one of version 2. No list of topics asks for all.
+    with connect(port) as s:
+        s.sendall(request(LIST_PARTITION_REASSIGNMENTS, 0, 7, b"\0" + struct.pack(">iBB", 10_000, 0, 0)))
+        f = Fields(read_frame(s))
+    ints = lambda: f.compact_array(lambda: f.take("i"))
+
+    def partition():
+        number, _replicas, adding, _removing, _tags = f.take("i"), ints(), ints(), ints(), f.take("B")
+        return number, adding
+
+    def topic():
+        name, partitions, _tags = f.compact_string(), f.compact_array(partition), f.take("B")
+        return name, partitions
+
+    _correlation, _tags, _throttled = f.take("i"), f.take("B"), f.take("i")
+    error, message = f.take("h"), f.compact_string()
+    _none(error, f"ListPartitionReassignments: {message}")
+    topics = f.compact_array(topic)
+    return {(name, number): adding for name, of_topic in topics for number, adding in of_topic}
 
 
 class Transaction(typing.NamedTuple):
