@@ -4,13 +4,16 @@ The commands run in order on each, once; each is then a test of its own. Masked 
 """
 
 import contextlib
+import json
 import re
 import struct
 
 import pytest
+from kazoo.exceptions import NoNodeError
 
 from harness import PEER, admin, wire
 from harness.broker import Cluster
+from harness.processes import wait_until
 
 _RECORDS = "".join(f"k{i}\tvalue {i}\n" for i in range(50))
 _TOPIC = ("configs", "--entity-type", "topics", "--entity-name")
@@ -109,6 +112,8 @@ _MASKS = [
     (re.compile(r"TopicId: [A-Za-z0-9_-]{22}"), "TopicId: ID"),
     (re.compile(r"Cluster ID: [A-Za-z0-9_-]{22}"), "Cluster ID: ID"),
     (re.compile(r"127\.0\.0\.1:\d+"), "HOST:PORT"),
+    # How far apart in time records were sent is in the length of each.
+    (re.compile(r'"size":[1-9]\d*'), '"size":SIZE'),
     (re.compile(r"/cluster-\d+"), "/CHROOT"),
     (re.compile(r'(?<=[=:"/])/?[^ ,"=:]*/(broker-\d+/data-\d+)'), r"\1"),
     (re.compile(r"^\[\d{4}-[^]]*\]", re.M), "[TIME]"),
@@ -124,7 +129,8 @@ def mask(text):
 
 def answers(kind, directory, ensemble, tools):
     """What every command gets on a fresh broker of this kind."""
-    one = Cluster(directory, ensemble).broker(1, kind, default_replication_factor=1, num_partitions=2).start()
+    cluster = Cluster(directory, ensemble)
+    one = cluster.broker(1, kind, default_replication_factor=1, num_partitions=2).start()
     file = directory / "offsets.json"
     file.write_text(
         '{"version":1,"partitions":[{"topic":"placed","partition":0,"offset":3},{"topic":"placed","partition":1,"offset":-1},'
@@ -132,6 +138,8 @@ def answers(kind, directory, ensemble, tools):
     )
     found = {}
     for name, (tool, *args) in STEPS.items():
+        if tool == "configs":
+            wait_read(one, cluster)
         args = [a.format(file=file) for a in args]
         at = "--bootstrap-server"
         if tool.startswith("org.apache.kafka.tools.") and "ClusterTool" not in tool:
@@ -142,6 +150,23 @@ def answers(kind, directory, ensemble, tools):
         if name.startswith("create") and run.exit == 0:
             admin.wait_led(one, args[args.index("--topic") + 1])
     return found
+
+
+def wait_read(broker, cluster):
+    """A change of settings is answered once it is written; then the broker reads it."""
+
+    def is_read():
+        for name in ("1", ""):
+            known, written = wire.dynamic_configs(broker.port, name), {}
+            with contextlib.suppress(NoNodeError):
+                written = json.loads(zk.get(f"/config/brokers/{name or '<default>'}")[0])["config"]
+            # What it does not know may be a secret, and is not shown.
+            if known != {key: known.get(key) and value for key, value in written.items()}:
+                raise LookupError(f"it knows {known}, and {written} is written")
+        return True
+
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        wait_until(is_read, "the broker has read its settings")
 
 
 @pytest.fixture(scope="module")

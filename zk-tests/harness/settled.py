@@ -22,7 +22,7 @@ def wait_settled(brokers, seconds=60):
 
 
 def _described(running):
-    views = {broker.number: (wire.view(broker.port), wire.broker_defaults(broker.port)) for broker in running}
+    views = {broker.number: (wire.view(broker.port), wire.dynamic_configs(broker.port)) for broker in running}
     (first, (view, defaults)), *others = views.items()
     for number, other in others:
         if other != (view, defaults):

@@ -10,7 +10,7 @@ OFFSET_FETCH, DESCRIBE_GROUPS = 9, 15
 END_TXN, WRITE_TXN_MARKERS, DESCRIBE_TRANSACTIONS = 26, 27, 65
 
 
-def connect(port, seconds=10):
+def connect(port, seconds=30):
     return socket.create_connection(("127.0.0.1", port), seconds)
 
 
@@ -37,18 +37,6 @@ def read_exactly(s, count):
 
 def read_frame(s):
     return read_exactly(s, struct.unpack(">i", read_exactly(s, 4))[0])
-
-
-def closed_by_peer(s):
-    """Reads until the peer closes; False when it stays silent past the socket's timeout."""
-    try:
-        while s.recv(65536):
-            pass
-        return True
-    except TimeoutError:
-        return False
-    except ConnectionError:
-        return True
 
 
 class Fields:
@@ -166,26 +154,26 @@ def view(port):
     return View(brokers, controller, {(name, number): one for name, of_topic in topics for number, one in of_topic})
 
 
-def broker_defaults(port):
-    """DescribeConfigs v1 of what is set for all brokers, as this one knows it: {key: value}."""
-    brokers, all_keys = 4, -1
-    body = struct.pack(">ib", 1, brokers) + string("") + struct.pack(">i?", all_keys, False)
+def dynamic_configs(port, broker=""):
+    """DescribeConfigs v1 of what is set for a broker, or for all, as this one knows it: {key: value}."""
+    brokers, all_keys, of_one, of_all = 4, -1, 2, 3
+    body = struct.pack(">ib", 1, brokers) + string(broker) + struct.pack(">i?", all_keys, False)
     with connect(port) as s:
         s.sendall(request(DESCRIBE_CONFIGS, 1, 7, body))
         f = Fields(read_frame(s))
 
     def config():
         key, value = f.string(), f.string()
-        _read_only, _source, _sensitive = f.take("b"), f.take("b"), f.take("b")
+        _read_only, source, _sensitive = f.take("b"), f.take("b"), f.take("b")
         f.array(lambda: (f.string(), f.string(), f.take("b")))
-        return key, value
+        return key, value, source
 
     # Correlation id, throttle time, one resource.
     f.take("i"), f.take("i"), f.take("i")
     error, message = f.take("h"), f.string()
     _none(error, f"DescribeConfigs: {message}")
     _kind, _name = f.take("b"), f.string()
-    return dict(f.array(config))
+    return {key: value for key, value, source in f.array(config) if source == (of_one if broker else of_all)}
 
 
 def partition_states(answer):
@@ -301,7 +289,7 @@ def reassign(port, topic, assignment):
     partitions = b"".join(partition(p, r) for p, r in assignment.items())
     # One topic; a byte is enough for each of the lengths, which are one more than what they count.
     body = struct.pack(">BiBB", 0, 30_000, 2, len(name) + 1) + name + bytes([len(assignment) + 1]) + partitions + b"\0\0"
-    with connect(port, 30) as s:
+    with connect(port) as s:
         s.sendall(request(ALTER_PARTITION_REASSIGNMENTS, 0, 1, body))
         (error,) = struct.unpack_from(">h", read_frame(s), 4 + 1 + 4)
     if error:
