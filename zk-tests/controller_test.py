@@ -166,8 +166,8 @@ class Script:
         self.start(3)
         # It leads nothing now, and is stopped past its session: with nothing to fetch its leaders would not miss it.
         self.brokers[3].pause()
-        wait_until(lambda: self.state("a", 0)["isr"] == [1, 2], "3 leaves the ISR of 1", 17)
-        wait_until(lambda: self.state("while-2-is-away", 0)["isr"] == [2], "3 leaves the ISR of 2", 17)
+        wait_until(lambda: self.state("a", 0)["isr"] == [1, 2], "3 leaves the ISR of 1")
+        wait_until(lambda: self.state("while-2-is-away", 0)["isr"] == [2], "3 leaves the ISR of 2")
         self.brokers[3].resume()
         self.wait_in_sync(2, 3)
         self.stop(3)

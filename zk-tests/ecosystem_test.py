@@ -88,7 +88,7 @@ def test_connect_copies_a_file_through_a_topic_exactly_once(cluster, directory):
     with_markers = reader.read(broker, "lines", 1)[0][-1].offset + 1
     assert with_markers > len(lines)
     watch = Watch(broker.bootstrap, "connect-sink")
-    wait_until(lambda: watch.committed().get(("lines", 0), 0) >= with_markers, "the sink has committed", 30)
+    wait_until(lambda: watch.committed().get(("lines", 0), 0) >= with_markers, "the sink has committed")
     assert live.process.terminate() in (0, 143, -15)
 
 

@@ -35,10 +35,7 @@ def grouped(pair, apache, module_directory):  # noqa: F811
     commit(pair.bootstrap, "still", {0: 3, 1: 10})
     for n in (1, 2):
         instance = "fixed" if n == 1 else None
-        member = groups.Member(
-            groups.EAGER["java"], module_directory, f"busy-{n}", pair.bootstrap, "busy", "grouped", instance
-        )
-        member.start()
+        groups.Member(groups.STEADY, module_directory, f"busy-{n}", pair.bootstrap, "busy", "grouped", instance).start()
     watch = groups.Watch(pair.bootstrap, "busy")
     watch.wait_stable(2)
     groups.wait_until(lambda: sum(watch.committed().values()) == 30, "all is committed")

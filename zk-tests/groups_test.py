@@ -61,15 +61,15 @@ def test_two_members_of_a_client_share_and_take_over(client, served, directory):
     one, two = (Member(command, directory, f"{client}-{n}", served.bootstrap, group, topic).start() for n in (1, 2))
     watch = Watch(served.bootstrap, group)
     check_disjoint(watch.wait_stable(2, PARTITIONS), PARTITIONS)
-    wait_until(lambda: is_read([one, two], 20), "every record is read", 30)
+    wait_until(lambda: is_read([one, two], 20), "every record is read")
 
     # One leaves by its own will: the other has all, and goes on where it stood.
     one.leave()
     check_disjoint(watch.wait_stable(1, PARTITIONS), PARTITIONS)
     produce(served.bootstrap, topic, 20, start=20)
-    wait_until(lambda: is_read([one, two], 40), "every record is read", 30)
+    wait_until(lambda: is_read([one, two], 40), "every record is read")
     expected = {(topic, p): 40 for p in range(PARTITIONS)}
-    wait_until(lambda: watch.committed() == expected, "every offset is committed", 30)
+    wait_until(lambda: watch.committed() == expected, "every offset is committed")
     two.leave()
     wait_until(lambda: watch.describe()[0] == "Empty", "the group is empty")
     assert watch.committed() == expected
@@ -181,7 +181,7 @@ def test_groups_move_between_apache_and_zurau_on_one_directory(moving, directory
     for kind in ("zurau", "apache"):
         outside = commit_outside(broker, f"outside-{kind}", 7)
         watch = Watch(broker.bootstrap, "moved")
-        wait_until(lambda: watch.committed() == {("moved", p): produced for p in range(PARTITIONS)}, "committed", 30)
+        wait_until(lambda: watch.committed() == {("moved", p): produced for p in range(PARTITIONS)}, "committed")
         before = dump(apache_tools, broker)
         broker.stop()
         broker = broker.as_kind(kind).start()
@@ -193,7 +193,7 @@ def test_groups_move_between_apache_and_zurau_on_one_directory(moving, directory
         produced += 10
         wait_until(lambda: is_read([member], produced), "the member goes on", 60)
         watch = Watch(broker.bootstrap, "moved")
-        wait_until(lambda: watch.committed() == {("moved", p): produced for p in range(PARTITIONS)}, "committed", 30)
+        wait_until(lambda: watch.committed() == {("moved", p): produced for p in range(PARTITIONS)}, "committed")
     duplicates = len(list(member.offsets())) - len(set(member.offsets()))
     assert duplicates <= produced * PARTITIONS // 2, "a move is no reset"
     member.kill()

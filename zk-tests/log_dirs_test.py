@@ -105,7 +105,7 @@ def test_a_topic_that_found_a_full_disk_comes_alive_when_there_is_room(cluster, 
     client = AdminClient({"bootstrap.servers": broker.bootstrap})
     topic = NewTopic("patient", num_partitions=3, replication_factor=1)
     client.create_topics([topic], operation_timeout=0)["patient"].result(30)
-    broker.process.wait_for_line("log not available", 20)
+    broker.process.wait_for_line("log not available", 60)
     for file in ballast:
         file.unlink()
     admin.wait_led(broker, "patient", 3)

@@ -62,8 +62,8 @@ def test_readers_see_what_was_committed(cluster, apache_tools):
     wait_until(lambda: all_values(read_committed(broker, "t")) == ["b1", "b2", "b3", "c1"], "the next is committed")
 
     wait_until(lambda: state_of(apache_tools, broker, "one")["TransactionState"] == "CompleteCommit", "complete")
-    listed = {(row["TransactionalId"], row["TransactionState"]) for row in table(apache_tools, broker, "list")}
-    assert listed == {("one", "CompleteCommit"), ("two", "CompleteCommit")}
+    listed = lambda: {(row["TransactionalId"], row["TransactionState"]) for row in table(apache_tools, broker, "list")}
+    wait_until(lambda: listed() == {("one", "CompleteCommit"), ("two", "CompleteCommit")}, "both are complete")
     assert table(apache_tools, broker, "list", "--duration-filter", "100000000") == []
     producers = table(apache_tools, broker, "describe-producers", "--topic", "t", "--partition", "0")
     assert [row["CurrentTransactionStartOffset"] for row in producers] == ["None", "None"]
@@ -88,7 +88,7 @@ def test_the_older_of_two_producers_is_fenced(cluster):
 def test_a_transaction_that_is_too_old_is_aborted(cluster, apache_tools):
     broker = start(cluster)
     admin.create_topic(broker, "t")
-    slow = producer(broker, "slow", timeout_ms=1_000)
+    slow = producer(broker, "slow", timeout_ms=3_000)
     slow.begin_transaction()
     send(slow, "t", ["late"])
     done = lambda: state_of(apache_tools, broker, "slow")["TransactionState"] == "CompleteAbort"

@@ -29,8 +29,8 @@ def test_zookeeper_away(directory):
     ensemble.servers[0].kill()
     back_at = time.monotonic() + AWAY_SECONDS
     while time.monotonic() < back_at:
-        load.wait_acknowledged(1000, seconds=5)
-        wait_until(follower.follow, "the consumer reads on", 5)
+        load.wait_acknowledged(1000, seconds=30)
+        wait_until(follower.follow, "the consumer reads on", 30)
     ensemble.servers[0].start()
 
     def joined():

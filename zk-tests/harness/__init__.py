@@ -14,7 +14,7 @@ How a test uses it (fixtures are in conftest.py):
 
 Rooms: `processes` starts and ends processes, `zookeeper` runs single servers and ensembles, `broker` both kinds of
 broker, `tools` Apache's tools in one lasting JVM and ours as processes (`Tools.run` and `OurTools.run` take the same
-names and flags), `clients` the stock clients and the records file, `znodes` dumps trees with a mask, `history` reads every
+names and flags), `pair` compares the two, `settled` waits until nothing changes on its own, `clients` the stock clients and the records file, `znodes` dumps trees with a mask, `history` reads every
 write from a ZooKeeper's log, `disk` reads the files of a log directory, `wire` speaks raw frames.
 
 Every wait polls a real condition against a deadline. Every process has a log, shown when a test fails; its directory

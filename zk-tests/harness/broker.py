@@ -12,7 +12,7 @@ from .java import java
 from .processes import EndedEarly, Process, free_port, tail, wait_until
 
 STARTED = "started (kafka.server.KafkaServer)"
-_START_SECONDS = 60
+_START_SECONDS = 120
 # Of Apache brokers. Figures are taken with what Kafka's scripts say.
 JVM = {"heap": "512m"}
 

@@ -15,12 +15,12 @@ _ASSIGNOR = "org.apache.kafka.clients.consumer."
 def _verifiable(command, bootstrap, group, topic, instance, *more):
     static = ["--group-instance-id", instance] if instance else []
     where = ["--bootstrap-server", bootstrap, "--topic", topic, "--group-id", group]
-    return [*command, *where, "--session-timeout", "6000", *static, *more]
+    return [*command, *where, *static, *more]
 
 
-def _java(assignor):
+def _java(assignor, session_ms=6000):
     def command(bootstrap, group, topic, instance):
-        more = ["--assignment-strategy", _ASSIGNOR + assignor]
+        more = ["--assignment-strategy", _ASSIGNOR + assignor, "--session-timeout", session_ms]
         return _verifiable(java("kafka", _JAVA, log4j="tools"), bootstrap, group, topic, instance, *more)
 
     return command
@@ -28,7 +28,7 @@ def _java(assignor):
 
 def _zurau(assignor):
     def command(bootstrap, group, topic, instance):
-        more = ["--assignment-strategy", _ASSIGNOR + assignor]
+        more = ["--assignment-strategy", _ASSIGNOR + assignor, "--session-timeout", "6000"]
         return _verifiable([ZURAU, "verifiable-consumer"], bootstrap, group, topic, instance, *more)
 
     return command
@@ -49,6 +49,8 @@ def _go(library, assignor):
     return _plain(CACHE / "go" / f"{library}member", assignor)
 
 
+# It stays a member however loaded the machine is.
+STEADY = _java("RangeAssignor", session_ms=60_000)
 # Those that share partitions by range, and so may share a group; those that deal them out in turn; and those that share
 # them cooperatively.
 EAGER = {

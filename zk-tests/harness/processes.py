@@ -18,10 +18,14 @@ _started = []
 
 
 def free_port():
-    """A port that nobody listens on now. Below the range of outgoing connections, so that none takes it meanwhile."""
-    global _next_port
+    """A port that nobody listens on now. Below the range of outgoing connections, so that none takes it meanwhile, and of a
+    block that no other test run has: one that a broker leaves for a moment stays its own."""
+    global _ports, _next_port
+    if _ports is None:
+        _ports = _claim_ports()
+        _next_port = _ports.start
     while True:
-        _next_port = _next_port + 1 if _next_port < _PORTS.stop - 1 else _PORTS.start
+        _next_port = _next_port + 1 if _next_port < _ports.stop - 1 else _ports.start
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
@@ -29,11 +33,21 @@ def free_port():
                 return _next_port
 
 
-_PORTS = range(12_000, 30_000)
-_next_port = _PORTS.start + (os.getpid() * 97) % len(_PORTS)
+_ports = None
+_next_port = None
+# Holds the claim on a block of ports for as long as this process lives.
+_claim = socket.socket(socket.AF_UNIX)
 
 
-def wait_until(condition, what, seconds=30):
+def _claim_ports():
+    for start in range(12_000, 30_000, 600):
+        with contextlib.suppress(OSError):
+            _claim.bind(f"\0zurau-tests-ports-{start}")
+            return range(start, start + 600)
+    raise RuntimeError("30 test runs have all ports of this machine")
+
+
+def wait_until(condition, what, seconds=60):
     """Polls until `condition()` is true and returns its value; past the deadline the last error is in the message."""
     deadline = time.monotonic() + seconds
     last = None
