@@ -17,10 +17,14 @@ SHIPPED = [
 
 def java(libs, main, *args, heap="256m", log4j="server", options=(), tuning=_QUICK):
     """`libs` is "kafka" or "clients-VERSION"; our own classes are on the path behind them."""
+    archive = archive_of(main)
+    # One that does not fit, after an update of the JVM, is passed over without a word on standard output.
+    shared = [f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive.exists() else []
     return [
         "java",
         f"-Xmx{heap}",
         *tuning,
+        *(shared if tuning is _QUICK and libs == "kafka" else []),
         "-Djava.net.preferIPv4Stack=true",
         *options,
         f"-Dlog4j.configuration=file:{CACHE.parent}/java/{log4j}-log4j.properties",
@@ -29,3 +33,9 @@ def java(libs, main, *args, heap="256m", log4j="server", options=(), tuning=_QUI
         main,
         *args,
     ]
+
+
+def archive_of(main):
+    """The archive of loaded classes from which `archives` lets a JVM on Kafka's jars start."""
+    kinds = {"kafka.Kafka": "broker", "org.apache.zookeeper.server.quorum.QuorumPeerMain": "zookeeper"}
+    return CACHE / "archives" / f"{kinds.get(main, 'clients')}.jsa"
