@@ -89,9 +89,9 @@ class Storm:
 
     def settle(self):
         """Waits until all replicas are in sync again and records flow."""
-        wait_in_sync(self.cluster, "t", BROKERS, 120)
+        wait_in_sync(self.cluster, "t", BROKERS)
         self.follower.follow()
-        self.load.wait_acknowledged(1000, seconds=90)
+        self.load.wait_acknowledged(1000)
 
     def leader(self):
         return leader_of(self.cluster, "t", self.chance.randrange(PARTITIONS))
@@ -112,7 +112,7 @@ def test_leaders_are_killed(storm):
             dead = storm.leader()
             dead.kill()
             storm.cluster.forget(dead)
-            storm.load.wait_acknowledged(1000, seconds=60)
+            storm.load.wait_acknowledged(1000)
             storm.bring_back(dead)
 
 
@@ -181,7 +181,7 @@ def test_a_frozen_broker_is_fenced(storm, victim):
             frozen = storm.leader() if victim == "leader" else controller_of(storm.cluster)
             frozen.pause()
             storm.cluster.wait_gone(frozen)
-            storm.load.wait_acknowledged(1000, seconds=60)
+            storm.load.wait_acknowledged(1000)
             frozen.resume()
             storm.settle()
 
@@ -214,7 +214,7 @@ def test_zookeeper_goes_away(directory):
         ensemble.servers[0].start()
         storm.settle()
         # A change of the cluster works again.
-        wait_until(lambda: created(storm, "after"), "a topic is created", 60)
+        wait_until(lambda: created(storm, "after"), "a topic is created")
 
 
 def created(storm, name):
@@ -252,7 +252,7 @@ def test_a_leader_is_cut_off_from_zookeeper(storm):
             leader = storm.leader()
             cuttable.zookeeper[leader].cut()
             storm.cluster.wait_gone(leader)
-            storm.load.wait_acknowledged(1000, seconds=60)
+            storm.load.wait_acknowledged(1000)
             cuttable.zookeeper[leader].heal()
             storm.settle()
 
@@ -268,7 +268,7 @@ def test_a_leader_is_cut_off_from_its_followers(storm):
             cuttable.others[leader].cut()
             alone = lambda zk: [s["isr"] for s in states(zk, "t").values() if s["leader"] == leader.number]
             with storm.cluster.ensemble.client(storm.cluster.chroot) as zk:
-                wait_until(lambda: any(isr == [leader.number] for isr in alone(zk)), "the leader is alone in sync", 60)
+                wait_until(lambda: any(isr == [leader.number] for isr in alone(zk)), "the leader is alone in sync")
             cuttable.others[leader].heal()
             storm.settle()
 
@@ -283,7 +283,7 @@ def test_all_die_and_come_back_in_every_order(storm):
                 storm.cluster.forget(broker)
             for n in order:
                 storm.cluster.brokers[n].launch()
-                wait_until(storm.cluster.brokers[n].answers, "it answers", 60)
+                wait_until(storm.cluster.brokers[n].answers, "it answers")
             storm.settle()
 
 
@@ -332,7 +332,7 @@ def test_two_processes_have_one_id(storm):
         assert "Failed to acquire lock on file .lock in" in output
         own.start()
         storm.cluster.brokers[storm.cluster.brokers.index(first)] = own
-        wait_in_sync(storm.cluster, "t", BROKERS, 120)
+        wait_in_sync(storm.cluster, "t", BROKERS)
         first.resume()
         storm.settle()
         with storm.cluster.ensemble.client(storm.cluster.chroot) as zk:
@@ -410,4 +410,4 @@ class Mover:
             moving = topic.get("adding_replicas") or topic.get("removing_replicas")
             return not moving and all(target.number in r and source.number not in r for r in topic["partitions"].values())
 
-        wait_until(moved, f"replicas are on {target.number} and not on {source.number}", 120)
+        wait_until(moved, f"replicas are on {target.number} and not on {source.number}")

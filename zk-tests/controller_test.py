@@ -67,7 +67,7 @@ class Script:
             def led(topic=topic, numbers=numbers):
                 return all(self.state(topic, p)["leader"] == n for p, n in enumerate(numbers))
 
-            wait_until(led, f"{topic} is led by {numbers}", 60)
+            wait_until(led, f"{topic} is led by {numbers}")
 
     def wait_in_sync(self, *brokers):
         """Waits until these brokers are in the ISR of everything that they hold and that is led."""
@@ -80,7 +80,7 @@ class Script:
                         return False
             return True
 
-        wait_until(in_sync, f"{brokers} are in sync", 90)
+        wait_until(in_sync, f"{brokers} are in sync")
 
     def wait_out(self, broker):
         """Waits until a broker leads nothing and is in no ISR in which it is not alone."""
@@ -89,10 +89,10 @@ class Script:
             states = [self.state(t, p) for t in self.topics() for p in self.assignment(t)]
             return all(s["leader"] != broker and (broker not in s["isr"] or s["isr"] == [broker]) for s in states)
 
-        wait_until(out, f"{broker} is out", 60)
+        wait_until(out, f"{broker} is out")
 
     def wait_gone(self, path):
-        wait_until(lambda: not self.zk.exists(path), f"{path} is gone", 60)
+        wait_until(lambda: not self.zk.exists(path), f"{path} is gone")
 
     def kill(self, number):
         self.brokers[number].kill()
@@ -247,8 +247,8 @@ class Script:
         def moved():
             return self.assignment(topic)[partition] == replicas and not self.moving(topic, partition)
 
-        wait_until(moved, f"{topic}-{partition} is on {replicas}", 60)
-        wait_until(lambda: set(self.state(topic, partition)["isr"]) <= set(replicas), "the ISR is of them", 60)
+        wait_until(moved, f"{topic}-{partition} is on {replicas}")
+        wait_until(lambda: set(self.state(topic, partition)["isr"]) <= set(replicas), "the ISR is of them")
 
     def controllers_come_and_go(self):
         self.stop(3)
@@ -299,7 +299,7 @@ class Script:
         def is_it():
             return self.zk.exists("/controller") and json.loads(self.zk.get("/controller")[0])["brokerid"] == number
 
-        wait_until(is_it, f"broker {number} is the controller", 60)
+        wait_until(is_it, f"broker {number} is the controller")
         self.at = number
 
     def nonsense(self):

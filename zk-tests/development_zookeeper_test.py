@@ -130,7 +130,7 @@ def test_apache_broker_lives_on_it(development, directory):
     server.kill()
     load.wait_acknowledged(1000)
     server.start()
-    wait_until(lambda: admin.create_topic(broker, "after") or True, "the controller works on", 60)
+    wait_until(lambda: admin.create_topic(broker, "after") or True, "the controller works on")
     with development.client(cluster.chroot) as zk:
         assert sorted(zk.get_children("/brokers/topics")) == ["after", "t"]
         assert b"retention.ms" in zk.get("/config/topics/t")[0]

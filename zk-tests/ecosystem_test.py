@@ -73,16 +73,16 @@ def test_connect_copies_a_file_through_a_topic_exactly_once(cluster, directory):
         )
         workers[1].create("sink", connector_class="FileStreamSink", file=sink, topics="lines")
         place = wait_until(lambda: workers[1].task_place("source"), "the source task runs")
-        wait_until(lambda: len(shown()) > 100, "lines come", 60)
+        wait_until(lambda: len(shown()) > 100, "lines come")
         dead = next(worker for worker in workers if place.endswith(f":{worker.port}"))
         dead.process.kill()
         (live,) = [worker for worker in workers if worker is not dead]
         before = len(shown())
-        wait_until(lambda: len(shown()) > before + 100, "the other worker goes on", 60)
+        wait_until(lambda: len(shown()) > before + 100, "the other worker goes on")
     lines = [f"line {n}" for n in range(source.count)]
-    wait_until(lambda: len(shown()) >= len(lines), "every line is in the topic", 60)
+    wait_until(lambda: len(shown()) >= len(lines), "every line is in the topic")
     assert shown() == lines, "each line once, in order"
-    wait_until(lambda: copied() == set(lines), "every line is in the file of the sink", 60)
+    wait_until(lambda: copied() == set(lines), "every line is in the file of the sink")
     assert live.task_place("source").endswith(f":{live.port}")
     # Records and positions were written in transactions: the markers have offsets of their own.
     with_markers = reader.read(broker, "lines", 1)[0][-1].offset + 1
@@ -172,12 +172,12 @@ def test_mirror_maker_copies_both_ways_between_apache_and_this_broker(directory,
 
     for source, target in ways:
         copy = f"{source}.from-{source}"
-        wait_until(lambda: copy in sides_topics(sides[target]), f"{copy} is created", 90)
+        wait_until(lambda: copy in sides_topics(sides[target]), f"{copy} is created")
         expected = contents(sides[source], f"from-{source}")
-        wait_until(lambda: contents(sides[target], copy) == expected, f"{copy} has every record", 60)
+        wait_until(lambda: contents(sides[target], copy) == expected, f"{copy} has every record")
         watch = Watch(sides[target].bootstrap, f"group-{source}")
         ends = {(copy, p): offset for p, offset in first[source].items()}
-        wait_until(lambda: watch.committed() == ends, f"the offsets of group-{source} followed: {ends}", 60)
+        wait_until(lambda: watch.committed() == ends, f"the offsets of group-{source} followed: {ends}")
         wait_until(lambda: config_of(sides[target], copy)["max.message.bytes"] == "123456", "the configuration followed")
 
     # Later records follow, and the group, moved to the other cluster, is handed these alone.
@@ -278,7 +278,7 @@ def test_streams_counts_words_exactly_once_over_kills(cluster, directory, apache
     application.kill()
     write(WORDS)
     application.start().wait_running()
-    found = wait_until(counted, "every word is counted", 90)
+    found = wait_until(counted, "every word is counted")
     assert found == {word: list(range(1, n + 1)) for word, n in expected.items()}, "each word once"
     application.stop()
     topics = sides_topics(cluster.brokers[0])
@@ -298,7 +298,7 @@ def test_streams_counts_words_exactly_once_over_kills(cluster, directory, apache
     assert watch.committed() == {("words", 0): 0, ("words", 1): 0}
     again = WordCount(directory / "again", cluster.bootstrap, "word-count", "words", "counted", replication_factor=3)
     again.start().wait_running()
-    found = wait_until(lambda: counted(times=2), "every word is counted again", 90)
+    found = wait_until(lambda: counted(times=2), "every word is counted again")
     assert found == {word: 2 * list(range(1, n + 1)) for word, n in expected.items()}
     again.stop()
     wait_in_sync(cluster, "counted", 3)
@@ -341,8 +341,8 @@ def test_streams_counts_words_exactly_once_while_coordinators_move(cluster, dire
                 assert all(state["leader"] != leaders[p] for p, state in states(zk, topic).items())
         before = counted()
         write()
-        wait_until(lambda: counted() > before, f"the counting goes on after move {n}", 60)
-    wait_until(lambda: counted() >= sum(expected.values()), "every word is counted", 90)
+        wait_until(lambda: counted() > before, f"the counting goes on after move {n}")
+    wait_until(lambda: counted() >= sum(expected.values()), "every word is counted")
     found = counts(cluster.brokers[0], "counted")
     assert found == {word: list(range(1, n + 1)) for word, n in expected.items()}, "each word once"
     application.stop()

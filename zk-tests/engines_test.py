@@ -65,7 +65,7 @@ def test_spark_goes_on_from_its_checkpoint(broker, directory):
     wait_until(is_copied, "everything is copied", 180)
     assert len(shown()) == lines.count, "each line once, as long as nothing dies"
     lines.write()
-    wait_until(lambda: len(shown()) > RECORDS, "the second part has begun", 60)
+    wait_until(lambda: len(shown()) > RECORDS, "the second part has begun")
     spark.kill()
     lines.write()
     spark = Process(command, directory / "spark.log", "spark")
@@ -90,15 +90,15 @@ def test_flink_goes_on_from_its_checkpoint_exactly_once(broker, directory):
 
     lines.write()
     flink = start()
-    wait_until(lambda: len(shown()) == lines.count, "everything is copied", 120)
+    wait_until(lambda: len(shown()) == lines.count, "everything is copied")
     lines.write()
-    wait_until(lambda: len(shown()) > RECORDS, "the second part has begun", 60)
+    wait_until(lambda: len(shown()) > RECORDS, "the second part has begun")
     flink.kill()
     lines.write()
     # The last whole one.
     whole = [path.parent for path in checkpoints.glob("*/chk-*/_metadata")]
     flink = start(max(whole, key=lambda path: int(path.name.removeprefix("chk-"))))
-    wait_until(lambda: len(shown()) >= lines.count, "everything is copied", 120)
+    wait_until(lambda: len(shown()) >= lines.count, "everything is copied")
     twice = [line for line, times in collections.Counter(shown()).items() if times > 1]
     assert not twice and set(shown()) == lines.copied()
     flink.kill()

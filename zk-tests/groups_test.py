@@ -136,9 +136,9 @@ def chaos(served, directory, kinds, group, seconds, seed=1):
     # record's goes past it.
     produce(served.bootstrap, topic, 5, start=produced)
     produced += 5
-    wait_until(lambda: is_read(members, produced), "every record is read", 60)
+    wait_until(lambda: is_read(members, produced), "every record is read")
     expected = {(topic, p): produced for p in range(PARTITIONS)}
-    wait_until(lambda: watch.committed() == expected, "every offset is committed", 60)
+    wait_until(lambda: watch.committed() == expected, "every offset is committed")
     check_one_owner_a_generation(members)
     print(f"{group}: {acts} acts in {seconds} s, {produced * PARTITIONS} records, settled within {settled:.1f} s")
     for member in members:
@@ -177,7 +177,7 @@ def test_groups_move_between_apache_and_zurau_on_one_directory(moving, directory
     produce(broker.bootstrap, "moved", 10)
     member = Member(groups.EAGER["java"], directory, "java", broker.bootstrap, "moved", "moved", "fixed").start()
     produced = 10
-    wait_until(lambda: is_read([member], produced), "every record is read", 60)
+    wait_until(lambda: is_read([member], produced), "every record is read")
     for kind in ("zurau", "apache"):
         outside = commit_outside(broker, f"outside-{kind}", 7)
         watch = Watch(broker.bootstrap, "moved")
@@ -191,7 +191,7 @@ def test_groups_move_between_apache_and_zurau_on_one_directory(moving, directory
         assert before and all(record in after for record in before)
         produce(broker.bootstrap, "moved", 10, start=produced)
         produced += 10
-        wait_until(lambda: is_read([member], produced), "the member goes on", 60)
+        wait_until(lambda: is_read([member], produced), "the member goes on")
         watch = Watch(broker.bootstrap, "moved")
         wait_until(lambda: watch.committed() == {("moved", p): produced for p in range(PARTITIONS)}, "committed")
     duplicates = len(list(member.offsets())) - len(set(member.offsets()))

@@ -158,12 +158,12 @@ class Bystander:
     def __init__(self, broker, directory):
         self._broker = broker
         admin.create_topic(broker, "bystander")
-        self._load = Load(broker, "bystander", directory, per_second=1000, request_timeout_ms=5000, delivery_timeout_ms=10_000)
+        self._load = Load(broker, "bystander", directory, per_second=1000, request_timeout_ms=15_000, delivery_timeout_ms=30_000)
         self._follower = Follower(broker, "bystander")
         self.works_on()
 
     def works_on(self):
-        self._load.wait_acknowledged(1000, seconds=60)
+        self._load.wait_acknowledged(1000)
         wait_until(self._follower.follow, "the consumer reads on")
 
     def check(self):

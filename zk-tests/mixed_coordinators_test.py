@@ -86,7 +86,7 @@ def test_coordinators_move_between_apache_and_zurau_under_load(directory, ensemb
     count = storm.check()
     ends = {("input", p): len(values) for p, values in read_committed(cluster, "input", PARTITIONS).items()}
     assert sum(ends.values()) == count
-    wait_until(lambda: watch.committed() == ends, "every offset is committed", 60)
+    wait_until(lambda: watch.committed() == ends, "every offset is committed")
     for member in plain:
         member.leave()
     wait_until(lambda: watch.describe()[0] == "Empty", "the group is empty")

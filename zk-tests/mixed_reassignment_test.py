@@ -57,7 +57,7 @@ class Moves:
             here = all(node["partitions"][str(p)] == replicas for p, replicas in assignment.items())
             return here and not node["adding_replicas"] and not node["removing_replicas"]
 
-        wait_until(done, f"{self.topic} is on {assignment}", 90)
+        wait_until(done, f"{self.topic} is on {assignment}")
         for partition, replicas in assignment.items():
             wait_isr(self.zk, self.topic, [partition], replicas)
 
@@ -69,7 +69,7 @@ class Moves:
         def is_it():
             return self.zk.exists("/controller") and json.loads(self.zk.get("/controller")[0])["brokerid"] == number
 
-        wait_until(is_it, f"broker {number} is the controller", 60)
+        wait_until(is_it, f"broker {number} is the controller")
 
 
 @pytest.mark.timeout(600)

@@ -328,7 +328,7 @@ class Verification:
         def found():
             return re.search(pattern, self.process.output(), re.MULTILINE)
 
-        match = processes.wait_until(found, f"{pattern} in {self.process.name}", 60)
+        match = processes.wait_until(found, f"{pattern} in {self.process.name}")
         return match.group(0)
 
     def stop(self):

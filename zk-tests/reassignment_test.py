@@ -44,7 +44,7 @@ class Moves(Script):
 
     def wait_deleted(self, topic, number, partition=0):
         directory = self.brokers[number].partition(topic, partition)
-        wait_until(lambda: not directory.exists(), f"broker {number} deletes {topic}-{partition}", 60)
+        wait_until(lambda: not directory.exists(), f"broker {number} deletes {topic}-{partition}")
 
     def run(self):
         with self.cluster.ensemble.client(self.cluster.chroot) as zk:

@@ -121,7 +121,7 @@ def test_every_transaction_is_there_once_after_restarts(how, cluster):
         one.wait_committed(3)
     committed = sorted(value for one in steady for value in one.finish())
     # The clock ends what a killed producer's place-holder may have left.
-    wait_until(lambda: len(all_values(read_committed(broker, "t"))) == len(committed), "everything is decided", 90)
+    wait_until(lambda: len(all_values(read_committed(broker, "t"))) == len(committed), "everything is decided")
     assert all_values(read_committed(broker, "t")) == committed
 
 
@@ -204,7 +204,7 @@ def test_a_transaction_whose_end_is_decided_gets_its_markers_after_a_kill(cluste
         thread.join(120)
         assert failed == [None], failed
         committed += values
-    wait_until(lambda: len(all_values(read_committed(broker, "t"))) >= len(committed), "everything is decided", 60)
+    wait_until(lambda: len(all_values(read_committed(broker, "t"))) >= len(committed), "everything is decided")
     assert all_values(read_committed(broker, "t")) == sorted(committed)
 
 

@@ -30,7 +30,7 @@ def test_zookeeper_away(directory):
     back_at = time.monotonic() + AWAY_SECONDS
     while time.monotonic() < back_at:
         load.wait_acknowledged(1000, seconds=30)
-        wait_until(follower.follow, "the consumer reads on", 30)
+        wait_until(follower.follow, "the consumer reads on")
     ensemble.servers[0].start()
 
     def joined():
@@ -39,7 +39,7 @@ def test_zookeeper_away(directory):
 
     # A node of the lost session could still be there: it has to be there once that has surely run out.
     outlasted = time.monotonic() + 2 * SESSION_SECONDS
-    wait_until(lambda: time.monotonic() > outlasted and joined(), "the broker is registered", 60)
+    wait_until(lambda: time.monotonic() > outlasted and joined(), "the broker is registered")
     admin.create_topic(broker, "after")
     load.wait_acknowledged(1000)
     acks = load.finish()

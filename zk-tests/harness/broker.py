@@ -12,7 +12,7 @@ from .java import java
 from .processes import EndedEarly, Process, free_port, tail, wait_until
 
 STARTED = "started (kafka.server.KafkaServer)"
-_START_SECONDS = 120
+_START_SECONDS = 300
 # Of Apache brokers. Figures are taken with what Kafka's scripts say.
 JVM = {"heap": "512m"}
 
@@ -94,7 +94,7 @@ class Broker:
     def alive(self):
         return self.process is not None and self.process.alive()
 
-    def stop(self, seconds=60):
+    def stop(self, seconds=120):
         """SIGTERM; the exit code."""
         return self.process.terminate(seconds)
 
@@ -168,7 +168,7 @@ class Cluster:
                 if json.loads(zk.get("/controller")[0])["brokerid"] == broker.number:
                     zk.delete("/controller")
 
-    def wait_gone(self, broker, seconds=30):
+    def wait_gone(self, broker, seconds=120):
         """Waits until ZooKeeper has dropped the registration of a broker."""
         with self.ensemble.client(self.chroot) as zk:
             wait_until(lambda: not zk.exists(f"/brokers/ids/{broker.number}"), f"broker {broker.number} is gone", seconds)

@@ -170,7 +170,7 @@ class Watch:
         """{(topic, partition): offset}"""
         return self._ask(wire.committed_offsets)
 
-    def wait_stable(self, members, partitions=0, seconds=60):
+    def wait_stable(self, members, partitions=0, seconds=120):
         """Returns the assignments once so many members share so many partitions in a stable generation. Between the two
         generations of a cooperative rebalance some have no owner."""
 

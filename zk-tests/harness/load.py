@@ -37,7 +37,7 @@ class Load:
     def _acknowledged(self):
         return self._acks.read_bytes().count(b"\n") if self._acks.exists() else 0
 
-    def wait_acknowledged(self, more, seconds=60):
+    def wait_acknowledged(self, more, seconds=120):
         """Returns when this many further records were answered."""
         target = self._acknowledged() + more
 

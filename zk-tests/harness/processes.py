@@ -47,7 +47,7 @@ def _claim_ports():
     raise RuntimeError("30 test runs have all ports of this machine")
 
 
-def wait_until(condition, what, seconds=60):
+def wait_until(condition, what, seconds=120):
     """Polls until `condition()` is true and returns its value; past the deadline the last error is in the message."""
     deadline = time.monotonic() + seconds
     last = None
@@ -111,7 +111,7 @@ class Process:
         if self.alive():
             os.kill(self.pid, number)
 
-    def wait(self, seconds=60):
+    def wait(self, seconds=120):
         """The exit code; negative for a signal."""
         try:
             code = self._child.wait(seconds)
@@ -124,7 +124,7 @@ class Process:
                     pipe.close()
         return code
 
-    def terminate(self, seconds=60):
+    def terminate(self, seconds=120):
         self.signal(signal.SIGTERM)
         return self.wait(seconds)
 
@@ -160,7 +160,7 @@ def tail(text, lines=40):
     return "\n".join(text.splitlines()[-lines:])
 
 
-def run(command, log, name, seconds=120, env=None, stdout=None):
+def run(command, log, name, seconds=300, env=None, stdout=None):
     """Runs to the end and returns the exit code; the output is in the log."""
     process = Process(command, log, name, env=env, stdout=stdout)
     try:

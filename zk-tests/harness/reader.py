@@ -40,7 +40,7 @@ def _record(message):
     return Record(message.offset(), kind, timestamp, message.key(), message.value(), message.leader_epoch())
 
 
-def read(broker, topic, partitions=3, seconds=60):
+def read(broker, topic, partitions=3, seconds=120):
     """All records of a topic, by partition, up to the end offsets of now."""
     consumer = _consumer(broker)
     try:

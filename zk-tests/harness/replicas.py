@@ -15,7 +15,7 @@ def states(zk, topic):
     return {int(p): json.loads(zk.get(f"{root}/{p}/state")[0]) for p in zk.get_children(root)}
 
 
-def wait_in_sync(cluster, topic, count, seconds=60):
+def wait_in_sync(cluster, topic, count, seconds=120):
     """Waits until every partition of a topic has a leader and this many replicas in sync."""
 
     def whole():
@@ -25,7 +25,7 @@ def wait_in_sync(cluster, topic, count, seconds=60):
         wait_until(whole, f"{topic} has {count} replicas in sync", seconds)
 
 
-def wait_isr(zk, topic, partitions, wanted, seconds=30):
+def wait_isr(zk, topic, partitions, wanted, seconds=120):
     """Waits until exactly these brokers are in sync, for each of the partitions. `zk` is kazoo's."""
     wanted = sorted(wanted)
     now = {}

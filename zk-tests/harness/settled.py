@@ -4,7 +4,7 @@ from . import wire
 from .processes import wait_until
 
 
-def wait_settled(brokers, seconds=60):
+def wait_settled(brokers, seconds=120):
     """Returns once every running one of these brokers, which are all of a cluster, describes it alike, twice in a row: only
     the running are registered, and all their replicas are in sync, but for those to which a partition still moves. A move
     that its throttle holds up may stay under way: nothing of this changes by it."""

@@ -52,7 +52,7 @@ class Tools:
         self._log = directory / "tools.log"
         self._host = None
 
-    def run(self, name, *args, stdin="", seconds=90):
+    def run(self, name, *args, stdin="", seconds=180):
         """Runs a tool by its script's name (without kafka- and .sh), or any main class by its full name."""
         if self._host is None:
             command = java("kafka", "ToolHost", log4j="tools", heap="768m")
@@ -82,7 +82,7 @@ class Tools:
 class OurTools:
     """Zurau's scripts in bin/, each call a process."""
 
-    def run(self, name, *args, stdin="", seconds=90):
+    def run(self, name, *args, stdin="", seconds=180):
         script = "zookeeper-shell.sh" if name == "zookeeper-shell" else f"kafka-{name}.sh"
         command = [str(REPOSITORY / "bin" / script), *(str(a) for a in args)]
         env = {**os.environ, "ZURAU_BIN": str(ZURAU)}
