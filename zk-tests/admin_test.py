@@ -12,7 +12,7 @@ import pytest
 from kazoo.exceptions import NoNodeError
 
 from harness import PEER, admin, wire
-from harness.broker import Cluster
+from harness.broker import STEADY, Cluster
 from harness.processes import wait_until
 
 _RECORDS = "".join(f"k{i}\tvalue {i}\n" for i in range(50))
@@ -130,7 +130,7 @@ def mask(text):
 def answers(kind, directory, ensemble, tools):
     """What every command gets on a fresh broker of this kind."""
     cluster = Cluster(directory, ensemble)
-    one = cluster.broker(1, kind, default_replication_factor=1, num_partitions=2).start()
+    one = cluster.broker(1, kind, default_replication_factor=1, num_partitions=2, **STEADY).start()
     file = directory / "offsets.json"
     file.write_text(
         '{"version":1,"partitions":[{"topic":"placed","partition":0,"offset":3},{"topic":"placed","partition":1,"offset":-1},'

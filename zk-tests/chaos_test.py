@@ -25,7 +25,7 @@ from harness.replicas import check_equal, controller_of, elect_first_replicas, l
 from harness.zookeeper import Ensemble
 
 ROUNDS = int(os.environ.get("ZURAU_CHAOS_ROUNDS", 1))
-AWAY_SECONDS = int(os.environ.get("ZURAU_CHAOS_AWAY_SECONDS", 15))
+AWAY_SECONDS = int(os.environ.get("ZURAU_CHAOS_AWAY_SECONDS", 10))
 KINDS = os.environ.get("ZURAU_CHAOS_KINDS", ",".join([PEER] * 3)).split(",")
 SEED = int(os.environ.get("ZURAU_CHAOS_SEED", 7))
 PARTITIONS = 6

@@ -26,8 +26,7 @@ _CORPUS = ROOT / "corpus" / "controller"
 _REPLICATION = {
     # Long enough for loaded machines: nobody leaves an ISR unless he is stopped.
     "replica_lag_time_max_ms": 6000,
-    # ZooKeeper grants 10 s of it.
-    "zookeeper_session_timeout_ms": 18000,
+    "zookeeper_session_timeout_ms": 10000,
     "auto_leader_rebalance_enable": "false",
     "unclean_leader_election_enable": "false",
 }

@@ -76,7 +76,7 @@ class Moves:
 @pytest.mark.parametrize("kinds", _MIXES if LONG else _SHORT, ids="-".join)
 def test_partitions_move_under_load(cluster, directory, apache_tools, kinds):
     # What a throttle has let through counts for minutes: a move that is to be seen under way does not end by itself.
-    one, two, three = start(cluster, kinds, zookeeper_session_timeout_ms=10000, replication_quota_window_size_seconds=20)
+    one, two, three = start(cluster, kinds, replication_quota_window_size_seconds=20)
     without = {0: [1, 2], 1: [2, 1], 2: [1, 2]}
     with_three = {0: [3, 1], 1: [2, 3], 2: [3, 2]}
     admin.create_topic(one, "load", assignment=list(without.values()), min_insync_replicas=2, segment_bytes=1 << 20)

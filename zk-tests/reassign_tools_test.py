@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Producer
 
 from harness import REPOSITORY, ZURAU, admin, processes
-from harness.broker import Cluster
+from harness.broker import STEADY, Cluster
 from harness.java import java
 from harness.pair import BS, THEM, US, Pair
 from harness.settled import wait_settled
@@ -24,7 +24,7 @@ def cluster(module_directory, ensemble):
     for number in (1, 2, 3):
         # What a throttle has let through counts for minutes: a move ends when a test wants it to.
         slow = {"replication_quota_window_size_seconds": 20}
-        cluster.broker(number, log_dirs=2, auto_leader_rebalance_enable="false", **slow).launch()
+        cluster.broker(number, log_dirs=2, auto_leader_rebalance_enable="false", **slow, **STEADY).launch()
     for broker in cluster.brokers:
         broker.wait_ready()
     yield cluster

@@ -14,6 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from harness import admin
+from harness.broker import STEADY
 from harness.load import Load, check_stored
 from harness.processes import wait_until
 from harness.reader import read
@@ -29,7 +30,7 @@ _LAG = {"replica_lag_time_max_ms": 10_000, "replica_fetch_wait_max_ms": 200}
 
 def start(cluster, kinds, **config):
     """Brokers 1, 2, 3 of these kinds; the first is the controller."""
-    brokers = [cluster.broker(n, kind, **{**_LAG, **config}) for n, kind in enumerate(kinds, 1)]
+    brokers = [cluster.broker(n, kind, **{**_LAG, **STEADY, **config}) for n, kind in enumerate(kinds, 1)]
     brokers[0].start()
     for broker in brokers[1:]:
         broker.launch()
@@ -56,7 +57,7 @@ def kill(zk, broker):
 
 @pytest.fixture(params=["1 Apache + 2", "2 Apache + 1"] if LONG else ["1 Apache + 2"])
 def mixed(request, cluster):
-    # A paused broker leaves soon, and keeps its session for longer.
+    # A paused broker leaves soon, and keeps its session.
     return start(cluster, kinds_of(request.param), replica_lag_time_max_ms=3000)
 
 

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from harness import CODECS, REPOSITORY, ZURAU, processes, tools, wire
-from harness.broker import Cluster
+from harness.broker import STEADY, Cluster
 from harness.pair import BS, THEM, US, Pair, without_log
 from harness.settled import wait_settled
 
@@ -23,7 +23,7 @@ def apache(module_directory, ensemble):
     """Two Apache brokers, where tools of both kinds have to find the right one."""
     cluster = Cluster(module_directory, ensemble)
     one = {"transaction_state_log_replication_factor": 1, "transaction_state_log_min_isr": 1}
-    one |= {"group_initial_rebalance_delay_ms": 0}
+    one |= {"group_initial_rebalance_delay_ms": 0, **STEADY}
     brokers = [cluster.broker(number, "apache", **one) for number in (1, 2)]
     for broker in brokers:
         broker.launch()

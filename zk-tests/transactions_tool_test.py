@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from harness import admin, tools
-from harness.broker import Cluster
+from harness.broker import STEADY, Cluster
 from harness.processes import wait_until
 from harness.transactions import ONE_BROKER, producer, read_committed, send
 
@@ -15,7 +15,7 @@ from harness.transactions import ONE_BROKER, producer, read_committed, send
 @pytest.fixture(scope="module")
 def apache(module_directory, ensemble):
     cluster = Cluster(module_directory, ensemble)
-    broker = cluster.broker(1, "apache", **ONE_BROKER).start()
+    broker = cluster.broker(1, "apache", **ONE_BROKER, **STEADY).start()
     admin.create_topic(broker, "hanging", partitions=2)
     admin.create_topic(broker, "t")
     hanging = producer(broker, "lost")

@@ -4,7 +4,7 @@ ids, times, hosts and ports; versions and ACLs included. Both live under chroots
 import pytest
 
 from harness import admin, znodes
-from harness.broker import Cluster
+from harness.broker import STEADY, Cluster
 from harness.load import Load, check_stored
 from harness.processes import wait_until
 from harness.reader import read
@@ -30,8 +30,8 @@ def led_by(zk, leader, *partitions):
 
 def act(cluster, tools):
     """Two brokers and everything that is done to topics. Yields the tree after each step, with the step's name."""
-    one = cluster.broker(1, broker_rack="rack-a").start()
-    two = cluster.broker(2, broker_rack="rack-b").start()
+    one = cluster.broker(1, broker_rack="rack-a", **STEADY).start()
+    two = cluster.broker(2, broker_rack="rack-b", **STEADY).start()
     yield "start of two brokers", tree(cluster)
 
     at = ("--bootstrap-server", one.bootstrap)

@@ -13,8 +13,8 @@ from harness.processes import wait_until
 from harness.reader import Follower, read
 from harness.zookeeper import Ensemble
 
-SESSION_SECONDS = 6
-AWAY_SECONDS = int(os.environ.get("ZURAU_AWAY_SECONDS", 20))
+SESSION_SECONDS = 4
+AWAY_SECONDS = int(os.environ.get("ZURAU_AWAY_SECONDS", 8))
 
 
 def test_zookeeper_away(directory):

@@ -109,6 +109,10 @@ class Broker:
         self.process.signal(signal.SIGCONT)
 
 
+# Of a broker that no test leaves to the end of its session: it keeps that on a machine that gives it no time for many seconds.
+STEADY = {"zookeeper_session_timeout_ms": 60_000}
+
+
 class Cluster:
     """Brokers under one chroot, with directories of their own; of this kind, where a broker's own is not named."""
 

@@ -41,7 +41,8 @@ class Server:
         ]
         lines += ["4lw.commands.whitelist=*", "admin.enableServer=false"]
         if kind == "apache":
-            lines += ["forceSync=no"]
+            # Sessions as long as brokers ask for, not 20 ticks at most.
+            lines += ["forceSync=no", "maxSessionTimeout=60000"]
         if ensemble:
             lines += ["initLimit=20", "syncLimit=10"]
             lines += [f"server.{n}=127.0.0.1:{peer}:{election}" for n, (peer, election) in enumerate(ensemble, 1)]
