@@ -67,6 +67,15 @@ class Three:
         broker.kill()
         self.cluster.forget(broker)
 
+    def mend(self):
+        """What a test has broken is whole for the next one, also when it failed."""
+        for way in self.ways.values():
+            way.heal()
+        for broker in self.cluster.brokers:
+            if not broker.alive():
+                broker.start()
+        self.settle()
+
     def seen(self, transactional_id):
         """What the coordinator of now says of it."""
         return wire.describe_transaction(transaction_coordinator(self.cluster, transactional_id).port, transactional_id)
@@ -82,8 +91,14 @@ class Three:
 
 
 @pytest.fixture(scope="module")
-def three(module_directory, ensemble):
+def shared(module_directory, ensemble):
     return Three(module_directory, ensemble)
+
+
+@pytest.fixture
+def three(shared):
+    yield shared
+    shared.mend()
 
 
 def begun(three, transactional_id, topic, values):
@@ -117,8 +132,6 @@ def test_the_coordinator_dies_before_the_end(state, three):
     else:
         assert wire.end_txn(second.port, name, before.producer_id, before.epoch, True) == INVALID_TXN_STATE
     goes_on(three, made, topic, values)
-    first.start()
-    three.settle()
 
 
 @pytest.mark.parametrize("committed", [True, False], ids=["PrepareCommit", "PrepareAbort"])
@@ -143,8 +156,6 @@ def test_the_coordinator_dies_between_markers(committed, three):
     three.ways[other.number].heal()
     three.wait_state(name, before.state.replace("Prepare", "Complete"))
     goes_on(three, made, topic, ["v1", "v2"] if committed else [])
-    first.start()
-    three.settle()
 
 
 def stable_end(three, topic, partition):
@@ -173,8 +184,6 @@ def test_the_coordinator_dies_after_the_end(committed, three):
     assert wire.end_txn(second.port, name, before.producer_id, before.epoch, committed) == 0
     assert wire.end_txn(second.port, name, before.producer_id, before.epoch, not committed) == INVALID_TXN_STATE
     goes_on(three, made, topic, ["v1", "v2"] if committed else [])
-    first.start()
-    three.settle()
 
 
 def test_what_a_zombie_sends_late_never_touches_the_next_transaction(three):
@@ -200,8 +209,6 @@ def test_what_a_zombie_sends_late_never_touches_the_next_transaction(three):
     assert [stable_end(three, "t-zombie", p) for p in range(2)] == [2, 2], "the successor's transaction is open"
     successor.commit_transaction(60)
     goes_on(three, successor, "t-zombie", ["new1", "new2"])
-    first.start()
-    three.settle()
 
 
 def test_a_hanging_transaction_is_aborted_on_every_replica(three):
@@ -234,5 +241,3 @@ def test_a_hanging_transaction_is_aborted_on_every_replica(three):
     wait_until(lambda: leader_of(cluster, "t-hanging", 0) is not dead, "another leads")
     wait_until(lambda: [stable_end(three, "t-hanging", p) for p in range(2)] == [2, 2], "nothing is open")
     assert all_values(read_committed(cluster, "t-hanging", 2)) == []
-    dead.start()
-    three.settle()
