@@ -1,5 +1,7 @@
 """Fixtures: what each test gets started for it, and what is kept when it fails."""
 
+import collections
+import itertools
 import pathlib
 import re
 import shutil
@@ -29,6 +31,17 @@ def pytest_sessionstart(session):
 
 def pytest_report_header():
     return f"broker under test: {PEER}"
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Which files take the time."""
+    took = collections.Counter()
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            took[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.section("slowest files")
+    for file, seconds in took.most_common(15):
+        terminalreporter.line(f"{seconds:7.1f} s {file}")
 
 
 @pytest.hookimpl(wrapper=True)
