@@ -209,7 +209,7 @@ def test_zookeeper_goes_away(directory):
         ensemble.servers[0].kill()
         back_at = time.monotonic() + AWAY_SECONDS
         while time.monotonic() < back_at:
-            storm.load.wait_acknowledged(500, seconds=30)
+            storm.load.wait_acknowledged(500)
             storm.follower.follow()
         ensemble.servers[0].start()
         storm.settle()

@@ -72,7 +72,6 @@ class Moves:
         wait_until(is_it, f"broker {number} is the controller")
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kinds", _MIXES if LONG else _SHORT, ids="-".join)
 def test_partitions_move_under_load(cluster, directory, apache_tools, kinds):
     # What a throttle has let through counts for minutes: a move that is to be seen under way does not end by itself.

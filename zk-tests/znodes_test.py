@@ -1,8 +1,6 @@
 """What a cluster leaves in ZooKeeper: the trees of Apache and of the broker under test are equal byte for byte, but for
 ids, times, hosts and ports; versions and ACLs included. Both live under chroots of one ensemble of three servers."""
 
-import pytest
-
 from harness import admin, znodes
 from harness.broker import STEADY, Cluster
 from harness.load import Load, check_stored
@@ -72,7 +70,6 @@ def act(cluster, tools):
     yield "stop of all", tree(cluster)
 
 
-@pytest.mark.timeout(600)
 def test_trees_are_equal(directory, ensemble3, apache_tools):
     expected = list(act(Cluster(directory / "apache", ensemble3, "/apache", "apache"), apache_tools))
     ours = act(Cluster(directory / "peer", ensemble3, "/peer"), apache_tools)

@@ -29,7 +29,7 @@ def test_zookeeper_away(directory):
     ensemble.servers[0].kill()
     back_at = time.monotonic() + AWAY_SECONDS
     while time.monotonic() < back_at:
-        load.wait_acknowledged(1000, seconds=30)
+        load.wait_acknowledged(1000)
         wait_until(follower.follow, "the consumer reads on")
     ensemble.servers[0].start()
 

@@ -14,8 +14,12 @@ How a test uses it (fixtures are in conftest.py):
 
 Rooms: `processes` starts and ends processes, `zookeeper` runs single servers and ensembles, `broker` both kinds of
 broker, `tools` Apache's tools in one lasting JVM and ours as processes (`Tools.run` and `OurTools.run` take the same
-names and flags), `pair` compares the two, `settled` waits until nothing changes on its own, `clients` the stock clients and the records file, `znodes` dumps trees with a mask, `history` reads every
-write from a ZooKeeper's log, `disk` reads the files of a log directory, `wire` speaks raw frames.
+names and flags), `pair` compares the two, `settled` waits until nothing changes on its own any more, `clients` the stock
+clients and the records file, `znodes` dumps trees with a mask, `history` reads every write from a ZooKeeper's log, `disk`
+reads the files of a log directory, `wire` speaks raw frames.
+
+What is compared stands still: between two runs of anything nothing of a cluster may change by itself. `Pair` waits for that
+before each tool; clocks of brokers that would end what a test looks at are long (`broker.STEADY`, `groups.STEADY`).
 
 Every wait polls a real condition against a deadline. Every process has a log, shown when a test fails; its directory
 then stays under zk-tests/.cache/failed/. Processes end with the test run in any case, also when it is killed.
