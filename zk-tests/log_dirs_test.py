@@ -1,8 +1,6 @@
 """Several log directories on one broker: replicas move between them under load, and over a restart."""
 
 import contextlib
-import re
-import struct
 import subprocess
 
 import pytest
@@ -11,38 +9,12 @@ from harness import admin, wire
 from harness.load import Load, check_stored
 from harness.processes import wait_until
 from harness.reader import read
-
-_ALTER_REPLICA_LOG_DIRS = 34
-
-
-def place_of(broker, topic, partition):
-    """Directories that hold a partition now, by number, without those that wait for their removal."""
-    name = re.compile(rf"{topic}-{partition}(\.[0-9a-f]+-future)?$")
-    return {n: [d.name for d in path.iterdir() if name.match(d.name)] for n, path in enumerate(broker.log_dirs)}
-
-
-def moved_to(broker, topic, partition, number):
-    def is_there():
-        places = place_of(broker, topic, partition)
-        return all(names == ([f"{topic}-{partition}"] if n == number else []) for n, names in places.items())
-
-    return is_there
+from harness.replicas import moved_to, place_of
 
 
 def move(broker, topic, to):
-    """AlterReplicaLogDirs, version 1: {partition: number of the directory}. Every partition must be taken."""
-    dirs = b"".join(
-        wire.string(str(broker.log_dirs[n])) + struct.pack(">i", 1) + wire.string(topic) + struct.pack(">ii", 1, p)
-        for p, n in to.items()
-    )
-    with wire.connect(broker.port) as s:
-        s.sendall(wire.request(_ALTER_REPLICA_LOG_DIRS, 1, 1, struct.pack(">i", len(to)) + dirs))
-        answer = wire.read_frame(s)
-    # Correlation id, throttle time, one topic.
-    skip = 12 + len(wire.string(topic))
-    (count,) = struct.unpack_from(">i", answer, skip)
-    codes = dict(struct.unpack_from(">ih", answer, skip + 4 + 6 * n) for n in range(count))
-    assert codes == dict.fromkeys(to, 0)
+    """{partition: number of the directory}"""
+    wire.alter_replica_log_dirs(broker.port, topic, {p: broker.log_dirs[n] for p, n in to.items()})
 
 
 def test_replicas_move_between_directories_under_load(cluster, directory):

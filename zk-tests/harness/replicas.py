@@ -1,6 +1,7 @@
 """Clusters with several replicas a partition: waiting until all are in sync, and that their files are then equal."""
 
 import json
+import re
 import struct
 
 from confluent_kafka import Consumer, TopicPartition
@@ -76,6 +77,27 @@ def elect_first_replicas(cluster, topic):
         wait_until(known, f"broker {broker.number} knows that the first replicas lead")
 
 
+def place_of(broker, topic, partition):
+    """Directories that hold a partition now, by number, without those that wait for their removal."""
+    name = re.compile(rf"{topic}-{partition}(\.[0-9a-f]+-future)?$")
+    return {n: [d.name for d in path.iterdir() if name.match(d.name)] for n, path in enumerate(broker.log_dirs)}
+
+
+def moved_to(broker, topic, partition, number):
+    """Whether a partition is in this directory, and nowhere else."""
+
+    def is_there():
+        places = place_of(broker, topic, partition)
+        return all(names == ([f"{topic}-{partition}"] if n == number else []) for n, names in places.items())
+
+    return is_there
+
+
+def directory_of(broker, topic, partition):
+    """Where a partition is, of several log directories."""
+    return next(d for n in range(len(broker.log_dirs)) if (d := broker.partition(topic, partition, n)).exists())
+
+
 def _batches(directory):
     """(first offset, last offset, bytes) of every batch of a replica, over all its segments."""
     found = []
@@ -100,7 +122,7 @@ def check_equal(cluster, topic, partitions, brokers=None):
     try:
         for partition in range(partitions):
             _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
-            copies = {b.number: _batches(b.partition(topic, partition)) for b in brokers}
+            copies = {b.number: _batches(directory_of(b, topic, partition)) for b in brokers}
             start = max(batches[0][0] for batches in copies.values() if batches) if any(copies.values()) else 0
             shown = {
                 number: [batch for batch in batches if start <= batch[0] and batch[1] < end]

@@ -8,6 +8,7 @@ METADATA, FIND_COORDINATOR, API_VERSIONS, CREATE_TOPICS, INIT_PRODUCER_ID = 3, 1
 DESCRIBE_CONFIGS, ALTER_PARTITION_REASSIGNMENTS, LIST_PARTITION_REASSIGNMENTS = 32, 45, 46
 OFFSET_FETCH, DESCRIBE_GROUPS = 9, 15
 END_TXN, WRITE_TXN_MARKERS, DESCRIBE_TRANSACTIONS = 26, 27, 65
+ALTER_REPLICA_LOG_DIRS, DESCRIBE_LOG_DIRS = 34, 35
 
 
 def connect(port, seconds=30):
@@ -91,6 +92,11 @@ def metadata(port, topics=()):
         f = Fields(read_frame(s))
     if f.take("i") != 7:
         raise RuntimeError("another correlation id")
+    return read_metadata(f)
+
+
+def read_metadata(f):
+    """What `metadata` gives, from the fields behind the correlation id."""
 
     def broker():
         number, _host, broker_port, _rack = f.take("i"), f.string(), f.take("i"), f.string()
@@ -317,6 +323,36 @@ def reassignments(port):
     _none(error, f"ListPartitionReassignments: {message}")
     topics = f.compact_array(topic)
     return {(name, number): adding for name, of_topic in topics for number, adding in of_topic}
+
+
+def alter_replica_log_dirs(port, topic, to):
+    """AlterReplicaLogDirs v1: {partition: path of the directory}. Every partition must be taken."""
+    dirs = b"".join(
+        string(str(path)) + struct.pack(">i", 1) + string(topic) + struct.pack(">ii", 1, p) for p, path in to.items()
+    )
+    with connect(port) as s:
+        s.sendall(request(ALTER_REPLICA_LOG_DIRS, 1, 1, struct.pack(">i", len(to)) + dirs))
+        f = Fields(read_frame(s))
+    # Correlation id, throttle time, one topic.
+    f.take("i"), f.take("i"), f.take("i"), f.string()
+    codes = dict(f.array(lambda: (f.take("i"), f.take("h"))))
+    assert codes == dict.fromkeys(to, 0)
+
+
+def log_dirs(port):
+    """DescribeLogDirs v1 of all: {path: error}."""
+    with connect(port) as s:
+        s.sendall(request(DESCRIBE_LOG_DIRS, 1, 1, struct.pack(">i", -1)))
+        f = Fields(read_frame(s))
+    # Correlation id, throttle time.
+    f.take("i"), f.take("i")
+
+    def directory():
+        error, path = f.take("h"), f.string()
+        f.array(lambda: (f.string(), f.array(lambda: (f.take("i"), f.take("q"), f.take("q"), f.take("?")))))
+        return path, error
+
+    return dict(f.array(directory))
 
 
 class Transaction(typing.NamedTuple):
