@@ -2,7 +2,8 @@
 acknowledged is lost, stored twice or moved. After each the replicas are equal byte for byte.
 
 ZURAU_CHAOS_ROUNDS sets how often each fault comes, ZURAU_CHAOS_AWAY_SECONDS for how long ZooKeeper goes away.
-ZURAU_CHAOS_KINDS="apache,zurau,zurau" mixes the cluster, ZURAU_CHAOS_SEED chooses other victims.
+ZURAU_CHAOS_KINDS="apache,zurau,zurau" mixes the cluster, ZURAU_CHAOS_SEED chooses other victims. How long the mixed storm
+lasts and what it draws is said in harness/faults.py.
 """
 
 import copy
@@ -17,11 +18,13 @@ from confluent_kafka.admin import AdminClient
 
 from harness import PEER, admin, wire
 from harness.broker import Cluster
+from harness.faults import PROPERTIES, SECONDS, SEED as STORM_SEED, Clocks, Faults, Mix
 from harness.load import Load, check_stored
 from harness.processes import free_port, wait_until
 from harness.proxy import Proxy
 from harness.reader import Follower, read
 from harness.replicas import check_equal, controller_of, elect_first_replicas, leader_of, states, wait_in_sync
+from harness.transactions import THREE_BROKERS
 from harness.zookeeper import Ensemble
 
 ROUNDS = int(os.environ.get("ZURAU_CHAOS_ROUNDS", 1))
@@ -32,27 +35,27 @@ PARTITIONS = 6
 BROKERS = 3
 SESSION_SECONDS = 6
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(SECONDS + 1800)
 
 
 class Storm:
     """A cluster under load. `with` ends it by holding everything against what the clients were told."""
 
-    def __init__(self, directory, ensemble, kinds=KINDS):
+    def __init__(self, directory, ensemble, kinds=KINDS, seed=SEED, **properties):
         self.directory = directory
-        self.chance = random.Random(SEED)
+        self.chance = random.Random(seed)
         self.cluster = Cluster(directory, ensemble)
+        same = {
+            "min_insync_replicas": 2,
+            "default_replication_factor": 3,
+            "unclean_leader_election_enable": "false",
+            "zookeeper_session_timeout_ms": SESSION_SECONDS * 1000,
+            "log_segment_bytes": 1 << 20,
+            "replica_lag_time_max_ms": 3000,
+            **properties,
+        }
         for number, kind in enumerate(kinds, 1):
-            self.cluster.broker(
-                number,
-                kind,
-                min_insync_replicas=2,
-                default_replication_factor=3,
-                replica_lag_time_max_ms=3000,
-                unclean_leader_election_enable="false",
-                zookeeper_session_timeout_ms=SESSION_SECONDS * 1000,
-                log_segment_bytes=1 << 20,
-            )
+            self.cluster.broker(number, kind, **same)
 
     def __enter__(self):
         for broker in self.cluster.brokers:
@@ -100,6 +103,45 @@ class Storm:
         broker.start()
         self.settle()
 
+    def leader_dies(self):
+        dead = self.leader()
+        dead.kill()
+        self.cluster.forget(dead)
+        self.load.wait_acknowledged(1000)
+        self.bring_back(dead)
+
+    def controller_and_another_die(self, apart=0.0):
+        """In the middle of the elections that the other's death begins."""
+        controller = controller_of(self.cluster)
+        other = next(b for b in self.cluster.brokers if b is not controller)
+        other.kill()
+        self.cluster.forget(other)
+        # Two of three are gone soon after: nothing is acknowledged until one is back.
+        time.sleep(apart)
+        controller.kill()
+        self.cluster.forget(controller)
+        controller.launch()
+        other.launch()
+        controller.wait_ready()
+        other.wait_ready()
+        self.settle()
+
+    def freezes(self, frozen):
+        """For longer than its session, then on."""
+        frozen.pause()
+        self.cluster.wait_gone(frozen)
+        self.load.wait_acknowledged(1000)
+        frozen.resume()
+        self.settle()
+
+    def is_cut_off(self, leader, way):
+        """From ZooKeeper, by the proxy that is its way there."""
+        way.cut()
+        self.cluster.wait_gone(leader)
+        self.load.wait_acknowledged(1000)
+        way.heal()
+        self.settle()
+
 
 @pytest.fixture
 def storm(directory, ensemble):
@@ -109,30 +151,14 @@ def storm(directory, ensemble):
 def test_leaders_are_killed(storm):
     with storm:
         for _ in range(ROUNDS):
-            dead = storm.leader()
-            dead.kill()
-            storm.cluster.forget(dead)
-            storm.load.wait_acknowledged(1000)
-            storm.bring_back(dead)
+            storm.leader_dies()
 
 
 def test_controllers_are_killed(storm):
     """In the middle of elections that they run: another broker dies just before."""
     with storm:
         for n in range(ROUNDS):
-            controller = controller_of(storm.cluster)
-            other = next(b for b in storm.cluster.brokers if b is not controller)
-            other.kill()
-            storm.cluster.forget(other)
-            # Two of three are gone soon after: nothing is acknowledged until one is back.
-            time.sleep(0.05 * n)
-            controller.kill()
-            storm.cluster.forget(controller)
-            controller.launch()
-            other.launch()
-            controller.wait_ready()
-            other.wait_ready()
-            storm.settle()
+            storm.controller_and_another_die(0.05 * n)
 
 
 def test_a_controller_is_killed_between_its_writes_and_its_orders(storm):
@@ -178,12 +204,7 @@ def test_a_frozen_broker_is_fenced(storm, victim):
     """Frozen for longer than its session, then on: it must not acknowledge what the others do not have."""
     with storm:
         for _ in range(ROUNDS):
-            frozen = storm.leader() if victim == "leader" else controller_of(storm.cluster)
-            frozen.pause()
-            storm.cluster.wait_gone(frozen)
-            storm.load.wait_acknowledged(1000)
-            frozen.resume()
-            storm.settle()
+            storm.freezes(storm.leader() if victim == "leader" else controller_of(storm.cluster))
 
 
 @pytest.mark.parametrize("how", ["frozen", "cut_off"])
@@ -250,11 +271,7 @@ def test_a_leader_is_cut_off_from_zookeeper(storm):
     with storm:
         for _ in range(ROUNDS):
             leader = storm.leader()
-            cuttable.zookeeper[leader].cut()
-            storm.cluster.wait_gone(leader)
-            storm.load.wait_acknowledged(1000)
-            cuttable.zookeeper[leader].heal()
-            storm.settle()
+            storm.is_cut_off(leader, cuttable.zookeeper[leader])
 
 
 def test_a_leader_is_cut_off_from_its_followers(storm):
@@ -411,3 +428,31 @@ class Mover:
             return not moving and all(target.number in r and source.number not in r for r in topic["partitions"].values())
 
         wait_until(moved, f"replicas are on {target.number} and not on {source.number}")
+
+
+def test_acknowledged_records_in_a_mixed_storm(directory, ensemble):
+    """The faults above, drawn, and those of every storm between them."""
+    storm = Storm(directory, ensemble, seed=STORM_SEED, **{**THREE_BROKERS, **PROPERTIES})
+    chance, clocks, cuttable = storm.chance, Clocks(directory), Cuttable(storm)
+    for broker in storm.cluster.brokers:
+        clocks.give(broker)
+
+    def a_leader_is_cut_off_from_zookeeper():
+        leader = storm.leader()
+        storm.is_cut_off(leader, cuttable.zookeeper[leader])
+
+    def two_of_three_die():
+        storm.controller_and_another_die(chance.uniform(0, 0.5))
+
+    def a_broker_freezes():
+        storm.freezes(chance.choice(storm.cluster.brokers))
+
+    with storm:
+        go_on = lambda: storm.load.wait_acknowledged(1000)
+        faults = Faults(storm.cluster, clocks, "t", chance, go_on, storm.settle)
+        first = [faults.producers_arrive, faults.replicas_move_between_directories, faults.sessions_expire]
+        old = [storm.leader_dies, two_of_three_die, a_broker_freezes, a_leader_is_cut_off_from_zookeeper]
+        mix = Mix(chance, first, [*(act for act in faults.all() if act not in first), *old])
+        while mix.goes_on():
+            mix.act()
+        faults.check()

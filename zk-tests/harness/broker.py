@@ -27,6 +27,8 @@ class Broker:
         self.process = None
         # The JAAS file that it is started with.
         self.jaas = None
+        # More of the environment that it is started with.
+        self.environment = {}
 
     @property
     def file(self):
@@ -44,6 +46,7 @@ class Broker:
         """The other implementation in this one's place: same file, directories, port and ZooKeeper."""
         other = Broker(kind, self.number, self.directory, self.properties, self.port)
         other.jaas = self.jaas
+        other.environment = self.environment
         return other
 
     def partition(self, topic, partition, log_dir=0):
@@ -57,7 +60,7 @@ class Broker:
             command = java("kafka", "kafka.Kafka", self.file, *extra, options=self._login(), **JVM)
         else:
             command = [ZURAU, "broker", self.file, *extra]
-        env = {"KAFKA_OPTS": " ".join(self._login())}
+        env = {"KAFKA_OPTS": " ".join(self._login()), **self.environment}
         self.process = Process(command, self.directory / f"{self.kind}.log", f"broker {self.number} ({self.kind})", env=env)
         return self
 
