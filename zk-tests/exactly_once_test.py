@@ -2,12 +2,10 @@
 Java, librdkafka and franz-go, while brokers and members are killed and coordinators move. Whoever reads what is committed
 finds the input, each record once and in its order.
 
-ZURAU_EXACTLY_ONCE_SECONDS makes the storm longer than the short form of CI, ZURAU_EXACTLY_ONCE_SEED another one,
-ZURAU_EXACTLY_ONCE_CLIENTS="librdkafka,java" leaves clients out, ZURAU_EXACTLY_ONCE_KINDS="apache,zurau,zurau" mixes the
-cluster.
+How long the storm lasts and what it draws is said in harness/faults.py. ZURAU_EXACTLY_ONCE_CLIENTS="librdkafka,java" leaves
+clients out, ZURAU_EXACTLY_ONCE_KINDS="apache,zurau,zurau" mixes the cluster.
 """
 
-import itertools
 import os
 import random
 import time
@@ -16,21 +14,20 @@ import pytest
 
 from harness import PEER
 from harness.copies import COPIES
+from harness.faults import PROPERTIES, SECONDS, SEED, Clocks, Faults, Mix
 from harness.storm import Storm
 from harness.transactions import group_coordinator, transaction_coordinator
 
-SECONDS = int(os.environ.get("ZURAU_EXACTLY_ONCE_SECONDS", 0))
-SEED = int(os.environ.get("ZURAU_EXACTLY_ONCE_SEED", 3))
 CLIENTS = os.environ.get("ZURAU_EXACTLY_ONCE_CLIENTS", ",".join(COPIES)).split(",")
 KINDS = os.environ.get("ZURAU_EXACTLY_ONCE_KINDS", ",".join([PEER] * 3)).split(",")
 
 pytestmark = pytest.mark.timeout(SECONDS + 900)
 
 
-class Faults:
-    def __init__(self, storm):
+class Deaths:
+    def __init__(self, storm, chance):
         self.storm = storm
-        self.chance = random.Random(SEED)
+        self.chance = chance
 
     def members_die(self):
         self.storm.members_die(self.chance)
@@ -54,17 +51,17 @@ class Faults:
         self.storm.settle()
 
 
-def test_copies_are_exactly_once_in_a_storm(directory, ensemble):
-    storm = Storm(directory, ensemble, KINDS, CLIENTS)
-    faults = Faults(storm)
+def test_copies_are_exactly_once_in_a_mixed_storm(directory, ensemble):
+    clocks = Clocks(directory)
+    storm = Storm(directory, ensemble, KINDS, CLIENTS, prepare=clocks.give, **PROPERTIES)
+    chance = random.Random(SEED)
+    deaths = Deaths(storm, chance)
+    faults = Faults(storm.cluster, clocks, "input", chance, storm.all_go_on, storm.settle)
     # Every broker leads partitions and is a coordinator of either kind.
-    first = [faults.group_coordinator_dies, faults.members_die]
-    more = [*first, faults.transaction_coordinator_dies, faults.a_broker_freezes, faults.a_broker_stops]
-    end = time.monotonic() + SECONDS
-    for n, fault in enumerate(itertools.chain(first, iter(lambda: faults.chance.choice(more), None))):
-        if n >= len(first) and time.monotonic() > end:
-            break
-        started = time.monotonic()
-        fault()
-        print(f"{n}: {fault.__name__}, {time.monotonic() - started:.1f} s", flush=True)
+    first = [deaths.group_coordinator_dies, deaths.members_die, faults.a_clock_jumps]
+    old = [deaths.transaction_coordinator_dies, deaths.a_broker_freezes, deaths.a_broker_stops]
+    mix = Mix(chance, first, [*(act for act in faults.all() if act not in first), *old])
+    while mix.goes_on():
+        mix.act()
     storm.check()
+    faults.check()

@@ -4,6 +4,7 @@ Each has a producer id given to it and writes one record; of those with a transa
 """
 
 import asyncio
+import collections
 import contextlib
 import struct
 import time
@@ -29,6 +30,8 @@ class _Producer:
         self.name = name
         self.commits = commits
         self.producer_id = None
+        # The APIs of requests that waited for too long, and were sent again.
+        self.unanswered = []
         self._bootstrap_port = bootstrap_port
         self._topic = topic
         self._partition = partition
@@ -86,7 +89,9 @@ class _Producer:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 (length,) = struct.unpack(">i", await reader.readexactly(4))
                 fields = wire.Fields(await reader.readexactly(length))
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError) as e:
+            if isinstance(e, TimeoutError):
+                self.unanswered.append(key)
             if port in self._streams:
                 self._streams.pop(port)[1].close()
             raise
@@ -147,5 +152,7 @@ def arrive(port, topic, partitions, prefix, count, seconds=120):
         assert not pending, f"{len(pending)} of {count} producers did not end their work within {seconds} s"
 
     asyncio.run(all_of_them())
+    if unanswered := collections.Counter(key for producer in producers for key in producer.unanswered):
+        print(f"requests without an answer for {_ANSWER_SECONDS} s, by API: {dict(unanswered)}", flush=True)
     assert len({producer.producer_id for producer in producers}) == count, "a producer id was given twice"
     return [producer.name for producer in producers if producer.commits]

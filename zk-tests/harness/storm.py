@@ -13,11 +13,12 @@ PER_SECOND = 100
 class Storm:
     """The topic `input`, and for each client a group of two that copies it to a topic of its own."""
 
-    def __init__(self, directory, ensemble, kinds, clients, internal=None, **properties):
-        """`internal`: the replicas of the one partition of each internal topic; Kafka places three where it is None."""
+    def __init__(self, directory, ensemble, kinds, clients, internal=None, prepare=lambda broker: None, **properties):
+        """`internal`: the replicas of the one partition of each internal topic; Kafka places three where it is None.
+        `prepare` is given each broker before it starts."""
         self.cluster = Cluster(directory, ensemble)
         for number, kind in enumerate(kinds, 1):
-            self.cluster.broker(number, kind, **{**THREE_BROKERS, **properties})
+            prepare(self.cluster.broker(number, kind, **{**THREE_BROKERS, **properties}))
         for broker in self.cluster.brokers:
             broker.launch()
         for broker in self.cluster.brokers:
@@ -32,7 +33,7 @@ class Storm:
         self.copies = {c: Copies(c, directory, self.cluster.bootstrap, "input", f"output-{c}") for c in clients}
         self.all_go_on()
 
-    def all_go_on(self, seconds=60):
+    def all_go_on(self, seconds=120):
         """Every group commits records of two more seconds."""
         for copies in self.copies.values():
             copies.wait_copied(2 * PER_SECOND, seconds)
