@@ -1,22 +1,28 @@
 """Real file systems that become full, and real devices that fail, under load.
 
-ZURAU_FULL_DISKS=1 also fills the disks of three brokers.
+ZURAU_FULL_DISKS=1 also fills the disks of three brokers. How long the mixed storm lasts and what it draws is said in
+harness/faults.py.
 """
 
 import os
+import random
 
 import pytest
 
 from harness import PEER, admin, history, mounts, processes, wire
+from harness.faults import PROPERTIES, SECONDS, SEED, Clocks, Faults, Mix
 from harness.load import Load, check_stored
 from harness.processes import wait_until
 from harness.reader import read
-from harness.replicas import check_equal, states, wait_in_sync
+from harness.replicas import check_equal, elect_first_replicas, states, wait_in_sync
+from harness.transactions import THREE_BROKERS
 
 KIB = 1 << 10
 MIB = 1 << 20
 _IS_FULL = "log directory is full"
 _IS_RESERVED = "has no room beyond its reserve"
+
+pytestmark = pytest.mark.timeout(SECONDS + 900)
 
 
 @pytest.fixture
@@ -201,3 +207,68 @@ def test_full_disks_of_three_brokers_pass_and_nothing_is_lost(cluster, mounted, 
     check_stored(load.finish(), read(brokers[1], "t"))
     check_equal(cluster, "t", 3)
     assert all(broker.alive() for broker in brokers)
+
+
+def test_disks_fail_and_fill_in_a_mixed_storm(cluster, mounted, directory):
+    """Two disks of each of three brokers: one fails and is repaired, or becomes full, and faults come that have nothing to do
+    with disks."""
+    clocks, chance = Clocks(directory), random.Random(SEED)
+    for number in (1, 2, 3):
+        broker = cluster.broker(number, **{**THREE_BROKERS, **PROPERTIES})
+        for log_dir in broker.log_dirs:
+            mounted.ext4(log_dir, "96M")
+            (log_dir / "lost+found").rmdir()
+        clocks.give(broker)
+    # Or the device may fail before its journal knows that.
+    os.sync()
+    for broker in cluster.brokers:
+        broker.launch()
+    for broker in cluster.brokers:
+        broker.wait_ready()
+    admin.create_topic(cluster.brokers[0], "t", assignment=[[1, 2, 3], [2, 3, 1], [3, 1, 2]])
+    load = Load(cluster, "t", directory, per_second=200)
+    go_on = lambda: load.wait_acknowledged(300)
+    settle = lambda: wait_in_sync(cluster, "t", 3, 120)
+    faults = Faults(cluster, clocks, "t", chance, go_on, settle)
+
+    def a_device_fails():
+        broker = chance.choice(cluster.brokers)
+        log_dir = chance.choice(broker.log_dirs)
+        lost = [p for p in range(3) if (log_dir / f"t-{p}").exists()]
+        mounted.fail(log_dir)
+        with cluster.ensemble.client(cluster.chroot) as zk:
+            out = lambda: not any(broker.number in states(zk, "t")[p]["isr"] for p in lost)
+            wait_until(out, f"{lost} of broker {broker.number} are out of sync", 60)
+        go_on()
+        assert broker.stop() == 143
+        # Repaired, with what it had.
+        mounted.unmount(log_dir)
+        mounted.ext4(log_dir)
+        faults.counts["devices failed"] += 1
+        broker.start()
+        go_on()
+        settle()
+
+    def a_disk_fills():
+        broker = chance.choice(cluster.brokers)
+        log_dir = chance.choice(broker.log_dirs)
+        ballast = mounts.Ballast(log_dir)
+        ballast.leave(0)
+        wait_until(lambda: mounts.free(log_dir) < 4 * KIB, "nothing is left")
+        faults.counts["disks filled"] += 1
+        # Those that it leads may have to wait until there is room.
+        ballast.drop()
+        go_on()
+        settle()
+
+    # Apache gives a full directory up.
+    disks = [a_device_fails] if PEER == "apache" else [a_device_fails, a_disk_fills]
+    first = [a_device_fails, faults.a_bit_flips]
+    mix = Mix(chance, first, [act for act in [*disks, *faults.all()] if act not in first])
+    while mix.goes_on():
+        mix.act()
+    elect_first_replicas(cluster, "t")
+    acks = load.finish()
+    check_stored(acks, read(cluster, "t"))
+    faults.check()
+    check_equal(cluster, "t", 3)
