@@ -10,6 +10,8 @@ import subprocess
 
 import pytest
 
+from .processes import wait_until
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _MNT_DETACH = 2
 # ext4's ioctl that ends a file system as a failing device would: every later read, write and sync is EIO.
@@ -31,6 +33,8 @@ class Mounts:
         if not image.exists():
             self._run(["truncate", "-s", size, image])
             self._run(["mkfs.ext4", "-q", "-F", image])
+        # What was mounted before may be held for a moment longer, and mount would take that device with its failure again.
+        wait_until(lambda: image not in _looped(), f"no device has {image} any more")
         return self._mount(path, ["-o", "loop", image])
 
     def _mount(self, path, words):
@@ -65,6 +69,11 @@ class Mounts:
         for path in list(reversed(self._mounted)):
             with contextlib.suppress(AssertionError):
                 self.unmount(path)
+
+
+def _looped():
+    """The files behind loop devices."""
+    return {pathlib.Path(f.read_text().strip()) for f in pathlib.Path("/sys/block").glob("loop*/loop/backing_file")}
 
 
 def free(path):
