@@ -1,6 +1,6 @@
 """Faults for any storm over three brokers, each an act of its own that ends with everything healed, and their mixture.
 
-ZURAU_STORM_MINUTES=20 zk-tests/run -k mixed_storm   the four storms with these faults mixed in, 20 minutes each
+ZURAU_STORM_MINUTES=20 zk-tests/run -s -k mixed_storm   the four storms with these faults mixed in, 20 minutes each
 
 ZURAU_STORM_SEED draws the same acts again; the seed is printed first. ZURAU_STORM_WITHOUT="a_bit_flips,sessions_expire" leaves
 acts out. Without minutes each storm is as long as CI runs it.

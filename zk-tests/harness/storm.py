@@ -42,7 +42,7 @@ class Storm:
         """All replicas are in sync and the preferred ones lead: coordinators move back."""
         for topic in ("__consumer_offsets", "__transaction_state", "input"):
             wait_in_sync(self.cluster, topic, 3)
-        elect_preferred(self.cluster)
+        elect_preferred(self.cluster, 120)
 
     def broker_dies(self, broker):
         broker.kill()
