@@ -16,8 +16,8 @@
 //!   node          | path ustring | data buffer | acl vector | czxid mzxid ctime mtime i64 |
 //!                 | version creations aversion i32 | owner pzxid i64 |
 //! ```
-//! An entry is on disk before its reply leaves. A log that ends in the middle of an entry is cut there: nobody was told of
-//! it. The two newest snapshots and the logs since the older one are kept.
+//! An entry is on disk before its reply leaves. The last log may end in the middle of an entry; it is cut there, for no one
+//! was answered yet. Any other damage ends the start: what is behind it was acknowledged. The two newest snapshots and the logs since the older one are kept.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -51,6 +51,8 @@ pub enum StoreError {
     /// Damage that is not a torn tail. Recovery would lose what clients were told.
     #[error("{}: {reason}", path.display())]
     Damaged { path: PathBuf, reason: String },
+    #[error("{}: damaged at byte {position}: {reason}", path.display())]
+    DamagedEntry { path: PathBuf, position: usize, reason: String },
 }
 
 trait During<T> {
@@ -264,24 +266,28 @@ fn replay(path: &Path, last: bool, now: Now, model: &mut Model, replayed: &mut R
         }
         return Err(damaged("not a log".to_owned()));
     };
+    let at = |rest: &[u8], reason: String| {
+        let position = bytes.len() - rest.len();
+        StoreError::DamagedEntry { path: path.to_owned(), position, reason }
+    };
     while let Some((body, after)) = next_entry(rest) {
-        let transaction = read_transaction(body).map_err(|e| damaged(e.to_string()))?;
-        rest = after;
+        let transaction = read_transaction(body).map_err(|e| at(rest, e.to_string()))?;
+        let entry = std::mem::replace(&mut rest, after);
         if transaction.zxid <= model.last_zxid() {
             continue;
         }
         if transaction.zxid != model.last_zxid() + 1 {
-            return Err(damaged(format!("zxid {:#x} follows {:#x}", transaction.zxid, model.last_zxid())));
+            return Err(at(entry, format!("zxid {:#x} follows {:#x}", transaction.zxid, model.last_zxid())));
         }
-        model.replay(now, &transaction).map_err(|e: Misfit| damaged(e.to_string()))?;
+        model.replay(now, &transaction).map_err(|e: Misfit| at(entry, e.to_string()))?;
         replayed.entries += 1;
         replayed.bytes += body.len() + 8;
     }
     if rest.is_empty() {
         return Ok(());
     }
-    if !last {
-        return Err(damaged(format!("{} bytes at its end are no entry", rest.len())));
+    if !last || !is_torn(rest, model.last_zxid()) {
+        return Err(at(rest, "not an entry".to_owned()));
     }
     warn!(path = %path.display(), bytes = rest.len(), "log ends in the middle of an entry and is cut there");
     cut(path, bytes.len() - rest.len())
@@ -292,6 +298,24 @@ fn next_entry(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (crc, rest) = rest.split_first_chunk::<4>()?;
     let (body, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
     (!body.is_empty() && checksum::crc32c(body) == u32::from_be_bytes(*crc)).then_some((body, rest))
+}
+
+/// Whether `rest`, behind the entry of `last_zxid`, is the beginning of an entry that was being written when the process or
+/// the machine stopped: it ends early, or has zeros where nothing arrived, and no later entry stands behind it.
+fn is_torn(rest: &[u8], last_zxid: i64) -> bool {
+    let ends_early = match rest.split_first_chunk::<4>() {
+        Some((length, _)) => rest.len() - 4 < 4 + u32::from_be_bytes(*length) as usize,
+        None => true,
+    };
+    let is_zero = rest.iter().all(|byte| *byte == 0);
+    is_zero || (ends_early && !(1..rest.len()).any(|n| is_later_entry(&rest[n..], last_zxid)))
+}
+
+/// Whether an entry begins here whose zxid could follow. The checksum is computed only where the zxid fits.
+fn is_later_entry(bytes: &[u8], last_zxid: i64) -> bool {
+    let zxid = bytes.get(8..16).and_then(|z| z.try_into().ok()).map(i64::from_be_bytes);
+    let fits = zxid.is_some_and(|zxid| zxid > last_zxid && zxid - last_zxid <= SNAPSHOT_BYTES as i64);
+    fits && next_entry(bytes).is_some()
 }
 
 fn cut(path: &Path, length: usize) -> Result<(), StoreError> {

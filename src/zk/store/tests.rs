@@ -167,7 +167,44 @@ fn damage_that_is_no_torn_tail_is_refused() {
     // The snapshot holds all of this log, which is not looked at.
     open(dir.path()).expect("open");
     fs::remove_file(newest(dir.path(), "snapshot.")).expect("remove");
-    assert!(matches!(open(dir.path()), Err(StoreError::Damaged { .. })));
+    assert!(matches!(open(dir.path()), Err(StoreError::DamagedEntry { .. })));
+}
+
+#[test]
+fn a_flipped_bit_before_the_last_entry_is_refused_with_its_place() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let mut zoo = start(dir.path());
+    let mut begins = vec![LOG_MAGIC.len()];
+    for n in 0..4 {
+        begins.push(LOG_MAGIC.len() + zoo.store.bytes);
+        zoo.create(&format!("/{n}"), 0);
+    }
+    drop(zoo);
+    let path = newest(dir.path(), "log.");
+    let whole = fs::read(&path).expect("read");
+    let last = begins[begins.len() - 1];
+    for byte in LOG_MAGIC.len()..last {
+        let mut bytes = whole.clone();
+        bytes[byte] ^= 1 << (byte % 8);
+        fs::write(&path, &bytes).expect("write");
+        let begin = begins.iter().rev().find(|begin| **begin <= byte).expect("an entry");
+        match open(dir.path()).err() {
+            Some(StoreError::DamagedEntry { path: named, position, .. }) => {
+                assert_eq!((&named, position), (&path, *begin), "byte {byte}");
+            }
+            other => panic!("byte {byte}: {other:?}"),
+        }
+        assert_eq!(fs::read(&path).expect("read"), bytes, "the file is left as it is");
+    }
+    // A whole entry at the very end whose checksum is wrong was acknowledged, too.
+    let mut bytes = whole.clone();
+    bytes[last + 20] ^= 1;
+    fs::write(&path, &bytes).expect("write");
+    assert!(matches!(open(dir.path()), Err(StoreError::DamagedEntry { position, .. }) if position == last));
+    // Room that was never filled is a torn tail.
+    fs::write(&path, [&whole[..], &[0; 100]].concat()).expect("write");
+    open(dir.path()).expect("a torn log opens");
+    assert_eq!(fs::read(&path).expect("read"), whole);
 }
 
 #[test]
