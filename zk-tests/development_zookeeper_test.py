@@ -4,10 +4,13 @@ The conformance suite of `zk::conformance` runs here against the real ZooKeeper,
 """
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
+from kazoo.client import KazooClient
 from kazoo.exceptions import BadVersionError, NoAuthError, NotEmptyError
 from kazoo.security import make_digest_acl
 
@@ -117,6 +120,29 @@ def test_session_of_a_dead_client_expires_with_its_ephemerals(development, direc
         holder.kill()
         assert zk.exists("/mine"), "the session has four seconds to come back"
         wait_until(lambda: not zk.exists("/mine"), "the node goes with its session")
+
+
+def test_a_pause_of_the_server_ends_no_session_of_who_went_on(development):
+    """What clients sent while it was stopped lies in its sockets, and is heard before their silence counts."""
+    if PEER == "apache":
+        pytest.skip("Apache's server ends them, or does not, by chance")
+    (server,) = development.servers
+    with development.client() as zk:
+        holders = [KazooClient(hosts=development.hosts, timeout=4) for _ in range(20)]
+        for n, holder in enumerate(holders):
+            holder.start(30)
+            holder.create(f"/mine-{n}", ephemeral=True)
+        ids = [holder.client_id[0] for holder in holders]
+        server.process.signal(signal.SIGSTOP)
+        paused_until = time.monotonic() + 10
+        wait_until(lambda: time.monotonic() > paused_until, "the pause is over", 30)
+        server.process.signal(signal.SIGCONT)
+        wait_until(lambda: all(holder.connected for holder in holders), "all are connected", 60)
+        assert [holder.client_id[0] for holder in holders] == ids
+        assert sorted(zk.get_children("/")) == sorted([f"mine-{n}" for n in range(20)] + ["zookeeper"])
+        for holder in holders:
+            holder.stop()
+            holder.close()
 
 
 def test_apache_broker_lives_on_it(development, directory):

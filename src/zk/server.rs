@@ -193,6 +193,7 @@ impl Server {
             by_session: HashMap::new(),
             batch: Batch::default(),
             stats: Stats::default(),
+            expiry: Expiry { turn: timing.tick, not_before: 0 },
         };
         tasks.spawn("zookeeper-owner", owner.run(letters, tasks.stop_token().clone()));
         tasks.spawn("zookeeper-acceptor", accept(listener, config, mailbox, tasks.clone()));
@@ -256,6 +257,32 @@ struct Owner {
     by_session: HashMap<SessionId, ConnectionId>,
     batch: Batch,
     stats: Stats,
+    expiry: Expiry,
+}
+
+/// When sessions may expire. After a pause of the process or a stall of the disk, what clients sent meanwhile lies in the
+/// sockets: the owner, coming late, gives them a turn of a tick before it holds their silence against them.
+#[derive(Debug)]
+struct Expiry {
+    turn: Millis,
+    not_before: Millis,
+}
+
+impl Expiry {
+    /// When to look at the deadlines of sessions, of which `next` is the first.
+    fn wake_at(&self, next: Option<Millis>) -> Option<Millis> {
+        next.map(|next| next.max(self.not_before))
+    }
+
+    /// Whether to expire now what is due; the owner was to look at `planned`.
+    fn is_due(&mut self, planned: Option<Millis>, now: Millis) -> bool {
+        let Some(planned) = planned.filter(|planned| *planned <= now) else { return false };
+        let is_late = now - planned > self.turn;
+        if is_late {
+            self.not_before = now + self.turn;
+        }
+        !is_late
+    }
 }
 
 /// What leaves once the log is on disk.
@@ -319,10 +346,10 @@ impl Owner {
     /// Ends with the group, or by a panic (fatal for the group) when the log cannot be written.
     async fn run(mut self, mut letters: mpsc::Receiver<Letter>, stop: CancellationToken) {
         loop {
-            let deadline = self.model.next_deadline().map(|at| self.clock.instant_of(at));
+            let planned = self.expiry.wake_at(self.model.next_deadline());
             let wait = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until(at).await,
+                match planned {
+                    Some(at) => tokio::time::sleep_until(self.clock.instant_of(at)).await,
                     None => std::future::pending().await,
                 }
             };
@@ -343,9 +370,11 @@ impl Owner {
                     self.take(letter, now);
                 }
             }
-            let mut effects = Effects::default();
-            self.model.expire(now, &mut effects);
-            self.carry_out(effects);
+            if self.expiry.is_due(planned, now.elapsed) {
+                let mut effects = Effects::default();
+                self.model.expire(now, &mut effects);
+                self.carry_out(effects);
+            }
             if let Err(e) = self.commit().await {
                 error!(error = %e, "log of the development ZooKeeper");
                 panic!("a write that was not logged must not be answered");

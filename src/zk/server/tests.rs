@@ -215,3 +215,20 @@ fn the_crate_that_the_broker_uses_works_on_it() {
     });
     server.stop();
 }
+
+#[test]
+fn who_comes_late_hears_clients_before_their_sessions_expire() {
+    let mut expiry = Expiry { turn: 100, not_before: 0 };
+    assert_eq!(expiry.wake_at(None), None);
+    assert_eq!(expiry.wake_at(Some(1_000)), Some(1_000));
+    assert!(!expiry.is_due(Some(1_000), 999));
+    assert!(expiry.is_due(Some(1_000), 1_000) && expiry.is_due(Some(1_000), 1_100));
+    // A pause of ten seconds: sockets and mailbox have a turn, then those that stayed silent go.
+    assert!(!expiry.is_due(Some(1_000), 11_000));
+    assert_eq!(expiry.wake_at(Some(1_000)), Some(11_100));
+    assert!(!expiry.is_due(expiry.wake_at(Some(1_000)), 11_050));
+    assert!(expiry.is_due(Some(11_100), 11_100));
+    // Another pause in that turn begins it anew.
+    assert!(!expiry.is_due(Some(11_100), 30_000));
+    assert_eq!(expiry.wake_at(Some(1_000)), Some(30_100));
+}
