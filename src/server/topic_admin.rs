@@ -2,15 +2,18 @@
 //! Kafka: `ZkAdminManager`, `AutoTopicCreationManager`. The znodes are `controller::topics`' business.
 
 use super::context::Broker;
+use crate::cluster::image::{MetadataImage, PartitionImage};
 use crate::common::{BrokerId, ErrorCode, TopicPartition};
 use crate::config::{ConfigError, Props, topic};
 use crate::controller::topics::{self, Assignment, Refusal, Start, TopicError};
 use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+use crate::zk::client::Error;
+use crate::zk::paths;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// A topic to create, checked as far as it can be without the cluster.
 pub(super) struct NewTopic<'a> {
@@ -146,12 +149,48 @@ pub(super) async fn wait_led(
 }
 
 /// Waits until the metadata has forgotten these topics; those that are still there in the end.
+///
+/// Kafka answers then. The znodes go last, and until then the name is taken: as long as there is time, they are waited for
+/// too, so that a creation right after the answer succeeds. Not where a replica is away, for that can take days.
 pub(super) async fn wait_gone(broker: &Broker, topics: &[String], timeout: Duration) -> BTreeSet<String> {
-    wait(broker, timeout, || {
+    let deadline = Instant::now() + timeout;
+    let prompt: Vec<&String> = topics.iter().filter(|topic| !has_replica_away(&broker.image.load(), topic)).collect();
+    let left = wait(broker, timeout, || {
         let image = broker.image.load();
         topics.iter().filter(|topic| image.topic(topic).is_some()).cloned().collect()
     })
-    .await
+    .await;
+    if left.is_empty() {
+        let marks_gone = async {
+            for topic in prompt {
+                wait_mark_gone(broker, topic).await?;
+            }
+            Ok::<(), Error>(())
+        };
+        // Late or unknown, the deletion is under way and was accepted.
+        match tokio::time::timeout_at(deadline, marks_gone).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(%error, "end of the deletion not seen"),
+            Err(_) => debug!("znodes outlast the timeout of the deletion"),
+        }
+    }
+    left
+}
+
+/// The mark in `/admin/delete_topics` is what goes last.
+async fn wait_mark_gone(broker: &Broker, topic: &str) -> Result<(), Error> {
+    let watcher = broker.zk.watcher();
+    while broker.zk.exists_watched(&paths::delete_topic(topic), Some(&watcher)).await?.is_some() {
+        watcher.next().await;
+    }
+    Ok(())
+}
+
+fn has_replica_away(image: &MetadataImage, topic: &str) -> bool {
+    let is_away = |p: &PartitionImage| {
+        p.replicas.iter().any(|id| !image.brokers.contains_key(id) || p.offline_replicas.contains(id))
+    };
+    image.topic(topic).is_some_and(|topic| topic.partitions.values().any(|p| is_away(p)))
 }
 
 /// Waits until the metadata names these leaders; the partitions of which it does not in the end.
