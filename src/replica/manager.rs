@@ -185,6 +185,11 @@ impl ReplicaManager {
         own.unwrap_or_else(|| self.default_config.load_full())
     }
 
+    /// The topics with settings of their own.
+    pub fn configured_topics(&self) -> Vec<Arc<str>> {
+        self.topic_configs.lock().keys().cloned().collect()
+    }
+
     /// Takes over new settings of a topic, also for its logs that are open. None: it has none of its own any more.
     pub fn set_topic_config(&self, topic: &str, config: Option<Arc<LogConfig>>) {
         let effective = config.clone().unwrap_or_else(|| self.default_config.load_full());

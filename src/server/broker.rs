@@ -25,11 +25,10 @@ use crate::network::{ConnectionLimits, Listener, NetworkConfig, SocketServer};
 use crate::replica::{ReplicaManager, ReplicaSettings};
 use crate::util::task::Group;
 use crate::zk::client::{Client, ConnectOptions, Error as ZkError};
+use crate::zk::configs;
 use crate::zk::data::broker::BrokerRegistration;
-use crate::zk::data::config as zk_config;
 use crate::zk::login::{self, LoginError};
 use crate::zk::startup::{self, Registrar, StartupError};
-use crate::zk::{configs, paths};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -205,6 +204,7 @@ impl BrokerServer {
             image_changed: Notify::new(),
             controller,
             topics_in_creation: Mutex::default(),
+            config_news: Mutex::default(),
             zk,
             control: control.clone(),
             config: LiveConfig::new(layers),
@@ -308,24 +308,17 @@ fn open_logs(
     Ok((Arc::new(logs), failures))
 }
 
-/// The topics with settings of their own. One that cannot be read counts as having none.
+/// The topics with settings of their own.
 async fn read_topic_configs(
     zk: &Client,
     config: &BrokerConfig,
 ) -> Result<HashMap<Arc<str>, Arc<LogConfig>>, BrokerError> {
-    let names = configs::names(zk, "topics").await?;
-    let nodes: Vec<String> = names.iter().map(|name| paths::config(&format!("topics/{name}"))).collect();
     let mut topics = HashMap::new();
-    for (name, node) in names.into_iter().zip(zk.get_all(&nodes, None).await?) {
-        let Ok(node) = node else { continue };
-        let resolved = zk_config::decode(node.data.as_deref())
-            .map_err(|error| error.to_string())
-            .map(|overrides| (overrides.is_empty(), LogConfig::resolve(&config.log_defaults, &overrides)));
-        match resolved {
-            Ok((true, _)) => {}
-            Ok((false, Ok(resolved))) => drop(topics.insert(Arc::from(name), Arc::new(resolved))),
-            Ok((false, Err(error))) => warn!(topic = name, %error, "topic config ignored"),
-            Err(error) => warn!(topic = name, error, "topic config ignored"),
+    for (name, overrides) in configs::read_all(zk, "topics").await? {
+        match LogConfig::resolve(&config.log_defaults, &overrides) {
+            Ok(_) if overrides.is_empty() => {}
+            Ok(resolved) => drop(topics.insert(Arc::from(name), Arc::new(resolved))),
+            Err(error) => error!(topic = name, %error, "topic config ignored"),
         }
     }
     Ok(topics)

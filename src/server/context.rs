@@ -13,7 +13,7 @@ use crate::coordinator::transaction::{TransactionCoordinator, Verifier};
 use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use crate::replica::{LeaderAndIsr, ReplicaManager, StateChange};
 use crate::util::task::Group;
-use crate::zk::client::Client;
+use crate::zk::client::{Client, Error};
 use crate::zk::configs;
 use crate::zk::data::config::Config;
 use arc_swap::ArcSwap;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::error;
 
 pub struct Broker {
     pub id: BrokerId,
@@ -46,6 +46,9 @@ pub struct Broker {
     pub coordinator_partitions: CoordinatorPartitions,
     /// Names that this broker is creating because somebody asked for them.
     pub(super) topics_in_creation: Mutex<HashSet<String>>,
+    /// Counts the changes of topics' settings that were taken over. Held while one is: a read that began before a change
+    /// must not undo it.
+    pub(super) config_news: Mutex<u64>,
     /// Runs what changes state and must not end with its connection.
     pub(super) control: Group,
 }
@@ -57,6 +60,15 @@ pub struct CoordinatorPartitions {
     pub transactions: i32,
 }
 
+/// Why a topic's settings are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learned {
+    /// They changed.
+    Change,
+    /// The topic gets its first log here.
+    FirstLog,
+}
+
 impl Broker {
     /// Whether a request of the controller was meant for an earlier registration. A newer epoch than ours is one that we
     /// have not heard of yet; -1 is a controller too old to say.
@@ -64,30 +76,64 @@ impl Broker {
         epoch.0 >= 0 && epoch < self.controller.broker_epoch()
     }
 
-    /// Reads the settings of topics that get their first log here: a creation writes no notification.
-    pub(super) async fn learn_topic_configs(&self, partitions: &[LeaderAndIsr]) {
+    /// Reads the settings of topics that get their first log here: a creation writes no notification. Waits for ZooKeeper as
+    /// long as it takes: a log with the broker's defaults in place of its topic's own settings could lose records.
+    pub(super) async fn learn_topic_configs(&self, partitions: &[LeaderAndIsr]) -> Result<(), Error> {
+        for topic in self.topics_without_log(partitions) {
+            loop {
+                match self.learn_topic_config(topic, Learned::FirstLog).await {
+                    Ok(_) => break,
+                    // The next request waits for the session that follows.
+                    Err(Error::SessionExpired) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn topics_without_log<'a>(&self, partitions: &'a [LeaderAndIsr]) -> BTreeSet<&'a str> {
         let unknown = |p: &&LeaderAndIsr| self.replicas.logs().log(&p.topic_partition).is_none();
-        let topics: BTreeSet<&str> = partitions.iter().filter(unknown).map(|p| &*p.topic_partition.topic).collect();
-        for topic in topics {
-            self.learn_topic_config(topic).await;
+        partitions.iter().filter(unknown).map(|p| &*p.topic_partition.topic).collect()
+    }
+
+    /// Takes over what `/config/topics/TOPIC` says, and gives it.
+    pub(super) async fn learn_topic_config(&self, topic: &str, learned: Learned) -> Result<Config, Error> {
+        loop {
+            let before = *self.config_news.lock();
+            let overrides = configs::read(&self.zk, &format!("topics/{topic}")).await?;
+            let mut news = self.config_news.lock();
+            match learned {
+                Learned::Change => *news += 1,
+                // A change was taken over since we asked, perhaps of this topic: what we read may be older.
+                Learned::FirstLog if *news != before => continue,
+                Learned::FirstLog => {}
+            }
+            self.take_over_topic_config(topic, &overrides);
+            return Ok(overrides);
         }
     }
 
-    /// Takes over what `/config/topics/TOPIC` says, and gives it; nothing when it cannot be read.
-    pub(super) async fn learn_topic_config(&self, topic: &str) -> Config {
-        let overrides = match configs::read(&self.zk, &format!("topics/{topic}")).await {
-            Ok(overrides) => overrides,
-            Err(error) => {
-                warn!(topic, %error, "topic config not read");
-                return Config::new();
-            }
-        };
-        match LogConfig::resolve(&self.config.load().log_defaults, &overrides) {
+    /// The settings of every topic as they are now: changes may have come and gone while there was no session.
+    pub(super) async fn learn_all_topic_configs(&self) -> Result<(), Error> {
+        let mut all = configs::read_all(&self.zk, "topics").await?;
+        for topic in self.replicas.configured_topics() {
+            all.entry(topic.to_string()).or_default();
+        }
+        let mut news = self.config_news.lock();
+        *news += 1;
+        for (topic, overrides) in &all {
+            self.take_over_topic_config(topic, overrides);
+        }
+        Ok(())
+    }
+
+    fn take_over_topic_config(&self, topic: &str, overrides: &Config) {
+        match LogConfig::resolve(&self.config.load().log_defaults, overrides) {
             Ok(config) if !overrides.is_empty() => self.replicas.set_topic_config(topic, Some(Arc::new(config))),
             Ok(_) => self.replicas.set_topic_config(topic, None),
-            Err(error) => warn!(topic, %error, "topic config ignored"),
+            Err(error) => error!(topic, %error, "topic config ignored"),
         }
-        overrides
     }
 
     /// Tells the coordinators which of their partitions this broker leads now, and which no longer. Does not wait for what

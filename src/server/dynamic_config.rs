@@ -6,7 +6,7 @@
 //! and act from the next start on.
 //! Absent so far: quotas of users, clients and addresses.
 
-use super::context::{Broker, now_ms};
+use super::context::{Broker, Learned, now_ms};
 use crate::common::BrokerId;
 use crate::config::dynamic::{Applied, Layer};
 use crate::config::{BrokerConfig, ConfigError, DynamicConfig, Props};
@@ -16,6 +16,7 @@ use crate::zk::client::{Client, Error};
 use crate::zk::configs::{self, ConfigChanges};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -83,13 +84,18 @@ impl LiveConfig {
     }
 }
 
-/// Follows `/config/changes` until the broker stops. The first scan replays the notifications that are still there.
+/// Follows `/config/changes` until the broker stops.
 pub(super) async fn follow(broker: Arc<Broker>, stop: CancellationToken) {
     let mut changes = ConfigChanges::new(broker.zk.clone());
     let mut session = broker.zk.session();
+    let mut learned_in = None;
     loop {
-        let retry = match take_over(&broker, &mut changes).await {
-            Ok(()) => Duration::MAX,
+        let generation = session.borrow_and_update().generation;
+        let retry = match take_over(&broker, &mut changes, learned_in != Some(generation)).await {
+            Ok(()) => {
+                learned_in = Some(generation);
+                Duration::MAX
+            }
             Err(error) => {
                 warn!(%error, "config changes not read");
                 RETRY_AFTER
@@ -106,19 +112,38 @@ pub(super) async fn follow(broker: Arc<Broker>, stop: CancellationToken) {
     }
 }
 
-async fn take_over(broker: &Broker, changes: &mut ConfigChanges) -> Result<(), Error> {
-    for path in changes.scan(now_ms()).await? {
-        match path.split_once('/') {
-            Some(("topics", topic)) => {
-                let overrides = broker.learn_topic_config(topic).await;
-                if overrides.get(UNCLEAN_ELECTION).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-                    broker.controller.unclean_election_allowed(topic).await;
-                }
-            }
-            Some(("brokers", CLUSTER_DEFAULT)) => broker.learn_broker_config(Layer::ClusterDefault).await?,
-            Some(("brokers", id)) if *id == broker.id.to_string() => broker.learn_broker_config(Layer::Broker).await?,
-            _ => {}
+/// Takes over what changed since the last time. At first and in each new session, everything: notifications live for a
+/// quarter of an hour only, and loading the logs or being away may have taken longer.
+async fn take_over(broker: &Broker, changes: &mut ConfigChanges, everything: bool) -> Result<(), Error> {
+    let found = changes.scan().await?;
+    if everything {
+        broker.learn_broker_config(Layer::ClusterDefault).await?;
+        broker.learn_broker_config(Layer::Broker).await?;
+        broker.learn_all_topic_configs().await?;
+    }
+    let mut read = HashSet::new();
+    for change in &found {
+        // A change that was found later was written before what is read now.
+        if let Some(path) = change.entity_path.as_deref().filter(|path| read.insert(*path)) {
+            take_over_entity(broker, path).await?;
         }
+        changes.note(change);
+    }
+    changes.purge(now_ms()).await
+}
+
+async fn take_over_entity(broker: &Broker, path: &str) -> Result<(), Error> {
+    match path.split_once('/') {
+        Some(("topics", topic)) => {
+            let overrides = broker.learn_topic_config(topic, Learned::Change).await?;
+            if overrides.get(UNCLEAN_ELECTION).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+                broker.controller.unclean_election_allowed(topic).await;
+            }
+        }
+        Some(("brokers", CLUSTER_DEFAULT)) => broker.learn_broker_config(Layer::ClusterDefault).await?,
+        Some(("brokers", id)) if *id == broker.id.to_string() => broker.learn_broker_config(Layer::Broker).await?,
+        // Other brokers' settings, and those of users, clients and addresses.
+        _ => {}
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! Owns config overrides in ZooKeeper and the word that they changed. Kafka: `KafkaZkClient.setOrCreateEntityConfigs`,
 //! `ZkConfigRepository`, `ZkNodeChangeNotificationListener`.
 
+use std::collections::BTreeMap;
+
 use tracing::warn;
 
-use super::client::{Client, CreateMode, Error, MultiError, Write};
+use super::client::{Client, CreateMode, Error, MultiError, Node, Write};
 use super::data::config::{self, Config};
 use super::data::controller::ControllerNode;
 use super::paths;
@@ -15,7 +17,23 @@ const CHANGE_EXPIRATION_MS: i64 = 15 * 60 * 1_000;
 /// The overrides of one entity (`topics/T`, `brokers/1`, …). None of them where the node is missing; a malformed node is
 /// logged and counts as none.
 pub async fn read(client: &Client, entity_path: &str) -> Result<Config, Error> {
-    let node = match client.get(&paths::config(entity_path)).await {
+    overrides(entity_path, client.get(&paths::config(entity_path)).await)
+}
+
+/// The overrides of every entity of a type, by its stored name.
+pub async fn read_all(client: &Client, entity_type: &str) -> Result<BTreeMap<String, Config>, Error> {
+    let names = names(client, entity_type).await?;
+    let nodes: Vec<String> = names.iter().map(|name| paths::config(&format!("{entity_type}/{name}"))).collect();
+    let mut all = BTreeMap::new();
+    for (name, node) in names.into_iter().zip(client.get_all(&nodes, None).await?) {
+        let overrides = overrides(&format!("{entity_type}/{name}"), node)?;
+        all.insert(name, overrides);
+    }
+    Ok(all)
+}
+
+fn overrides(entity_path: &str, node: Result<Node, Error>) -> Result<Config, Error> {
+    let node = match node {
         Ok(node) => node,
         Err(Error::NoNode) => return Ok(Config::new()),
         Err(error) => return Err(error),
@@ -95,18 +113,28 @@ pub async fn notify(client: &Client, entity_path: &str) -> Result<(), Error> {
     client.create(&path, Some(&config::encode_change(entity_path)), CreateMode::PersistentSequential).await.map(drop)
 }
 
-/// Follows `/config/changes`.
+/// A notification in `/config/changes` whose effect does not stand yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigChange {
+    number: i64,
+    /// Whose overrides are to be read again. None: the notification is malformed, and nothing is to be done.
+    pub entity_path: Option<String>,
+}
+
+/// Follows `/config/changes`. A change counts as seen once [`Self::note`] says so: what failed on the way comes again.
 pub struct ConfigChanges {
     client: Client,
     watcher: Watcher,
     last_seen: i64,
+    /// Number and path of every notification of the last scan, oldest first.
+    listed: Vec<(i64, String)>,
 }
 
 impl ConfigChanges {
     /// The first [`Self::scan`] replays everything that is still there, as in Kafka.
     pub fn new(client: Client) -> Self {
         let watcher = client.watcher();
-        Self { client, watcher, last_seen: -1 }
+        Self { client, watcher, last_seen: -1, listed: Vec::new() }
     }
 
     /// Returns when the directory changed since the last scan. Cancel safe.
@@ -114,38 +142,54 @@ impl ConfigChanges {
         self.watcher.next().await;
     }
 
-    /// The entity paths of the notifications since the last scan, oldest first, and arms for the next. Deletes old ones;
-    /// `now` is milliseconds since the epoch. To be called once after every new session too.
-    pub async fn scan(&mut self, now: i64) -> Result<Vec<String>, Error> {
+    /// The notifications that were not noted, oldest first, and arms for the next. To be called once after every new
+    /// session too. Only they are read: those of the last quarter of an hour stay in the directory, and may be thousands.
+    pub async fn scan(&mut self) -> Result<Vec<ConfigChange>, Error> {
         let names = self.client.children_watched(paths::CONFIG_CHANGES, Some(&self.watcher)).await?;
-        let mut changes: Vec<(i64, String)> = names
+        self.listed = names
             .into_iter()
-            .filter_map(|name| Some((name.strip_prefix(paths::CONFIG_CHANGE_PREFIX)?.parse().ok()?, name)))
+            .filter_map(|name| {
+                let number = name.strip_prefix(paths::CONFIG_CHANGE_PREFIX)?.parse().ok()?;
+                Some((number, format!("{}/{name}", paths::CONFIG_CHANGES)))
+            })
             .collect();
-        changes.sort_unstable();
-        let nodes: Vec<String> = changes.iter().map(|(_, name)| format!("{}/{name}", paths::CONFIG_CHANGES)).collect();
-        let mut entity_paths = Vec::new();
-        for (((number, _), path), node) in changes.iter().zip(&nodes).zip(self.client.get_all(&nodes, None).await?) {
+        self.listed.sort_unstable();
+        let new = &self.listed[self.listed.partition_point(|(number, _)| *number <= self.last_seen)..];
+        let nodes: Vec<String> = new.iter().map(|(_, path)| path.clone()).collect();
+        let mut changes = Vec::with_capacity(new.len());
+        for ((number, path), node) in new.iter().zip(self.client.get_all(&nodes, None).await?) {
             let node = match node {
                 Ok(node) => node,
                 // Purged by another broker since it was listed.
                 Err(Error::NoNode) => continue,
                 Err(error) => return Err(error),
             };
-            if *number > self.last_seen {
-                self.last_seen = *number;
-                match config::decode_change(node.data.as_deref()) {
-                    Ok(entity_path) => entity_paths.push(entity_path),
-                    Err(error) => warn!(path, %error, "config change skipped"),
-                }
-            }
-            if now - node.stat.ctime > CHANGE_EXPIRATION_MS {
-                match self.client.delete(path, -1).await {
+            let entity_path = config::decode_change(node.data.as_deref())
+                .inspect_err(|error| warn!(path, %error, "config change skipped"))
+                .ok();
+            changes.push(ConfigChange { number: *number, entity_path });
+        }
+        Ok(changes)
+    }
+
+    /// The effect of `change`, and of all before it, stands.
+    pub fn note(&mut self, change: &ConfigChange) {
+        self.last_seen = self.last_seen.max(change.number);
+    }
+
+    /// Deletes old ones of the notifications that the last scan found; `now` is milliseconds since the epoch. They are
+    /// looked at from the oldest on until one is young enough to stay: numbers and creation times rise together.
+    pub async fn purge(&self, now: i64) -> Result<(), Error> {
+        for (_, path) in &self.listed {
+            match self.client.exists(path).await? {
+                Some(stat) if now - stat.ctime <= CHANGE_EXPIRATION_MS => break,
+                Some(_) => match self.client.delete(path, -1).await {
                     Ok(()) | Err(Error::NoNode) => {}
                     Err(error) => return Err(error),
-                }
+                },
+                None => {}
             }
         }
-        Ok(entity_paths)
+        Ok(())
     }
 }

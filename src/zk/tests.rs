@@ -411,17 +411,29 @@ async fn configs_are_written_under_a_controller_and_announced() {
     let controller = super::data::controller::ControllerNode::encode(BrokerId(1), 1);
     zk.create(paths::CONTROLLER, Some(&controller), CreateMode::Ephemeral).await.unwrap();
     let mut changes = ConfigChanges::new(world.client().await);
-    assert!(changes.scan(0).await.unwrap().is_empty());
+    assert!(changes.scan().await.unwrap().is_empty());
     for round in 0..2 {
         configs::write(&zk, "topics/t", &config).await.unwrap();
         configs::notify(&zk, "topics/t").await.unwrap();
         timeout(PATIENCE, changes.changed()).await.unwrap();
-        assert_eq!(changes.scan(0).await.unwrap(), ["topics/t"], "round {round}");
+        // What was not noted comes again.
+        for _ in 0..2 {
+            let found = changes.scan().await.unwrap();
+            assert_eq!(found.len(), 1, "round {round}");
+            assert_eq!(found[0].entity_path.as_deref(), Some("topics/t"));
+        }
+        let found = changes.scan().await.unwrap();
+        changes.note(&found[0]);
+        assert!(changes.scan().await.unwrap().is_empty());
     }
     assert_eq!(configs::read(&zk, "topics/t").await.unwrap(), config);
     assert_eq!(configs::names(&zk, "topics").await.unwrap(), ["t"]);
     zk.create("/config/changes/config_change_", Some(b"poison"), CreateMode::PersistentSequential).await.unwrap();
-    assert!(changes.scan(i64::MAX).await.unwrap().is_empty());
+    let found = changes.scan().await.unwrap();
+    assert_eq!(found.iter().map(|change| change.entity_path.as_deref()).collect::<Vec<_>>(), [None]);
+    changes.purge(0).await.unwrap();
+    assert_eq!(zk.children(paths::CONFIG_CHANGES).await.unwrap().len(), 3);
+    changes.purge(i64::MAX).await.unwrap();
     assert!(zk.children(paths::CONFIG_CHANGES).await.unwrap().is_empty());
     configs::delete(&zk, "topics/t").await.unwrap();
     assert!(configs::read(&zk, "topics/t").await.unwrap().is_empty());

@@ -11,9 +11,22 @@ use crate::replica::LeaderAndIsr;
 use crate::server::context::{Broker, now_ms};
 use crate::server::dispatch::Call;
 use std::sync::Arc;
+use tracing::error;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: LeaderAndIsrRequest) -> Reply {
     let partitions = to_partitions(&request);
+    if !broker.topics_without_log(&partitions).is_empty() {
+        // ZooKeeper may be away.
+        call.permit = None;
+        if let Err(error) = broker.learn_topic_configs(&partitions).await {
+            error!(%error, "topic configs not read");
+            let code = ErrorCode::UnknownServerError;
+            return call.reply(&LeaderAndIsrResponse {
+                error_code: code.wire(),
+                ..response(call.version(), &partitions, |_| code)
+            });
+        }
+    }
     let refuse = |code: ErrorCode| {
         call.reply(&LeaderAndIsrResponse { error_code: code.wire(), ..response(call.version(), &partitions, |_| code) })
     };
@@ -21,7 +34,6 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         return refuse(ErrorCode::StaleBrokerEpoch);
     }
     let (controller, epoch) = (BrokerId(request.controller_id), ControllerEpoch(request.controller_epoch));
-    broker.learn_topic_configs(&partitions).await;
     let replicas = Arc::clone(&broker.replicas);
     let wanted = partitions.clone();
     let outcome =
