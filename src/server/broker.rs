@@ -3,6 +3,7 @@
 use super::context::{Broker, CoordinatorPartitions, now_ms};
 use super::controlled_shutdown;
 use super::dynamic_config::{self, LiveConfig};
+use super::features;
 use super::fetch_session::FetchSessionCache;
 use super::identity::{self, DirMeta, IdentityError};
 use super::jobs;
@@ -36,6 +37,7 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tracing::{error, info, warn};
@@ -189,6 +191,7 @@ impl BrokerServer {
         }));
         let (image_of, asked) = (Arc::clone(&image), Arc::clone(&transactions));
         let verifier = Verifier::new(id, listener, request_timeout, image_of, asked, data[0].clone());
+        let features_epoch = features::read_epoch(&zk, None).await?;
         let broker = Arc::new(Broker {
             id,
             transactions,
@@ -205,6 +208,7 @@ impl BrokerServer {
             controller,
             topics_in_creation: Mutex::default(),
             config_news: Mutex::default(),
+            features_epoch: AtomicI64::new(features_epoch),
             zk,
             control: control.clone(),
             config: LiveConfig::new(layers),

@@ -20,6 +20,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,8 @@ pub struct Broker {
     pub to_controller: ControllerChannel,
     pub groups: Arc<GroupCoordinator>,
     pub coordinator_partitions: CoordinatorPartitions,
+    /// The version of `/feature`, -1 for unknown.
+    pub(super) features_epoch: AtomicI64,
     /// Names that this broker is creating because somebody asked for them.
     pub(super) topics_in_creation: Mutex<HashSet<String>>,
     /// Counts the changes of topics' settings that were taken over. Held while one is: a read that began before a change

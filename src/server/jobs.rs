@@ -2,7 +2,7 @@
 //! fails. Kafka: the scheduled tasks of `LogManager` and `ReplicaManager`, `LogDirFailureHandler`.
 
 use super::context::{Broker, now_ms};
-use super::dynamic_config;
+use super::{dynamic_config, features};
 use crate::disk::DiskError;
 use crate::log::log_dir::LogDir;
 use crate::log::{LogManager, Recovered};
@@ -79,6 +79,7 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
     }
     group.spawn("log-room", await_room(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("config-changes", dynamic_config::follow(Arc::clone(broker), group.stop_token().clone()));
+    group.spawn("features", features::follow(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("log-dir-failures", handle_dir_failures(Arc::clone(broker), group.clone(), dir_failures));
 }
 

@@ -212,6 +212,36 @@ def served(port):
     return {key: (low, high) for key, low, high in f.array(lambda: (f.take("h"), f.take("h"), f.take("h")))}
 
 
+def features_epoch(port):
+    """ApiVersions v3: the epoch of the finalised features, -1 where it is unknown."""
+    # Header version 2 and a compact name and version of the client's software.
+    body = b"\0" + b"\5test" + b"\2" + b"1" + b"\0"
+    with connect(port) as s:
+        s.sendall(request(18, 3, 1, body))
+        answer = read_frame(s)
+    at = 4 + 2
+
+    def varint():
+        nonlocal at
+        value, shift = 0, 0
+        while True:
+            byte = answer[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    # Key, lowest and highest version, no tags; then the throttle time.
+    at += (varint() - 1) * 7 + 4
+    for _ in range(varint()):
+        tag, size = varint(), varint()
+        if tag == 1:
+            return struct.unpack_from(">q", answer, at)[0]
+        at += size
+    return -1
+
+
 def _none(error, what):
     if error:
         raise RuntimeError(f"{what}: error {error}")

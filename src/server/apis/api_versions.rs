@@ -6,15 +6,16 @@ use crate::protocol::ApiKey;
 use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, api_versions_response::ApiVersion};
 use crate::server::context::Broker;
 use crate::server::dispatch::{Call, SERVED};
+use std::sync::atomic::Ordering;
 
-pub(in crate::server) async fn handle(_broker: &Broker, call: &mut Call, request: ApiVersionsRequest) -> Reply {
+pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: ApiVersionsRequest) -> Reply {
     let valid = call.version() < 3
         || (is_valid_name(&request.client_software_name) && is_valid_name(&request.client_software_version));
     let mut answer = ApiVersionsResponse::default();
     if valid {
         answer.api_keys = SERVED.iter().copied().map(advertised).collect();
-        // No features are finalized in ZooKeeper mode; the epoch is the version of the /feature znode, which is written once.
-        answer.finalized_features_epoch = 0;
+        // No features are finalized in ZooKeeper mode, but the empty set of them has an epoch.
+        answer.finalized_features_epoch = broker.features_epoch.load(Ordering::Relaxed);
     } else {
         answer.error_code = ErrorCode::InvalidRequest.wire();
     }
