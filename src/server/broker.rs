@@ -121,6 +121,7 @@ impl BrokerServer {
             }
             None => return Err(BrokerError::NoBrokerId),
         };
+        zk.expect_cluster(&cluster_id);
         let layers = dynamic_config::load(&zk, config, id).await?;
         let config = Arc::clone(layers.current());
         // The other half is for connections.

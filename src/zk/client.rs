@@ -5,8 +5,8 @@
 //! expires or the client is closed. Callers with a deadline put a timeout around it. Many calls may be under way at once:
 //! they go out in order, at most `max_in_flight` unanswered.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -255,6 +255,7 @@ pub struct Client {
     session_timeout: Duration,
     /// The generation that this handle is bound to.
     generation: Option<u64>,
+    cluster_id: Arc<OnceLock<String>>,
     /// A server said that it does not know multiRead.
     lacks_multi_read: Arc<AtomicBool>,
 }
@@ -267,9 +268,13 @@ impl Client {
         let (queue, requests) = mpsc::channel(QUEUE_CAPACITY);
         let (state_sender, state) = watch::channel(Session { generation: 0, id: 0, phase: Phase::Connecting });
         let stop = group.stop_token().child_token();
+        let cluster_id = Arc::default();
         let settings = Settings {
             servers: servers.clone(),
             session_timeout: options.session_timeout,
+            connection_timeout: options.connection_timeout,
+            cluster_id_path: format!("{chroot}{}", paths::CLUSTER_ID),
+            cluster_id: Arc::clone(&cluster_id),
             max_in_flight: options.max_in_flight.max(1),
             auth: options.auth.clone(),
             sasl: options.sasl.clone(),
@@ -283,6 +288,7 @@ impl Client {
             set_acl: options.set_acl,
             session_timeout: options.session_timeout,
             generation: None,
+            cluster_id,
             lacks_multi_read: Arc::default(),
         };
         let mut state = client.state.clone();
@@ -310,6 +316,12 @@ impl Client {
     /// The session as it changes.
     pub fn session(&self) -> watch::Receiver<Session> {
         self.state.clone()
+    }
+
+    /// From now on, sessions are opened only with the ensemble whose `/cluster/id` this is. While none other answers, no one
+    /// does: requests wait. The first id stays.
+    pub fn expect_cluster(&self, id: &str) {
+        self.cluster_id.get_or_init(|| id.to_owned());
     }
 
     /// What was asked for; the server may have granted less or more.

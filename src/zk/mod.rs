@@ -7,6 +7,7 @@ pub mod configs;
 mod conformance;
 pub mod consumers;
 pub mod data;
+mod ensemble;
 pub mod jute;
 pub mod login;
 pub mod model;

@@ -7,7 +7,9 @@
 //!   writes reads back before it believes such an answer.
 //! * A session that the server declares expired fails what was in flight, counts up [`Session::generation`], and a new one
 //!   is opened at once. What held ephemeral nodes or watches sees the new generation and starts over.
-//! * Host names are resolved at every dial.
+//! * Host names are resolved at every dial, and all their addresses tried ([`super::ensemble`] says in which order).
+//! * An ensemble that turns out not to be that of our cluster, because it came back empty or the name leads elsewhere, is not
+//!   joined: for those above, ZooKeeper is away.
 //!
 //! Who has SASL credentials proves them first on every connection, as ZooKeeper's own client does.
 //!
@@ -18,23 +20,27 @@ pub(crate) mod wire;
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use rand::seq::SliceRandom;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use self::sasl::{Credentials, Exchange};
 use self::wire::{ReplyHeader, Welcome, code, xid};
 use super::client::Error;
+use super::data::cluster::decode_cluster_id;
+use super::ensemble::{self, Met, Refusals};
 use super::jute::{Malformed, Reader, Writer};
 use super::watch::{Address, Armed, Change, WatchKind};
 use super::wire::op;
+use crate::util::rate_limit::RateLimit;
 
 /// What Kafka sets as its client's `jute.maxbuffer`. A larger answer fails its request.
 const MAX_REPLY_BYTES: usize = 4 << 20;
@@ -55,6 +61,12 @@ const READ_ROOM_BYTES: usize = 4 << 10;
 const MAX_GREETING_BYTES: usize = 64 << 10;
 
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Paces what is said of an ensemble that is not joined.
+static NOT_JOINED: RateLimit = RateLimit::every(Duration::from_secs(10));
+
+/// What a client without a session sends in place of one.
+const NO_PASSWORD: [u8; 16] = [0; 16];
 
 /// How the session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +113,12 @@ pub(super) struct Settings {
     /// `host:port` of every server.
     pub(super) servers: Vec<String>,
     pub(super) session_timeout: Duration,
+    /// How long the first connection may take.
+    pub(super) connection_timeout: Duration,
+    /// Where `/cluster/id` is, under the chroot.
+    pub(super) cluster_id_path: String,
+    /// The id of our cluster, once it is known: from then on no session of another ensemble is taken.
+    pub(super) cluster_id: Arc<OnceLock<String>>,
     /// `zookeeper.max.in.flight.requests`
     pub(super) max_in_flight: usize,
     /// Scheme and credentials, sent first on every connection.
@@ -119,6 +137,9 @@ pub(super) struct Driver {
     granted: Duration,
     last_zxid: i64,
     next_xid: i32,
+    /// Rounds over the servers since we were connected.
+    rounds: u32,
+    refusals: Refusals,
     /// Sent and not answered, oldest first; after a break, to be sent again.
     in_flight: VecDeque<(i32, Request)>,
     armed: Armed,
@@ -157,10 +178,12 @@ impl Driver {
             queue,
             state,
             stop,
-            password: vec![0; 16],
+            password: NO_PASSWORD.to_vec(),
             granted,
             last_zxid: 0,
             next_xid: 1,
+            rounds: 0,
+            refusals: Refusals::default(),
             in_flight: VecDeque::new(),
             armed: Armed::default(),
         }
@@ -219,7 +242,7 @@ impl Driver {
         let Session { id, .. } = *self.state.borrow();
         warn!(session = format!("0x{id:x}"), "ZooKeeper session expired");
         self.armed.clear();
-        self.password = vec![0; 16];
+        self.password = NO_PASSWORD.to_vec();
         self.state.send_modify(|session| {
             *session = Session { generation: session.generation + 1, id: 0, phase: Phase::Connecting };
         });
@@ -227,23 +250,33 @@ impl Driver {
     }
 
     /// One round over the servers in random order. None when none of them took us; it has then paused.
-    async fn dial(&mut self) -> Option<(String, TcpStream)> {
-        let mut servers = self.settings.servers.clone();
-        servers.shuffle(&mut rand::rng());
-        let patience = (self.granted / servers.len().max(1) as u32).max(Duration::from_millis(500));
-        for server in servers {
-            match timeout(patience, self.greet(&server)).await {
-                Ok(Ok(Some(stream))) => return Some((server, stream)),
-                Ok(Ok(None)) => {
+    async fn dial(&mut self) -> Option<(SocketAddr, TcpStream)> {
+        let Session { generation, id, .. } = *self.state.borrow();
+        let is_first = generation == 0 && id == 0;
+        let limit = if is_first { self.granted.min(self.settings.connection_timeout) } else { self.granted };
+        let names = self.settings.servers.len();
+        let addresses = self.resolve(ensemble::patience(limit, names, self.rounds)).await;
+        let patience = ensemble::patience(limit, addresses.len(), self.rounds);
+        let mut met = Vec::with_capacity(addresses.len());
+        for address in &addresses {
+            match self.try_greeting(*address, patience, false).await {
+                Ok(stream) => return Some((*address, stream)),
+                Err(Refused::SessionGone) => {
                     self.expire();
                     return None;
                 }
-                Ok(Err(Refused::Io(error))) => debug!(%server, %error, "cannot connect to ZooKeeper"),
-                Ok(Err(Refused::Sasl(reason))) => {
-                    warn!(%server, reason, "ZooKeeper does not take our SASL credentials");
-                    self.enter(Phase::AuthFailed);
+                Err(refused) => met.push(refused.met()),
+            }
+        }
+        let now = Instant::now();
+        self.rounds = self.rounds.saturating_add(1);
+        self.refusals.note(now, &met);
+        // Where nothing was seen yet, the greeting was that of a stranger already.
+        if self.last_zxid > 0 && self.refusals.outlast(now, self.granted) {
+            for address in &addresses {
+                if let Ok(stream) = self.try_greeting(*address, patience, true).await {
+                    return Some((*address, stream));
                 }
-                Err(_) => debug!(%server, "no answer from ZooKeeper in time"),
             }
         }
         let pause = rand::random_range(REDIAL_PAUSE_MS_MAX / 10..=REDIAL_PAUSE_MS_MAX);
@@ -251,35 +284,138 @@ impl Driver {
         None
     }
 
-    /// Connects and opens or resumes the session. None when the server says that the session is gone.
-    async fn greet(&mut self, server: &str) -> Result<Option<TcpStream>, Refused> {
-        // The name is resolved here, at every dial: an ensemble behind DNS moves.
-        let mut stream = TcpStream::connect(server).await?;
+    /// Every address of the ensemble. A name that cannot be resolved, or not within `patience`, is left out.
+    async fn resolve(&self, patience: Duration) -> Vec<SocketAddr> {
+        let mut addresses = Vec::new();
+        for name in &self.settings.servers {
+            match timeout(patience, lookup_host(name)).await {
+                Ok(Ok(found)) => addresses.extend(found),
+                Ok(Err(error)) => debug!(name, %error, "cannot resolve a name of ZooKeeper"),
+                Err(_) => debug!(name, "a name of ZooKeeper is not resolved in time"),
+            }
+        }
+        ensemble::order(addresses)
+    }
+
+    async fn try_greeting(
+        &mut self,
+        address: SocketAddr,
+        patience: Duration,
+        as_stranger: bool,
+    ) -> Result<TcpStream, Refused> {
+        let greeted = timeout(patience, self.greet(address, as_stranger)).await.unwrap_or(Err(Refused::Silent));
+        match &greeted {
+            Err(Refused::Connect(error)) => debug!(%address, %error, "cannot connect to ZooKeeper"),
+            Err(Refused::Io(error)) => debug!(%address, %error, "ZooKeeper does not greet us"),
+            Err(Refused::Closed) => debug!(%address, "ZooKeeper closes the connection in place of an answer"),
+            Err(Refused::Silent) => debug!(%address, "no answer from ZooKeeper in time"),
+            Err(Refused::Sasl(reason)) => {
+                warn!(%address, reason, "ZooKeeper does not take our SASL credentials");
+                self.enter(Phase::AuthFailed);
+            }
+            Err(Refused::Foreign { found }) => {
+                if let Some(left_out) = NOT_JOINED.permit() {
+                    let ours = self.settings.cluster_id.get();
+                    error!(
+                        %address,
+                        ?found,
+                        ?ours,
+                        left_out,
+                        "/cluster/id is not ours: not joining. Restore ZooKeeper's data or correct zookeeper.connect"
+                    );
+                }
+            }
+            Ok(_) | Err(Refused::SessionGone) => {}
+        }
+        greeted
+    }
+
+    /// Connects and opens or resumes the session. As a stranger, we have seen nothing and have no session: whether a server
+    /// that closes our greeting takes anyone. One that takes the stranger has given our session up.
+    async fn greet(&mut self, address: SocketAddr, as_stranger: bool) -> Result<TcpStream, Refused> {
+        let mut stream = TcpStream::connect(address).await.map_err(Refused::Connect)?;
         stream.set_nodelay(true)?;
-        let Session { id, .. } = *self.state.borrow();
+        let known = self.state.borrow().id;
         let wished = i32::try_from(self.settings.session_timeout.as_millis()).unwrap_or(i32::MAX);
-        stream.write_all(&wire::handshake(self.last_zxid, wished, id, &self.password)).await?;
-        let body = read_packet(&mut stream).await?;
+        let greeting = if as_stranger {
+            wire::handshake(0, wished, 0, &NO_PASSWORD)
+        } else {
+            wire::handshake(self.last_zxid, wished, known, &self.password)
+        };
+        let greeted = async {
+            stream.write_all(&greeting).await?;
+            read_packet(&mut stream).await
+        };
+        let body = greeted.await.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                Refused::Closed
+            }
+            _ => Refused::Io(error),
+        })?;
         let welcome = Welcome::decode(&body).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         if welcome.timeout_ms <= 0 {
-            if id == 0 {
+            if known == 0 || as_stranger {
                 return Err(io::Error::other("refused to open a session").into());
             }
-            return Ok(None);
+            return Err(Refused::SessionGone);
         }
-        self.granted = Duration::from_millis(welcome.timeout_ms.unsigned_abs().into());
-        self.password = welcome.password;
-        let session = format!("0x{:x}", welcome.session);
-        if id == welcome.session {
-            info!(server, session, "ZooKeeper session resumed");
-        } else {
-            info!(server, session, timeout_ms = welcome.timeout_ms, "ZooKeeper session established");
-        }
-        self.state.send_modify(|session| session.id = welcome.session);
         if let Some(who) = &self.settings.sasl {
             Self::authenticate(&mut stream, who).await?;
         }
-        Ok(Some(stream))
+        let is_resumed = known == welcome.session;
+        if !is_resumed {
+            self.check_cluster(&mut stream).await?;
+        }
+        let session = format!("0x{:x}", welcome.session);
+        if as_stranger {
+            warn!(
+                last_zxid = format!("0x{:x}", self.last_zxid),
+                "ZooKeeper refuses our session and takes a new one: it is older than what we have seen, perhaps restored"
+            );
+            if known != 0 {
+                self.expire();
+            }
+            self.last_zxid = 0;
+        }
+        self.granted = Duration::from_millis(welcome.timeout_ms.unsigned_abs().into());
+        self.password = welcome.password;
+        if is_resumed {
+            info!(%address, session, "ZooKeeper session resumed");
+        } else {
+            info!(%address, session, timeout_ms = welcome.timeout_ms, "ZooKeeper session established");
+        }
+        self.state.send_modify(|session| session.id = welcome.session);
+        self.rounds = 0;
+        self.refusals.end();
+        Ok(stream)
+    }
+
+    /// A new session is taken only where `/cluster/id` says that the ensemble is ours: an empty one would have us register
+    /// and elect, and take everything for deleted.
+    async fn check_cluster(&self, stream: &mut TcpStream) -> Result<(), Refused> {
+        let Some(ours) = self.settings.cluster_id.get() else { return Ok(()) };
+        let mut body = Writer::default();
+        body.string(&self.settings.cluster_id_path);
+        body.bool(false);
+        let mut out = BytesMut::new();
+        wire::put_request(&mut out, xid::FIRST, op::GET_DATA, &body.bytes);
+        stream.write_all(&out).await?;
+        let packet = read_packet(stream).await?;
+        let malformed = |e: Malformed| io::Error::new(io::ErrorKind::InvalidData, e);
+        let mut reader = Reader::new(&packet);
+        let found = match ReplyHeader::read(&mut reader).map_err(malformed)?.error {
+            0 => decode_cluster_id(reader.slice().map_err(malformed)?).ok(),
+            code::NO_NODE => None,
+            other => return Err(io::Error::other(Error::from_code(other)).into()),
+        };
+        if found.as_ref() == Some(ours) {
+            return Ok(());
+        }
+        // So that it does not linger until it expires. Not waited for: the connection ends anyway.
+        let mut out = BytesMut::new();
+        wire::put_request(&mut out, xid::FIRST, op::CLOSE_SESSION, &[]);
+        stream.write_all(&out).await?;
+        Err(Refused::Foreign { found })
     }
 
     /// Proves who we are. A server that does not know SASL answers without a token: it is refused, as Java does.
@@ -480,8 +616,28 @@ impl Driver {
 
 /// Why a server did not take us.
 enum Refused {
+    Connect(io::Error),
     Io(io::Error),
+    /// It closed the connection in place of an answer to the greeting.
+    Closed,
+    Silent,
     Sasl(String),
+    /// It does not know our session.
+    SessionGone,
+    /// Its ensemble is not that of our cluster: the id that it has, if any.
+    Foreign {
+        found: Option<String>,
+    },
+}
+
+impl Refused {
+    fn met(&self) -> Met {
+        match self {
+            Self::Connect(_) => Met::Unreachable,
+            Self::Closed => Met::Closed,
+            Self::Io(_) | Self::Silent | Self::Sasl(_) | Self::SessionGone | Self::Foreign { .. } => Met::Other,
+        }
+    }
 }
 
 impl From<io::Error> for Refused {
@@ -495,7 +651,7 @@ async fn sasl_step(stream: &mut TcpStream, token: &[u8]) -> Result<Vec<u8>, Refu
     let mut body = Writer::default();
     body.buffer(Some(token));
     let mut out = BytesMut::new();
-    wire::put_request(&mut out, xid::SASL, op::SASL, &body.bytes);
+    wire::put_request(&mut out, xid::FIRST, op::SASL, &body.bytes);
     stream.write_all(&out).await?;
     let packet = read_packet(stream).await?;
     let mut reader = Reader::new(&packet);

@@ -7,14 +7,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::client::{Client, ConnectOptions, CreateMode, Error, MultiError, Write, Written};
 use super::configs::{self, ConfigChanges};
 use super::data::broker::BrokerRegistration;
+use super::data::cluster::encode_cluster_id;
 use super::data::config::Config as Overrides;
 use super::server::{Config, Server};
-use super::session::Phase;
+use super::session::{Phase, Session};
 use super::startup::{self, Registrar, StartupError};
 use super::watch::{Change, WatchEvent};
 use super::{paths, topics};
@@ -67,6 +69,9 @@ impl World {
 /// Forwards connections to a server until it is told to cut them; while closed it takes none.
 struct Proxy {
     address: String,
+    server: Arc<Mutex<String>>,
+    /// How many connections came.
+    taken: watch::Sender<usize>,
     connections: Arc<Mutex<Option<Vec<tokio_util::sync::CancellationToken>>>>,
 }
 
@@ -76,14 +81,19 @@ impl Proxy {
         let address = listener.local_addr().expect("address").to_string();
         let connections: Arc<Mutex<Option<Vec<tokio_util::sync::CancellationToken>>>> =
             Arc::new(Mutex::new(Some(Vec::new())));
-        let (server, shared, inner) = (server.to_owned(), Arc::clone(&connections), group.clone());
+        let server = Arc::new(Mutex::new(server.to_owned()));
+        let taken = watch::Sender::new(0);
+        let (shared, inner, target, count) =
+            (Arc::clone(&connections), group.clone(), Arc::clone(&server), taken.clone());
         group.spawn("proxy", async move {
             while let Ok((mut near, _)) = listener.accept().await {
+                count.send_modify(|count| *count += 1);
                 let cut = tokio_util::sync::CancellationToken::new();
                 match shared.lock().as_mut() {
                     Some(open) => open.push(cut.clone()),
                     None => continue,
                 }
+                let server = target.lock().clone();
                 let mut far = TcpStream::connect(&server).await.expect("reach the server");
                 inner.spawn("proxied", async move {
                     tokio::select! {
@@ -93,7 +103,14 @@ impl Proxy {
                 });
             }
         });
-        Self { address, connections }
+        Self { address, server, taken, connections }
+    }
+
+    /// Leads to another server from now on.
+    fn turn_to(&self, server: &str) {
+        self.close();
+        *self.server.lock() = server.to_owned();
+        self.open();
     }
 
     fn cut(&self) {
@@ -470,4 +487,83 @@ async fn secure_nodes_belong_to_the_identity_and_secrets_are_not_readable() {
     let stranger = world.client().await;
     assert_eq!(stranger.get("/config/users").await, Err(Error::NoAuth));
     assert_eq!(stranger.create("/brokers/topics/t", None, CreateMode::Persistent).await, Err(Error::NoAuth));
+}
+
+/// A server that has made `changes` more than a session's opening, and its cluster's id.
+async fn server_of(cluster: Option<&str>, changes: usize, world: &World) -> String {
+    let server = own_server(&world.group);
+    let chroot = ConnectOptions::new(format!("{server}{}", world.chroot));
+    if let Some(id) = cluster {
+        startup::create_chroot(&chroot, &world.group).await.unwrap();
+        let zk = Client::connect(&chroot, &world.group).await.unwrap();
+        zk.create_recursive(paths::CLUSTER_ID, Some(&encode_cluster_id(id))).await.unwrap();
+        for _ in 0..changes {
+            zk.set(paths::CLUSTER_ID, &encode_cluster_id(id), -1).await.unwrap();
+        }
+        zk.close().await;
+    }
+    server
+}
+
+#[tokio::test]
+async fn a_session_that_a_restored_ensemble_refuses_is_given_up() {
+    let world = World::new().await;
+    let newer = server_of(Some("ours"), 100, &world).await;
+    let older = server_of(Some("ours"), 0, &world).await;
+    let proxy = Proxy::to(&newer, &world.group).await;
+    let zk = Client::connect(&world.options_through(&proxy.address), &world.group).await.unwrap();
+    zk.expect_cluster("ours");
+    zk.get(paths::CLUSTER_ID).await.unwrap();
+    let bound = zk.bound();
+    proxy.turn_to(&older);
+    let taken = |s: &Session| s.generation == 1 && s.phase == Phase::Connected;
+    timeout(PATIENCE, zk.session().wait_for(taken)).await.unwrap().unwrap();
+    assert_eq!(bound.get(paths::CLUSTER_ID).await, Err(Error::SessionExpired));
+    zk.create("/after", None, CreateMode::Persistent).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_ensemble_of_another_cluster_is_not_joined() {
+    let world = World::new().await;
+    let ours = server_of(Some("ours"), 100, &world).await;
+    let proxy = Proxy::to(&ours, &world.group).await;
+    let zk = Client::connect(&world.options_through(&proxy.address), &world.group).await.unwrap();
+    zk.expect_cluster("ours");
+    zk.get(paths::CLUSTER_ID).await.unwrap();
+    // One is empty and older than what we have seen; the other has gone further.
+    for foreign in [server_of(None, 0, &world).await, server_of(Some("theirs"), 1_000, &world).await] {
+        proxy.turn_to(&foreign);
+        let asking = zk.clone();
+        world.group.spawn("astray", async move { asking.create("/astray", None, CreateMode::Persistent).await });
+        let enough = *proxy.taken.borrow() + 8;
+        timeout(PATIENCE, proxy.taken.subscribe().wait_for(|taken| *taken >= enough)).await.unwrap().unwrap();
+        assert_ne!(zk.session().borrow().phase, Phase::Connected);
+        let looking = ConnectOptions::new(format!("{foreign}{}", world.chroot));
+        let other = Client::connect(&looking, &world.group).await.unwrap();
+        assert_eq!(other.exists("/astray").await, Ok(None));
+        other.close().await;
+    }
+    proxy.turn_to(&ours);
+    timeout(PATIENCE, zk.session().wait_for(|s| s.phase == Phase::Connected)).await.unwrap().unwrap();
+    assert!(zk.get(paths::CLUSTER_ID).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_greeting_that_is_never_answered_does_not_use_up_the_start() {
+    let world = World::new().await;
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = mute.local_addr().unwrap();
+    let mut options = world.options_through(&address.to_string());
+    options.session_timeout = Duration::from_secs(20);
+    options.connection_timeout = Duration::from_secs(20);
+    let server = world.server.clone();
+    world.group.spawn("starting", async move {
+        // As a ZooKeeper that is just starting: the first connection is taken, and lost.
+        let (_first, _) = mute.accept().await.expect("accept");
+        while let Ok((mut near, _)) = mute.accept().await {
+            let mut far = TcpStream::connect(&server).await.expect("reach the server");
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+    Client::connect(&options, &world.group).await.unwrap();
 }

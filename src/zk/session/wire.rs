@@ -19,8 +19,8 @@ pub(crate) mod xid {
     pub(crate) const PING: i32 = -2;
     pub(crate) const AUTH: i32 = -4;
     pub(crate) const SET_WATCHES: i32 = -8;
-    /// Of the only request on its connection: any number does.
-    pub(crate) const SASL: i32 = 0;
+    /// Of a request before the session's own traffic, which is alone on its connection: any number does.
+    pub(crate) const FIRST: i32 = 0;
 }
 
 /// Reply codes that mean something to a client. ZooKeeper: `KeeperException.Code`.
