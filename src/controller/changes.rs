@@ -213,7 +213,7 @@ impl<C: BrokerChannels> Term<C> {
         self.move_replicas(&replicas, ReplicaState::Online).await
     }
 
-    /// A topic's znode changed. Only partitions that are unknown matter here.
+    /// A topic's znode changed. Only partitions that are unknown matter here, and an id that is gone.
     async fn partition_modifications(&mut self, name: &str) -> Result<(), Halt> {
         if !self.context.has_topic(name) {
             // It was unreadable when it came, and perhaps no longer is.
@@ -221,6 +221,20 @@ impl<C: BrokerChannels> Term<C> {
         }
         let mut read = topics::assignments(&self.zk, &[name], Some(&self.watcher)).await?;
         let Some((name, (topic, version))) = read.pop_first() else { return Ok(()) };
+        let known_id = self.context.topic_id(&name);
+        if topic.topic_id.is_none() && known_id.is_some() && !self.context.to_delete.contains(&name) {
+            // Tools from before Kafka 2.8 rewrite the node without it. In Kafka the next controller makes up another, and
+            // every broker then refuses the topic.
+            warn!(topic = %name, id = ?known_id, "the topic's id was removed and is written back");
+            let whole = TopicAssignment { topic_id: known_id, ..topic.clone() };
+            let set = Write::Set { path: paths::topic(&name), data: whole.encode(), version };
+            match self.fence.write(&self.zk, set).await? {
+                Ok(_) => {}
+                // The change in between fires the watch again.
+                Err(Error::BadVersion | Error::NoNode) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
         let (known, new): (Vec<_>, Vec<_>) = topic
             .partitions
             .into_iter()
@@ -296,7 +310,8 @@ impl<C: BrokerChannels> Term<C> {
             match read.map(|found| lists::decode_partitions(found.data.as_deref())) {
                 Ok(Ok(named)) => partitions.extend(named),
                 Ok(Err(error)) => warn!(node, %error, "ISR notification skipped"),
-                Err(_) => {}
+                Err(Error::NoNode) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         let partitions: Vec<TopicPartition> =
@@ -311,9 +326,8 @@ impl<C: BrokerChannels> Term<C> {
         }
         let everybody = self.context.broker_ids();
         self.send_metadata(&everybody, &partitions);
-        let completed = self.complete_reassignments(&partitions).await;
-        self.fence.delete_all(&self.zk, nodes).await?;
-        completed
+        self.complete_reassignments(&partitions).await?;
+        Ok(self.fence.delete_all(&self.zk, nodes).await?)
     }
 
     /// Brokers lost log directories: asking them about all their replicas brings out which.
@@ -324,13 +338,13 @@ impl<C: BrokerChannels> Term<C> {
             match read.map(|found| lists::decode_log_dir_event(found.data.as_deref())) {
                 Ok(Ok(broker)) => drop(brokers.insert(broker)),
                 Ok(Err(error)) => warn!(node, %error, "log directory event skipped"),
-                Err(_) => {}
+                Err(Error::NoNode) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         let replicas: Vec<Replica> = brokers.iter().flat_map(|id| self.context.replicas_on(*id)).collect();
-        let asked = self.move_replicas(&replicas, ReplicaState::Online).await;
-        self.fence.delete_all(&self.zk, nodes).await?;
-        asked
+        self.move_replicas(&replicas, ReplicaState::Online).await?;
+        Ok(self.fence.delete_all(&self.zk, nodes).await?)
     }
 
     async fn notifications(&self, directory: &str) -> Result<Vec<String>, Halt> {

@@ -45,6 +45,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -70,8 +71,11 @@ use crate::zk::watch::Watcher;
 /// Events that wait for the controller; senders beyond wait for room.
 const MAILBOX_CAPACITY: usize = 1_024;
 
-/// Between attempts of what failed for reasons that time may heal.
+/// Between attempts of what failed for reasons that time may heal, at first.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// The same, after many that failed soon again.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// How this broker stands in the cluster. Kafka: `activeControllerId`, `brokerEpoch` and `epoch` of `KafkaController`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,6 +236,9 @@ struct Controller<C, F> {
     /// `unclean.leader.election.enable` as it is now.
     unclean_default: bool,
     term: Option<Term<C>>,
+    /// When to look again who is the controller, after that or a term failed. Until then it is left to others.
+    elect_at: Option<Instant>,
+    retry_pause: Duration,
     stop: CancellationToken,
 }
 
@@ -273,6 +280,8 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
             events,
             make_channels,
             term: None,
+            elect_at: None,
+            retry_pause: RETRY_PAUSE,
             stop,
         };
         (controller, handle)
@@ -311,6 +320,12 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                     None => std::future::pending().await,
                 }
             };
+            let election = async {
+                match self.elect_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             let term_change = async {
                 match &self.term {
                     Some(term) => term.watcher.next().await,
@@ -325,7 +340,8 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                     }
                     continue;
                 }
-                _ = self.watcher.next() => Input::ControllerNode,
+                _ = self.watcher.next() => Input::Election,
+                () = election => Input::Election,
                 event = term_change => Input::Change(event),
                 event = self.events.recv() => match event {
                     Some(event) => Input::Event(event),
@@ -341,7 +357,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
 
     async fn apply(&mut self, input: Input) -> Result<(), Halt> {
         match input {
-            Input::ControllerNode => self.elect().await,
+            Input::Election => self.elect().await,
             Input::Change(event) => match &mut self.term {
                 Some(term) => term.on_change(event).await,
                 None => Ok(()),
@@ -351,6 +367,8 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                 if let Some(term) = &mut self.term {
                     term.tell_what_is_wrong();
                 }
+                // A term that came this far is well.
+                self.retry_pause = RETRY_PAUSE;
                 Ok(())
             }
             Input::Rebalance => match &mut self.term {
@@ -388,10 +406,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
             Err(Halt::Moved) => {
                 info!("another broker became the controller");
                 self.resign();
-                let elected = self.elect().await;
-                if let Err(error) = elected {
-                    debug!(%error, "election");
-                }
+                self.elect_after(Duration::ZERO);
             }
             // The loop finds the new session.
             Err(Halt::SessionEnd(error)) => {
@@ -402,14 +417,26 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                 let settled = |s: &crate::zk::session::Session| {
                     s.generation != generation || matches!(s.phase, Phase::Connected | Phase::Closed)
                 };
-                let is_same = session.wait_for(settled).await.is_ok_and(|s| s.generation == generation);
-                if is_same && let Err(error) = self.elect().await {
-                    debug!(%error, "election");
+                if session.wait_for(settled).await.is_ok_and(|s| s.generation == generation) {
+                    self.elect_after(Duration::ZERO);
                 }
             }
-            // As in Kafka the event is lost; what it was about is read again with the next event of its kind.
-            Err(Halt::Zk(error)) => error!(%error, "controller event failed"),
+            // In Kafka the event is lost. Here the term is: the next one, ours or another broker's, reads everything again.
+            Err(Halt::Zk(error)) => {
+                error!(%error, "controller event failed, leaving the controllership");
+                self.resign();
+                if let Err(error) = self.abandon().await {
+                    // The next election finds the node as it is.
+                    debug!(%error, "controllership not left");
+                }
+                self.elect_after(self.retry_pause);
+                self.retry_pause = (2 * self.retry_pause).min(RETRY_PAUSE_MAX);
+            }
         }
+    }
+
+    fn elect_after(&mut self, pause: Duration) {
+        self.elect_at = Some(Instant::now() + pause);
     }
 
     /// Registers the broker in a new session, and runs for controller again.
@@ -426,6 +453,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
             std::future::pending::<()>().await;
         }
         self.generation = current.generation;
+        self.elect_at = None;
         self.zk = self.any_session.bound();
         self.watcher = self.any_session.watcher();
         match self.registrar.register(now()).await {
@@ -467,6 +495,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         // Exists, not get: it waits for the creation of a missing node too.
         self.zk.exists_watched(paths::CONTROLLER, Some(&self.watcher)).await?;
         if let Some((controller, is_this_session)) = self.read_controller().await? {
+            self.elect_at = None;
             if self.term.is_some() && is_this_session {
                 return Ok(());
             }
@@ -483,6 +512,10 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         }
         self.resign();
         self.publish(None, None);
+        if self.elect_at.is_some_and(|at| at > Instant::now()) {
+            return Ok(());
+        }
+        self.elect_at = None;
         match self.win().await? {
             None => Ok(()),
             Some((epoch, fence)) => {
@@ -491,21 +524,9 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                 let channels = (self.make_channels)(self.mailbox.clone());
                 let mut term = Term::new(Arc::clone(&self.settings), self.zk.clone(), epoch, fence, channels);
                 term.unclean_default = self.unclean_default;
-                let begun = term.fail_over().await;
-                match begun {
-                    Ok(()) => {
-                        self.term = Some(term);
-                        Ok(())
-                    }
-                    Err(Halt::Zk(error)) => {
-                        error!(%error, "cannot become the controller, leaving it to others");
-                        drop(term);
-                        self.publish(None, None);
-                        tokio::time::sleep(RETRY_PAUSE).await;
-                        self.abandon().await
-                    }
-                    Err(halt) => Err(halt),
-                }
+                term.fail_over().await?;
+                self.term = Some(term);
+                Ok(())
             }
         }
     }
@@ -598,7 +619,8 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
 
 /// What the actor works on next.
 enum Input {
-    ControllerNode,
+    /// `/controller` changed, or it is time to look at it again.
+    Election,
     Change(crate::zk::watch::WatchEvent),
     Event(Event),
     /// It is time to look at the balance of leaderships.

@@ -22,6 +22,7 @@ use crate::zk::data::config::Config;
 use crate::zk::data::topic::{PartitionState, TopicAssignment};
 use crate::zk::startup;
 
+mod faults;
 mod garbage;
 mod histories;
 
@@ -323,6 +324,23 @@ async fn added_partitions_get_leaders_and_old_ones_keep_theirs() {
     assert_eq!(id(&after), id(&before));
     let state = broker.until_node("/brokers/topics/t/partitions/0/state", |_| true).await;
     assert_eq!(state.stat.version, 0);
+}
+
+#[tokio::test]
+async fn an_id_that_an_old_tool_removed_is_written_back() {
+    let world = World::new().await;
+    let broker = world.broker(1).await;
+    broker.until_active().await;
+    broker.create("t", &[&[1]]).await;
+    broker.until_state("t", 0, 1, 0).await;
+    let read = |node: &Node| TopicAssignment::decode(node.data.as_deref()).unwrap();
+    let id = read(&broker.until_node("/brokers/topics/t", |node| read(node).topic_id.is_some()).await).topic_id;
+    // As CMAK adds a partition.
+    let without = br#"{"version":1,"partitions":{"0":[1],"1":[1]}}"#;
+    broker.zk.set("/brokers/topics/t", without, -1).await.unwrap();
+    broker.until_state("t", 1, 1, 0).await;
+    let after = read(&broker.until_node("/brokers/topics/t", |node| read(node).topic_id.is_some()).await);
+    assert_eq!((after.topic_id, after.partitions.len()), (id, 2));
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ use crate::common::BrokerId;
 use crate::config::endpoint::{Endpoint, ListenerName, SecurityProtocol};
 use crate::util::task::Group;
 
+pub(crate) mod faults;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Starts our server in memory. Its ticks are short, so that sessions of seconds may be asked for.

@@ -464,7 +464,7 @@ impl History {
                 self.start(id).await;
             }
         }
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             for id in self.alive() {
                 while self.deliver(id).await {}
@@ -479,7 +479,7 @@ impl History {
             }
             match self.is_well().await {
                 Ok(()) => return,
-                Err(why) => assert!(tokio::time::Instant::now() < deadline, "not well in the end: {why}"),
+                Err(why) => assert!(Instant::now() < deadline, "not well in the end: {why}"),
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -1,0 +1,211 @@
+"""What ZooKeeper says is not lost: settings that change while the session ends, an ensemble that is restored or comes back
+empty, a name with several addresses, names of topics that were just deleted."""
+
+import json
+import shutil
+import socket
+
+import pytest
+from confluent_kafka import KafkaError, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from harness import PEER, ZURAU, admin, wire
+from harness.broker import Cluster
+from harness.java import java
+from harness.processes import Process, wait_until
+from harness.proxy import Proxy
+from harness.zookeeper import Ensemble
+
+BEYOND_APACHE = pytest.mark.skipif(PEER == "apache", reason="Apache's broker does not do this")
+
+
+def _behind(cluster, proxy, **properties):
+    """A broker that reaches ZooKeeper through a proxy."""
+    properties = {"zookeeper_connect": f"127.0.0.1:{proxy.port}{cluster.chroot}", **properties}
+    return cluster.broker(1, **properties)
+
+
+def _set_config(zk, topic, **settings):
+    config = {key.replace("_", "."): str(value) for key, value in settings.items()}
+    zk.set(f"/config/topics/{topic}", json.dumps({"version": 1, "config": config}).encode())
+    change = json.dumps({"version": 2, "entity_path": f"topics/{topic}"}).encode()
+    return zk.create("/config/changes/config_change_", change, sequence=True)
+
+
+def _takes_5000_bytes(broker):
+    """Whether a record of that size is taken: `max.message.bytes` as it counts now."""
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "message.timeout.ms": 20_000})
+    errors = []
+    producer.produce("t", b"x" * 5_000, on_delivery=lambda error, _: errors.append(error))
+    producer.flush(30)
+    if errors[0] is not None and errors[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+        raise RuntimeError(str(errors[0]))
+    return errors[0] is None
+
+
+@pytest.mark.parametrize("purged", [False, pytest.param(True, marks=BEYOND_APACHE)])
+def test_a_setting_that_changes_while_the_session_ends_is_taken_over(cluster, purged):
+    """Also when its notification is old, and gone, before the broker is back."""
+    proxy = Proxy(cluster.ensemble.servers[0].port)
+    broker = _behind(cluster, proxy).start()
+    admin.create_topic(broker, "t", partitions=1)
+    assert _takes_5000_bytes(broker)
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        proxy.cut()
+        wait_until(lambda: not zk.exists("/brokers/ids/1"), "the session ends", 60)
+        notification = _set_config(zk, "t", max_message_bytes=1_000)
+        if purged:
+            zk.delete(notification)
+        proxy.heal()
+        wait_until(lambda: zk.exists("/brokers/ids/1"), "the broker is back", 60)
+        wait_until(lambda: not _takes_5000_bytes(broker), "the setting counts", 60)
+        # And the next ones, in the new session.
+        _set_config(zk, "t", max_message_bytes=100_000)
+        wait_until(lambda: _takes_5000_bytes(broker), "the next setting counts", 60)
+    proxy.close()
+
+
+@BEYOND_APACHE
+def test_a_name_is_free_once_its_deletion_is_answered(running):
+    client = AdminClient({"bootstrap.servers": running.bootstrap})
+    for _ in range(25):
+        client.create_topics([NewTopic("again", num_partitions=8, replication_factor=1)])["again"].result(60)
+        admin.wait_led(running, "again", 8)
+        client.delete_topics(["again"], operation_timeout=30)["again"].result(60)
+
+
+def test_a_deletion_that_waits_for_a_broker_answers_at_once(cluster):
+    first, second = cluster.broker(1).start(), cluster.broker(2).start()
+    admin.create_topic(first, "t", assignment=[[1, 2]])
+    second.kill()
+    wait_until(lambda: 2 not in wire.metadata(first.port)[0], "the broker is gone", 60)
+    client = AdminClient({"bootstrap.servers": first.bootstrap, "socket.timeout.ms": 60_000})
+    # Well within what the request allows for.
+    client.delete_topics(["t"], operation_timeout=300, request_timeout=30)["t"].result(60)
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        assert zk.exists("/admin/delete_topics/t")
+
+
+def _launch_with_hosts(broker, hosts):
+    """Starts a broker that alone sees this /etc/hosts."""
+    broker.file.write_text("".join(f"{k}={v}\n" for k, v in broker.properties.items()))
+    command = java("kafka", "kafka.Kafka", broker.file) if broker.kind == "apache" else [ZURAU, "broker", broker.file]
+    own = broker.directory / "hosts"
+    own.write_text(hosts)
+    script = 'mount --bind "$0" /etc/hosts && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", script, own, *command]
+    broker.process = Process(command, broker.directory / "named.log", "broker with hosts of its own")
+    if broker.process.output().startswith("unshare:"):
+        pytest.skip("this machine has no mount namespaces")
+    return broker.wait_ready(90)
+
+
+def test_all_addresses_of_a_name_are_tried(directory):
+    """One takes connections and says nothing, as a server that hangs; both at the start and when the connection breaks."""
+    ensemble = Ensemble(directory / "zookeeper").start()
+    port = ensemble.servers[0].port
+    mute = socket.create_server(("127.0.0.9", port))
+    cluster = Cluster(directory, ensemble)
+    broker = cluster.broker(1, zookeeper_connect=f"zk.test:{port}{cluster.chroot}")
+    hosts = "127.0.0.9 zk.test\n127.0.0.1 zk.test\n127.0.0.1 localhost\n"
+    _launch_with_hosts(broker, hosts)
+    admin.create_topic(broker, "t")
+    for round_number in range(3):
+        ensemble.servers[0].kill()
+        ensemble.servers[0].start()
+        with ensemble.client(cluster.chroot) as zk:
+            wait_until(lambda: zk.exists("/brokers/ids/1") and zk.exists("/controller"), "the broker is back", 60)
+        admin.create_topic(broker, f"after-{round_number}")
+    broker.stop()
+    mute.close()
+    ensemble.stop()
+
+
+def _copy_of(server, directory):
+    copy = directory / "copy"
+    shutil.copytree(server.data, copy)
+    return copy
+
+
+def _bring_back(server, copy):
+    shutil.rmtree(server.data)
+    if copy:
+        shutil.copytree(copy, server.data)
+    else:
+        server.data.mkdir()
+    server.start()
+
+
+@BEYOND_APACHE
+def test_an_ensemble_restored_from_an_older_copy_is_joined_again(directory):
+    ensemble = Ensemble(directory / "zookeeper").start()
+    (server,) = ensemble.servers
+    cluster = Cluster(directory, ensemble)
+    broker = cluster.broker(1).start()
+    admin.create_topic(broker, "t")
+    broker.stop()
+    server.stop()
+    copy = _copy_of(server, directory)
+    server.start()
+    broker.start()
+    for n in range(10):
+        admin.create_topic(broker, f"later-{n}")
+    server.kill()
+    _bring_back(server, copy)
+    with ensemble.client(cluster.chroot) as zk:
+        wait_until(lambda: zk.exists("/brokers/ids/1") and zk.exists("/controller"), "the broker is registered", 120)
+        assert zk.get_children("/brokers/topics") == ["t"]
+    assert "ZooKeeper refuses our session and takes a new one" in broker.process.output()
+    admin.create_topic(broker, "after")
+    assert broker.partition("later-0", 0).is_dir(), "records of topics that the copy does not know are kept"
+    broker.stop()
+    ensemble.stop()
+
+
+@BEYOND_APACHE
+def test_an_ensemble_that_came_back_empty_is_not_joined(directory):
+    ensemble = Ensemble(directory / "zookeeper").start()
+    (server,) = ensemble.servers
+    cluster = Cluster(directory, ensemble)
+    broker = cluster.broker(1).start()
+    admin.create_topic(broker, "t")
+    server.kill()
+    copy = _copy_of(server, directory)
+    _bring_back(server, None)
+    wait_until(lambda: "/cluster/id is not ours" in broker.process.output(), "the broker says so", 120)
+    with ensemble.client() as zk:
+        assert zk.get_children("/") == ["zookeeper"]
+    assert broker.answers(), "clients are served on"
+    server.kill()
+    _bring_back(server, copy)
+    with ensemble.client(cluster.chroot) as zk:
+        wait_until(lambda: zk.exists("/brokers/ids/1") and zk.exists("/controller"), "the broker is registered", 120)
+        assert zk.get_children("/brokers/topics") == ["t"]
+    admin.create_topic(broker, "after")
+    broker.stop()
+    ensemble.stop()
+
+
+def test_a_removed_topic_id_does_not_cost_the_topic(running, cluster):
+    admin.create_topic(running, "t", partitions=1)
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        before = json.loads(zk.get("/brokers/topics/t")[0])
+        # As tools from before Kafka 2.8 write it.
+        zk.set("/brokers/topics/t", json.dumps({"version": 1, "partitions": {"0": [1]}}).encode())
+        if PEER == "zurau":
+            restored = lambda: json.loads(zk.get("/brokers/topics/t")[0]).get("topic_id") == before["topic_id"]
+            wait_until(restored, "the id is written back", 30)
+
+
+def test_the_features_epoch_is_the_version_of_the_node(running, cluster):
+    def epoch():
+        return wire.features_epoch(running.port)
+
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        wait_until(lambda: epoch() == 0, "the epoch is known", 30)
+        data, _ = zk.get("/feature")
+        zk.set("/feature", data)
+        zk.set("/feature", data)
+        wait_until(lambda: epoch() == 2, "the epoch is the version", 30)
+        zk.delete("/feature")
+        wait_until(lambda: epoch() == -1, "the epoch is unknown", 30)
