@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracing::{debug, info};
 
 use crate::common::{BrokerId, ErrorCode, Uuid};
-use crate::zk::client::{Client, CreateMode, Error};
+use crate::zk::client::{Client, CreateMode, Error, MAX_REQUEST_BYTES};
 use crate::zk::data::broker::BrokerRegistration;
 use crate::zk::data::config::Config;
 use crate::zk::data::topic::{ReplicaAssignment, TopicAssignment};
@@ -127,6 +127,12 @@ pub fn assign_replicas(
             return Err(Refusal::new(ErrorCode::InvalidReplicationFactor, text));
         }
     };
+    // `"0":[1],` is the least that one takes in the topic's znode. What no znode holds is not built first.
+    let least_bytes = (partitions as usize).saturating_mul(6 + 2 * factor.min(brokers.len()));
+    if least_bytes > MAX_REQUEST_BYTES {
+        let text = format!("{partitions} partitions do not fit in the znode of a topic.");
+        return Err(Refusal::new(ErrorCode::InvalidPartitions, text));
+    }
     let available = brokers.len();
     if factor > available {
         let text = format!("Replication factor: {factor} larger than available brokers: {available}.");
