@@ -1,6 +1,7 @@
 //! Fetch: reads for consumers and followers, in sessions. Kafka: `KafkaApis.handleFetchRequest`, KIP-227, KIP-516.
 
-use crate::common::{BrokerId, ErrorCode, LeaderEpoch};
+use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Uuid};
+use crate::config::topic::BrokerCompression;
 use crate::disk::FileSlice;
 use crate::network::Reply;
 use crate::protocol::messages::fetch_response::{
@@ -15,6 +16,7 @@ use crate::server::dispatch::Call;
 use crate::server::fetch_session::{Answer, FetchMetadata, FetchPartition, PartitionKey};
 use crate::server::now_ms;
 use bytes::Bytes;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +68,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let partitions = context.partitions.clone();
     let concluded = broker.fetch_sessions.conclude(now_ms(), context, &answers);
 
-    let mut reply = FetchReply::new(broker, call);
+    let mut reply = FetchReply::new(broker, call, replica_id >= 0);
     for ((asked, answer), _) in partitions.iter().zip(read.partitions).zip(&concluded.tell).filter(|(_, tell)| **tell) {
         reply.add(asked, answer);
     }
@@ -75,11 +77,14 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
 
 fn asked_partitions(broker: &Broker, request: &FetchRequest, version: i16) -> Vec<FetchPartition> {
     let image = broker.image.load();
-    let mut asked = Vec::with_capacity(request.topics.iter().map(|t| t.partitions.len()).sum());
+    let mut asked: Vec<FetchPartition> = Vec::with_capacity(request.topics.iter().map(|t| t.partitions.len()).sum());
+    // A partition that is named twice is read once, as it was named last.
+    let mut places: HashMap<(Uuid, &Str, i32), usize> = HashMap::with_capacity(asked.capacity());
     for topic in &request.topics {
         let name = if version >= 13 { image.topic_name(topic.topic_id) } else { Some(Arc::from(&*topic.topic)) };
         for partition in &topic.partitions {
-            asked.push(FetchPartition {
+            let place = *places.entry((topic.topic_id, &topic.topic, partition.partition)).or_insert(asked.len());
+            let wanted = FetchPartition {
                 topic: name.clone(),
                 topic_id: topic.topic_id,
                 partition: partition.partition,
@@ -88,7 +93,11 @@ fn asked_partitions(broker: &Broker, request: &FetchRequest, version: i16) -> Ve
                 current_leader_epoch: partition.current_leader_epoch,
                 last_fetched_epoch: partition.last_fetched_epoch,
                 log_start_offset: partition.log_start_offset,
-            });
+            };
+            match asked.get_mut(place) {
+                Some(earlier) => *earlier = wanted,
+                None => asked.push(wanted),
+            }
         }
     }
     asked
@@ -136,26 +145,27 @@ fn to_answer(read: &ReadPartition) -> Answer {
 struct FetchReply<'a> {
     broker: &'a Broker,
     call: &'a Call,
+    is_follower: bool,
     answer: FetchResponse,
     slices: Vec<FileSlice>,
 }
 
 impl<'a> FetchReply<'a> {
-    fn new(broker: &'a Broker, call: &'a Call) -> Self {
-        Self { broker, call, answer: FetchResponse::default(), slices: Vec::new() }
+    fn new(broker: &'a Broker, call: &'a Call, is_follower: bool) -> Self {
+        Self { broker, call, is_follower, answer: FetchResponse::default(), slices: Vec::new() }
     }
 
     fn add(&mut self, asked: &FetchPartition, read: ReadPartition) {
         let version = self.call.version();
         let name = asked.topic.as_deref().unwrap_or_default();
         let mut error = read.error;
+        if let Some(code) = self.unreadable(name, asked.partition) {
+            return self.refuse(asked, name, code);
+        }
         let records = match read.records {
             Some(slice) if version < 4 => match down_convert(version, asked, &slice) {
                 Ok(converted) => Records::Bytes(converted),
-                Err(code) => {
-                    error = code;
-                    Records::Bytes(Bytes::new())
-                }
+                Err(code) => return self.refuse(asked, name, code),
             },
             Some(slice) => {
                 let token = self.slices.len() as u32;
@@ -169,13 +179,16 @@ impl<'a> FetchReply<'a> {
             // Clients that do not know the code look for another leader.
             error = ErrorCode::NotLeaderOrFollower;
         }
+        // Where Kafka finds no partition it does not come to ask for aborted transactions: none, and not null.
+        let is_missing = matches!(error, ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition);
+        let aborted = read.aborted.or_else(|| is_missing.then(Vec::new));
         let mut data = PartitionData {
             partition_index: asked.partition,
             error_code: error.wire(),
             high_watermark: read.high_watermark,
             last_stable_offset: read.last_stable_offset,
             log_start_offset: read.log_start_offset,
-            aborted_transactions: read.aborted.map(|aborted| {
+            aborted_transactions: aborted.map(|aborted| {
                 let transactions = aborted.into_iter().map(|txn| AbortedTransaction {
                     producer_id: txn.producer_id,
                     first_offset: txn.first_offset,
@@ -196,6 +209,35 @@ impl<'a> FetchReply<'a> {
             data.current_leader = self.current_leader(name, asked.partition);
         }
         self.topic(asked, name).partitions.push(data);
+    }
+
+    /// Why a client of this age can't read a log, whatever lies in it.
+    fn unreadable(&self, topic: &str, partition: i32) -> Option<ErrorCode> {
+        let version = self.call.version();
+        if version >= 10 {
+            return None;
+        }
+        let log = self.broker.replicas.partition(topic, partition).ok()?.log()?;
+        let config = log.config();
+        if matches!(config.compression, BrokerCompression::Zstd(_)) {
+            Some(ErrorCode::UnsupportedCompressionType)
+        } else if version < 4 && !self.is_follower && !config.message_downconversion_enable {
+            Some(ErrorCode::UnsupportedVersion)
+        } else {
+            None
+        }
+    }
+
+    /// Kafka: `FetchResponse.partitionResponse`, which has no records where others have empty ones.
+    fn refuse(&mut self, asked: &FetchPartition, name: &str, code: ErrorCode) {
+        let refused = PartitionData {
+            partition_index: asked.partition,
+            error_code: code.wire(),
+            high_watermark: -1,
+            aborted_transactions: Some(Vec::new()),
+            ..Default::default()
+        };
+        self.topic(asked, name).partitions.push(refused);
     }
 
     /// The entry of a topic: partitions that follow each other share one.
