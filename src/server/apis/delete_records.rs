@@ -1,7 +1,7 @@
 //! DeleteRecords: moves the start of logs up. Kafka: `ReplicaManager.deleteRecords`, `DelayedDeleteRecords`.
 
 use crate::cluster::partition::Partition;
-use crate::common::{ErrorCode, LeaderEpoch, Offset};
+use crate::common::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
 use crate::log::LogStartError;
 use crate::network::Reply;
 use crate::protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
@@ -9,6 +9,7 @@ use crate::protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use crate::replica::ReplicaManager;
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,34 +23,41 @@ type Deleted = (Arc<Partition>, Offset);
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: DeleteRecordsRequest) -> Reply {
     let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
-    let asked: Vec<_> =
-        request.topics.iter().flat_map(|t| t.partitions.iter().map(|p| (t.name.clone(), p.clone()))).collect();
+    // Of a partition that is named twice the last offset counts.
+    let mut offsets: BTreeMap<TopicPartition, Offset> = BTreeMap::new();
+    for topic in &request.topics {
+        let name: Arc<str> = Arc::from(&*topic.name);
+        let of_topic = topic.partitions.iter();
+        offsets.extend(of_topic.map(|p| (TopicPartition::new(Arc::clone(&name), p.partition_index), p.offset)));
+    }
+    let asked = offsets.clone();
     let replicas = Arc::clone(&broker.replicas);
     // The new start is written to a checkpoint: off the data workers.
     let deleting = broker.blocking(move || -> Vec<Result<Deleted, ErrorCode>> {
-        asked.iter().map(|(topic, p)| delete_before(&replicas, topic, p.partition_index, p.offset)).collect()
+        asked.iter().map(|(tp, offset)| delete_before(&replicas, &tp.topic, tp.partition, *offset)).collect()
     });
     let deleted = deleting.await;
     call.permit = None;
     let waiting: Vec<Deleted> = deleted.iter().filter_map(|outcome| outcome.clone().ok()).collect();
     let mut reached = broker.replicas.wait_deleted(&waiting, timeout).await.into_iter();
-    let mut outcomes = deleted.into_iter().map(|outcome| match outcome {
+    let outcomes = deleted.into_iter().map(|outcome| match outcome {
         Ok(_) => reached.next().unwrap_or(Err(ErrorCode::UnknownServerError)),
         Err(code) => Err(code),
     });
-    let topics = request.topics.iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|asked| {
-            let outcome = outcomes.next().unwrap_or(Err(ErrorCode::UnknownServerError));
-            DeleteRecordsPartitionResult {
-                partition_index: asked.partition_index,
+    let mut topics: Vec<DeleteRecordsTopicResult> = Vec::new();
+    for (tp, outcome) in offsets.keys().zip(outcomes) {
+        if topics.last().is_none_or(|topic| *topic.name != *tp.topic) {
+            topics.push(DeleteRecordsTopicResult { name: (&*tp.topic).into(), ..Default::default() });
+        }
+        if let Some(topic) = topics.last_mut() {
+            topic.partitions.push(DeleteRecordsPartitionResult {
+                partition_index: tp.partition,
                 low_watermark: outcome.unwrap_or(NO_LOW_WATERMARK),
                 error_code: outcome.err().unwrap_or(ErrorCode::None).wire(),
                 ..Default::default()
-            }
-        });
-        DeleteRecordsTopicResult { name: topic.name.clone(), partitions: partitions.collect(), ..Default::default() }
-    });
-    let topics = topics.collect();
+            });
+        }
+    }
     call.reply(&DeleteRecordsResponse { topics, ..Default::default() })
 }
 

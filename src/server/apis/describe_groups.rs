@@ -9,10 +9,12 @@ use crate::protocol::messages::describe_groups_response::{DescribedGroup, Descri
 use crate::protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
+use std::collections::BTreeSet;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: DescribeGroupsRequest) -> Reply {
-    let mut groups = Vec::with_capacity(request.groups.len());
-    for id in request.groups {
+    let mut groups = Vec::new();
+    // A group is described once, however often it is named.
+    for id in BTreeSet::from_iter(request.groups) {
         let mut group = described(id.clone(), broker.groups.describe(owned(&id)).await);
         if request.include_authorized_operations && group.error_code == ErrorCode::None.wire() {
             group.authorized_operations = GROUP_OPERATIONS;

@@ -4,15 +4,22 @@
 use crate::common::ErrorCode;
 use crate::controller::topics;
 use crate::network::Reply;
+use crate::protocol::Str;
 use crate::protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
 use crate::protocol::messages::{DescribeProducersRequest, DescribeProducersResponse};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: DescribeProducersRequest) -> Reply {
-    let topics = request.topics.iter().map(|topic| {
-        let partitions = topic.partition_indexes.iter().map(|number| describe(broker, &topic.name, *number));
-        TopicResponse { name: topic.name.clone(), partitions: partitions.collect(), ..Default::default() }
+    // A partition is described once, however often it is named.
+    let mut asked: BTreeMap<&Str, BTreeSet<i32>> = BTreeMap::new();
+    for topic in &request.topics {
+        asked.entry(&topic.name).or_default().extend(&topic.partition_indexes);
+    }
+    let topics = asked.into_iter().map(|(name, partitions)| {
+        let partitions = partitions.into_iter().map(|number| describe(broker, name, number));
+        TopicResponse { name: name.clone(), partitions: partitions.collect(), ..Default::default() }
     });
     call.reply(&DescribeProducersResponse { topics: topics.collect(), ..Default::default() })
 }
@@ -26,6 +33,10 @@ fn describe(broker: &Broker, topic: &str, number: i32) -> PartitionResponse {
     };
     if let Err(refusal) = topics::check_name(topic) {
         return refuse(refusal.code, Some(refusal.message));
+    }
+    if broker.image.load().topic(topic).is_none() {
+        let error_code = ErrorCode::UnknownTopicOrPartition.wire();
+        return PartitionResponse { partition_index: number, error_code, ..Default::default() };
     }
     let partition = match broker.replicas.partition(topic, number) {
         Ok(partition) => partition,

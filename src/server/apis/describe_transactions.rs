@@ -7,10 +7,12 @@ use crate::protocol::messages::describe_transactions_response::{TopicData, Trans
 use crate::protocol::messages::{DescribeTransactionsRequest, DescribeTransactionsResponse};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
+use std::collections::BTreeSet;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: DescribeTransactionsRequest) -> Reply {
-    let mut transaction_states = Vec::with_capacity(request.transactional_ids.len());
-    for transactional_id in request.transactional_ids {
+    let mut transaction_states = Vec::new();
+    // A transaction is described once, however often it is named.
+    for transactional_id in BTreeSet::from_iter(request.transactional_ids) {
         transaction_states.push(describe(broker, transactional_id).await);
     }
     call.reply(&DescribeTransactionsResponse { transaction_states, ..Default::default() })

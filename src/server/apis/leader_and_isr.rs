@@ -10,6 +10,7 @@ use crate::protocol::messages::{LeaderAndIsrRequest, LeaderAndIsrResponse};
 use crate::replica::LeaderAndIsr;
 use crate::server::context::{Broker, now_ms};
 use crate::server::dispatch::Call;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tracing::error;
 
@@ -80,6 +81,7 @@ fn to_partition(topic: Arc<str>, topic_id: Uuid, state: &LeaderAndIsrPartitionSt
 /// Codes by topic id from version 5 on, by topic name before.
 fn response(version: i16, partitions: &[LeaderAndIsr], code: impl Fn(usize) -> ErrorCode) -> LeaderAndIsrResponse {
     let mut answer = LeaderAndIsrResponse::default();
+    let mut places: HashMap<Uuid, usize> = HashMap::new();
     for (i, partition) in partitions.iter().enumerate() {
         let mut error = LeaderAndIsrPartitionError {
             partition_index: partition.topic_partition.partition,
@@ -91,14 +93,11 @@ fn response(version: i16, partitions: &[LeaderAndIsr], code: impl Fn(usize) -> E
             answer.partition_errors.push(error);
             continue;
         }
-        match answer.topics.iter_mut().find(|topic| topic.topic_id == partition.topic_id) {
-            Some(topic) => topic.partition_errors.push(error),
-            None => answer.topics.push(LeaderAndIsrTopicError {
-                topic_id: partition.topic_id,
-                partition_errors: vec![error],
-                ..Default::default()
-            }),
+        let place = *places.entry(partition.topic_id).or_insert(answer.topics.len());
+        if place == answer.topics.len() {
+            answer.topics.push(LeaderAndIsrTopicError { topic_id: partition.topic_id, ..Default::default() });
         }
+        answer.topics[place].partition_errors.push(error);
     }
     answer
 }

@@ -11,7 +11,7 @@ use crate::protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use crate::replica::read_error;
 use crate::server::context::{Broker, now_ms};
 use crate::server::dispatch::Call;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 const LATEST: Millis = -1;
 const EARLIEST: Millis = -2;
@@ -20,6 +20,7 @@ const EARLIEST_LOCAL: Millis = -4;
 const LATEST_TIERED: Millis = -5;
 const CONSUMER: i32 = -1;
 const DEBUGGER: i32 = -2;
+const READ_UNCOMMITTED: i8 = 0;
 const READ_COMMITTED: i8 = 1;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: ListOffsetsRequest) -> Reply {
@@ -31,7 +32,10 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     }
     let lookup = Lookup { broker, version: call.version(), request: &request };
     let topics = request.topics.iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|asked| {
+        // Version 0 lists every segment: once, however often the partition is named.
+        let mut listed = HashSet::new();
+        let is_new = |asked: &&ListOffsetsPartition| lookup.version > 0 || listed.insert(asked.partition_index);
+        let partitions = topic.partitions.iter().filter(is_new).map(|asked| {
             let found = match times_asked.get(&(&topic.name, asked.partition_index)) {
                 Some(2..) if call.version() > 0 => Err(ErrorCode::InvalidRequest),
                 _ => lookup.find(&topic.name, asked),
@@ -79,6 +83,10 @@ impl Lookup<'_> {
         let log =
             partition.log_for(LeaderEpoch(asked.current_leader_epoch), leader_only).map_err(|error| error.code())?;
         let is_consumer = self.request.replica_id == CONSUMER;
+        if is_consumer && !matches!(self.request.isolation_level, READ_UNCOMMITTED | READ_COMMITTED) {
+            // An exception that Kafka has no code for.
+            return Err(ErrorCode::UnknownServerError);
+        }
         let last_fetchable = match self.request.isolation_level {
             _ if !is_consumer => log.log_end_offset(),
             READ_COMMITTED => log.last_stable_offset(),

@@ -9,6 +9,7 @@ use crate::protocol::messages::list_transactions_response::TransactionState as L
 use crate::protocol::messages::{ListTransactionsRequest, ListTransactionsResponse};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
+use std::collections::BTreeSet;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: ListTransactionsRequest) -> Reply {
     let known = request.state_filters.iter().filter_map(|name| TransactionState::from_name(name)).collect();
@@ -18,10 +19,10 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         duration_ms: request.duration_filter,
     };
     let is_unknown = |name: &&Str| TransactionState::from_name(name).is_none();
-    let unknown_state_filters = request.state_filters.iter().filter(is_unknown).cloned().collect();
+    let unknown_state_filters: BTreeSet<Str> = request.state_filters.iter().filter(is_unknown).cloned().collect();
     call.reply(&match broker.transactions.list(filter).await {
         Ok(listed) => ListTransactionsResponse {
-            unknown_state_filters,
+            unknown_state_filters: unknown_state_filters.into_iter().collect(),
             transaction_states: listed
                 .into_iter()
                 .map(|listing| Listed {

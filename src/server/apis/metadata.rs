@@ -2,10 +2,9 @@
 
 use super::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS, is_internal};
 use crate::cluster::image::{MetadataImage, PartitionImage, TopicImage};
-use crate::common::{BrokerId, ErrorCode};
+use crate::common::{BrokerId, ErrorCode, Uuid};
 use crate::controller::topics;
 use crate::network::Reply;
-use crate::protocol::Str;
 use crate::protocol::messages::metadata_request::MetadataRequestTopic;
 use crate::protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -14,6 +13,10 @@ use crate::protocol::messages::{MetadataRequest, MetadataResponse};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::server::topic_admin;
+use std::collections::BTreeSet;
+
+/// The first version that asks by id.
+const BY_ID: i16 = 12;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: MetadataRequest) -> Reply {
     let version = call.version();
@@ -23,23 +26,27 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         // Version 0 has no null: its empty list asks for all topics.
         Some(asked) if asked.is_empty() && version == 0 => view.all_topics(),
         None => view.all_topics(),
-        Some(asked) if (10..12).contains(&version) && asked.iter().any(by_id) => {
-            asked.iter().map(|t| failed(t, ErrorCode::InvalidRequest)).collect()
+        Some(asked)
+            if version < BY_ID && asked.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_zero()) =>
+        {
+            return call.reply(&refused(asked));
         }
-        Some(asked) => {
-            let mut topics = Vec::with_capacity(asked.len());
-            for topic in asked {
-                topics.push(match view.find(topic) {
-                    Some(found) => view.topic(found),
-                    None if by_id(topic) => failed(topic, ErrorCode::UnknownTopicId),
-                    None => missing(broker, &request, topic).await,
-                });
+        Some(asked) => match Asked::of(asked) {
+            Asked::Ids(ids) => view.by_id(&ids),
+            Asked::Names(names) => {
+                let mut topics = Vec::with_capacity(names.len());
+                for name in names {
+                    topics.push(match image.topic(name) {
+                        Some(found) => view.topic(found),
+                        None => missing(broker, &request, name).await,
+                    });
+                }
+                topics
             }
-            topics
-        }
+        },
     };
     if request.include_topic_authorized_operations {
-        for topic in topics.iter_mut().filter(|t| t.error_code == 0) {
+        for topic in topics.iter_mut().filter(|t| t.error_code != ErrorCode::UnknownTopicId.wire()) {
             topic.topic_authorized_operations = TOPIC_OPERATIONS;
         }
     }
@@ -57,13 +64,36 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     })
 }
 
-fn by_id(topic: &MetadataRequestTopic) -> bool {
-    topic.name.is_none() || !topic.topic_id.is_zero()
+/// The topics of a request, each once, however often it is repeated. One id makes Kafka pass over every name.
+enum Asked<'a> {
+    Ids(BTreeSet<Uuid>),
+    Names(BTreeSet<&'a str>),
+}
+
+impl<'a> Asked<'a> {
+    fn of(topics: &'a [MetadataRequestTopic]) -> Self {
+        let ids: BTreeSet<Uuid> = topics.iter().map(|topic| topic.topic_id).filter(|id| !id.is_zero()).collect();
+        if ids.is_empty() {
+            Self::Names(topics.iter().filter_map(|topic| topic.name.as_deref()).collect())
+        } else {
+            Self::Ids(ids)
+        }
+    }
+}
+
+/// Versions 10 and 11 have room for ids, but no meaning for them. Kafka: `MetadataRequest.getErrorResponse`.
+fn refused(asked: &[MetadataRequestTopic]) -> MetadataResponse {
+    let topics = asked.iter().map(|topic| MetadataResponseTopic {
+        error_code: ErrorCode::InvalidRequest.wire(),
+        name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..Default::default()
+    });
+    MetadataResponse { topics: topics.collect(), ..Default::default() }
 }
 
 /// Answers for a topic that does not exist by its name, and creates it where that is allowed.
-async fn missing(broker: &Broker, request: &MetadataRequest, topic: &MetadataRequestTopic) -> MetadataResponseTopic {
-    let name = topic.name.as_deref().unwrap_or_default();
+async fn missing(broker: &Broker, request: &MetadataRequest, name: &str) -> MetadataResponseTopic {
     let error = if topics::check_name(name).is_err() {
         ErrorCode::InvalidTopicException
     } else if broker.config.load().auto_create_topics_enable && request.allow_auto_topic_creation {
@@ -71,15 +101,10 @@ async fn missing(broker: &Broker, request: &MetadataRequest, topic: &MetadataReq
     } else {
         ErrorCode::UnknownTopicOrPartition
     };
-    failed(topic, error)
-}
-
-fn failed(topic: &MetadataRequestTopic, error: ErrorCode) -> MetadataResponseTopic {
     MetadataResponseTopic {
         error_code: error.wire(),
-        is_internal: topic.name.as_deref().is_some_and(is_internal),
-        name: topic.name.clone(),
-        topic_id: topic.topic_id,
+        is_internal: is_internal(name),
+        name: Some(name.into()),
         ..Default::default()
     }
 }
@@ -106,12 +131,20 @@ impl View<'_> {
         brokers.collect()
     }
 
-    fn find(&self, asked: &MetadataRequestTopic) -> Option<&TopicImage> {
-        let name = match &asked.name {
-            Some(name) if asked.topic_id.is_zero() => name,
-            _ => &Str::from(&*self.image.topic_name(asked.topic_id)?),
+    fn by_id(&self, ids: &BTreeSet<Uuid>) -> Vec<MetadataResponseTopic> {
+        let topic = |id: &Uuid| {
+            let found = self.image.topic_name(*id).and_then(|name| self.image.topic(&name));
+            found.map_or_else(
+                || MetadataResponseTopic {
+                    error_code: ErrorCode::UnknownTopicId.wire(),
+                    name: None,
+                    topic_id: *id,
+                    ..Default::default()
+                },
+                |found| self.topic(found),
+            )
         };
-        self.image.topic(name).map(|topic| &**topic)
+        ids.iter().map(topic).collect()
     }
 
     fn all_topics(&self) -> Vec<MetadataResponseTopic> {

@@ -15,6 +15,7 @@ use crate::protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::zk::consumers;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The first version that asks for several groups.
@@ -30,7 +31,12 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let require_stable = request.require_stable;
     if version >= BATCHED {
         let mut groups = Vec::with_capacity(request.groups.len());
+        // All offsets of a group are told once, however often it is named.
+        let mut told_whole = BTreeSet::new();
         for group in request.groups {
+            if group.topics.is_none() && !told_whole.insert(group.group_id.clone()) {
+                continue;
+            }
             groups.push(fetch(broker, group, require_stable).await);
         }
         return call.reply(&OffsetFetchResponse { groups, ..Default::default() });
@@ -43,7 +49,8 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         });
         topics.collect::<Vec<_>>()
     });
-    let asked: Vec<(Str, i32)> = topics.iter().flatten().flat_map(|t| named(&t.name, &t.partition_indexes)).collect();
+    let asked: BTreeSet<(Str, i32)> =
+        topics.iter().flatten().flat_map(|t| named(&t.name, &t.partition_indexes)).collect();
     let group = OffsetFetchRequestGroup { group_id: request.group_id, topics, ..Default::default() };
     let mut fetched = fetch(broker, group, require_stable).await;
     let code = fetched.error_code;
@@ -69,13 +76,13 @@ fn none() -> FetchedOffset {
 
 async fn fetch(broker: &Broker, group: OffsetFetchRequestGroup, require_stable: bool) -> OffsetFetchResponseGroup {
     let partitions = group.topics.map(|topics| {
-        let mut partitions = Vec::new();
+        let mut partitions = BTreeSet::new();
         for topic in &topics {
             let name: Arc<str> = Arc::from(&*topic.name);
             let of_topic = topic.partition_indexes.iter();
             partitions.extend(of_topic.map(|p| TopicPartition { topic: Arc::clone(&name), partition: *p }));
         }
-        partitions
+        partitions.into_iter().collect()
     });
     let fetched = broker.groups.fetch_offsets(owned(&group.group_id), partitions, require_stable).await;
     let (topics, code) = match fetched {
@@ -123,21 +130,21 @@ fn old_topic(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
 async fn from_zookeeper(broker: &Broker, request: &OffsetFetchRequest) -> OffsetFetchResponse {
     let image = broker.image.load_full();
     let mut offsets = Vec::new();
-    for topic in request.topics.iter().flatten() {
-        for partition in &topic.partition_indexes {
-            let fetched = if image.partition(&topic.name, *partition).is_none() {
-                FetchedOffset::none(ErrorCode::UnknownTopicOrPartition)
-            } else {
-                let tp = TopicPartition::new(&*topic.name, *partition);
-                match consumers::offset(&broker.zk, &request.group_id, &tp).await {
-                    Ok(Some(offset)) => FetchedOffset { offset, ..none() },
-                    // Version 0 knows no other way to say that there is none.
-                    Ok(None) => FetchedOffset::none(ErrorCode::UnknownTopicOrPartition),
-                    Err(_) => FetchedOffset::none(ErrorCode::UnknownServerError),
-                }
-            };
-            offsets.push((topic.name.clone(), *partition, fetched));
-        }
+    let topics = request.topics.iter().flatten();
+    let asked: BTreeSet<(Str, i32)> = topics.flat_map(|topic| named(&topic.name, &topic.partition_indexes)).collect();
+    for (topic, partition) in asked {
+        let fetched = if image.partition(&topic, partition).is_none() {
+            FetchedOffset::none(ErrorCode::UnknownTopicOrPartition)
+        } else {
+            let tp = TopicPartition::new(&*topic, partition);
+            match consumers::offset(&broker.zk, &request.group_id, &tp).await {
+                Ok(Some(offset)) => FetchedOffset { offset, ..none() },
+                // Version 0 knows no other way to say that there is none.
+                Ok(None) => FetchedOffset::none(ErrorCode::UnknownTopicOrPartition),
+                Err(_) => FetchedOffset::none(ErrorCode::UnknownServerError),
+            }
+        };
+        offsets.push((topic, partition, fetched));
     }
     let topics = grouped(offsets.into_iter()).into_iter().map(old_topic).collect();
     OffsetFetchResponse { topics, ..Default::default() }

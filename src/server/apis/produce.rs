@@ -3,7 +3,7 @@
 use crate::cluster::image::MetadataImage;
 use crate::common::{ErrorCode, Millis, Offset};
 use crate::network::Reply;
-use crate::protocol::messages::produce_request::PartitionProduceData;
+use crate::protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use crate::protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
@@ -15,6 +15,7 @@ use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::server::now_ms;
 use crate::server::transactional::{self, Verified};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Clients of this name may write into internal topics. Kafka: `AdminUtils.ADMIN_CLIENT_ID`.
@@ -26,10 +27,11 @@ type Outcome = Result<Appended, AppendFailure>;
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: ProduceRequest) -> Reply {
     let now = now_ms();
     let acks = request.acks;
-    let mut topics: Vec<(Str, Vec<(i32, Outcome)>)> = Vec::with_capacity(request.topic_data.len());
+    let topic_data = each_once(request.topic_data);
+    let mut topics: Vec<(Str, Vec<(i32, Outcome)>)> = Vec::with_capacity(topic_data.len());
     let version = call.version();
-    let verified = transactional::verify(broker, version, request.transactional_id.as_ref(), &request.topic_data).await;
-    for topic in request.topic_data {
+    let verified = transactional::verify(broker, version, request.transactional_id.as_ref(), &topic_data).await;
+    for topic in topic_data {
         let mut outcomes = Vec::with_capacity(topic.partition_data.len());
         for data in &topic.partition_data {
             let outcome = match &verified {
@@ -58,6 +60,26 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     call.reply(&answer)
 }
 
+/// Of a partition that is named twice the last records are appended, as Kafka does by its map.
+fn each_once(topics: Vec<TopicProduceData>) -> Vec<TopicProduceData> {
+    if let [topic] = &*topics
+        && topic.partition_data.len() == 1
+    {
+        return topics;
+    }
+    let mut by_topic: BTreeMap<Str, BTreeMap<i32, PartitionProduceData>> = BTreeMap::new();
+    for topic in topics.into_iter().filter(|topic| !topic.partition_data.is_empty()) {
+        let partitions = topic.partition_data.into_iter().map(|data| (data.index, data));
+        by_topic.entry(topic.name).or_default().extend(partitions);
+    }
+    let topics = by_topic.into_iter().map(|(name, partitions)| TopicProduceData {
+        name,
+        partition_data: partitions.into_values().collect(),
+        ..Default::default()
+    });
+    topics.collect()
+}
+
 async fn append_one(
     broker: &Broker,
     call: &Call,
@@ -67,6 +89,9 @@ async fn append_one(
     data: &PartitionProduceData,
     now: Millis,
 ) -> Outcome {
+    if broker.image.load().partition(topic, data.index).is_none() {
+        return Err(ErrorCode::UnknownTopicOrPartition.into());
+    }
     let records = match &data.records {
         Some(Records::Bytes(records)) => records,
         _ => &bytes::Bytes::new(),

@@ -1,7 +1,7 @@
 //! TxnOffsetCommit: offsets of a group that count once their transaction is committed. Kafka:
 //! `KafkaApis.handleTxnOffsetCommitRequest`, `GroupCoordinator.handleTxnCommitOffsets`.
 
-use super::offsets;
+use super::offsets::Asked;
 use super::{group_member, owned};
 use crate::common::{ErrorCode, LeaderEpoch, TopicPartition};
 use crate::coordinator::OFFSETS_TOPIC;
@@ -28,36 +28,33 @@ const LOADING_VERSION: i16 = 2;
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: TxnOffsetCommitRequest) -> Reply {
     let image = broker.image.load_full();
     let named = request.topics.iter().map(|topic| (&topic.name, topic.partitions.iter()));
-    let mut slots = offsets::slots(&image, named, |partition| partition.partition_index);
+    let asked = Asked::of(&image, named, |partition| partition.partition_index);
     let now = now_ms();
-    let chosen = offsets::chosen(&slots, |partition: &TxnOffsetCommitRequestPartition| CommittedOffset {
+    let offset = |partition: &TxnOffsetCommitRequestPartition| CommittedOffset {
         offset: partition.committed_offset,
         leader_epoch: LeaderEpoch(partition.committed_leader_epoch),
         metadata: partition.committed_metadata.as_ref().map(owned).unwrap_or_default(),
         commit_timestamp: now,
         expire_timestamp: None,
-    });
+    };
+    let chosen: Vec<_> = asked.known().iter().map(|(tp, partition)| (tp.clone(), offset(partition))).collect();
+    let mut codes = Vec::new();
     if !chosen.is_empty() {
         call.permit = None;
-        let codes = commit(broker, call.version(), &request, chosen).await;
-        offsets::settle(&mut slots, codes);
+        codes = commit(broker, call.version(), &request, chosen).await;
     }
-    let mut codes = slots.iter().map(|slot| match slot.code() {
+    let known_code = |code| match code {
         ErrorCode::CoordinatorLoadInProgress if call.version() < LOADING_VERSION => ErrorCode::CoordinatorNotAvailable,
         code => code,
-    });
-    let topics = request.topics.iter().map(|topic| TxnOffsetCommitResponseTopic {
-        name: topic.name.clone(),
-        partitions: topic
-            .partitions
-            .iter()
-            .zip(codes.by_ref())
-            .map(|(partition, code)| TxnOffsetCommitResponsePartition {
-                partition_index: partition.partition_index,
-                error_code: code.wire(),
-                ..Default::default()
-            })
-            .collect(),
+    };
+    let partition = |(partition_index, code)| TxnOffsetCommitResponsePartition {
+        partition_index,
+        error_code: known_code(code).wire(),
+        ..Default::default()
+    };
+    let topics = asked.answer(codes).into_iter().map(|(name, partitions)| TxnOffsetCommitResponseTopic {
+        name,
+        partitions: partitions.into_iter().map(partition).collect(),
         ..Default::default()
     });
     call.reply(&TxnOffsetCommitResponse { topics: topics.collect(), ..Default::default() })

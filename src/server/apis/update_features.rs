@@ -8,6 +8,7 @@ use crate::protocol::messages::update_features_response::UpdatableFeatureResult;
 use crate::protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
+use std::collections::BTreeMap;
 
 /// Kafka: `FeatureUpdate.UpgradeType`.
 const UPGRADE: i8 = 1;
@@ -23,7 +24,9 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
             ..Default::default()
         });
     }
-    let results = request.feature_updates.iter().map(|update| UpdatableFeatureResult {
+    // A feature that is named twice is answered once.
+    let updates: BTreeMap<_, _> = request.feature_updates.iter().map(|update| (&update.feature, update)).collect();
+    let results = updates.into_values().map(|update| UpdatableFeatureResult {
         feature: update.feature.clone(),
         error_code: ErrorCode::InvalidRequest.wire(),
         error_message: Some(refusal(update, call.version()).into()),
