@@ -5,33 +5,44 @@ use super::dispatch::Call;
 use crate::common::ErrorCode;
 use crate::coordinator::group::GroupMember;
 use crate::protocol::Str;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 pub(super) mod add_offsets_to_txn;
 pub(super) mod add_partitions_to_txn;
 pub(super) mod allocate_producer_ids;
+pub(super) mod alter_client_quotas;
 pub(super) mod alter_configs;
 pub(super) mod alter_partition;
 pub(super) mod alter_partition_reassignments;
 pub(super) mod alter_replica_log_dirs;
+pub(super) mod alter_user_scram_credentials;
 pub(super) mod api_versions;
 mod config_resource;
 pub(super) mod consumer_group_describe;
 pub(super) mod consumer_group_heartbeat;
 pub(super) mod controlled_shutdown;
+pub(super) mod create_acls;
+pub(super) mod create_delegation_token;
 pub(super) mod create_partitions;
 pub(super) mod create_topics;
+pub(super) mod delete_acls;
 pub(super) mod delete_groups;
 pub(super) mod delete_records;
 pub(super) mod delete_topics;
+pub(super) mod describe_acls;
+pub(super) mod describe_client_quotas;
 pub(super) mod describe_cluster;
 pub(super) mod describe_configs;
+pub(super) mod describe_delegation_token;
 pub(super) mod describe_groups;
 pub(super) mod describe_log_dirs;
 pub(super) mod describe_producers;
 pub(super) mod describe_transactions;
+pub(super) mod describe_user_scram_credentials;
 pub(super) mod elect_leaders;
 pub(super) mod end_txn;
+pub(super) mod expire_delegation_token;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;
 pub(super) mod heartbeat;
@@ -51,6 +62,9 @@ pub(super) mod offset_fetch;
 pub(super) mod offset_for_leader_epoch;
 mod offsets;
 pub(super) mod produce;
+pub(super) mod renew_delegation_token;
+pub(super) mod sasl_authenticate;
+pub(super) mod sasl_handshake;
 pub(super) mod stop_replica;
 pub(super) mod sync_group;
 pub(super) mod txn_offset_commit;
@@ -75,6 +89,12 @@ const fn operations(codes: &[u8]) -> i32 {
         i += 1;
     }
     bits
+}
+
+/// What appears more than once.
+fn repeated<T: Ord + Copy>(all: impl Iterator<Item = T>) -> BTreeSet<T> {
+    let mut seen = BTreeSet::new();
+    all.filter(|one| !seen.insert(*one)).collect()
 }
 
 /// `Topic.isInternal`.
