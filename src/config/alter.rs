@@ -10,26 +10,34 @@ use super::dynamic::{DynamicConfig, Layer, is_stored_encrypted};
 use super::keys::{BROKER, TOPIC};
 use super::topic;
 
-/// What to do with one key. The discriminant is the wire value. Kafka: `AlterConfigOp.OpType`.
+/// What to do with one key. Kafka: `AlterConfigOp.OpType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i8)]
 pub enum AlterOp {
-    Set = 0,
-    Delete = 1,
+    Set,
+    Delete,
     /// Adds elements to a list.
-    Append = 2,
+    Append,
     /// Takes elements out of a list.
-    Subtract = 3,
+    Subtract,
+    /// Refused, but what is wrong with the other entries is found first.
+    Unknown(i8),
 }
 
 impl AlterOp {
-    pub fn from_wire(id: i8) -> Result<Self, Refusal> {
+    pub const fn from_wire(id: i8) -> Self {
         match id {
-            0 => Ok(Self::Set),
-            1 => Ok(Self::Delete),
-            2 => Ok(Self::Append),
-            3 => Ok(Self::Subtract),
-            other => Err(Refusal::request(format!("Unknown operations type {other}"))),
+            0 => Self::Set,
+            1 => Self::Delete,
+            2 => Self::Append,
+            3 => Self::Subtract,
+            other => Self::Unknown(other),
+        }
+    }
+
+    const fn unknown(self) -> Option<i8> {
+        match self {
+            Self::Unknown(id) => Some(id),
+            _ => None,
         }
     }
 }
@@ -117,6 +125,9 @@ pub fn broker(
     existing: &Props,
     entries: &[Alteration<'_>],
 ) -> Result<Props, Refusal> {
+    if let Some(unknown) = entries.iter().find_map(|entry| entry.op.unknown()) {
+        return Err(Refusal::request(format!("Unknown operations type {unknown}")));
+    }
     let wanted = altered(&BROKER, &super::dynamic::valid_entries(layer, existing, &mut Vec::new()), entries)?;
     config.validate(layer, &wanted).map_err(|e| Refusal::request(e.to_string()))?;
     if wanted.keys().any(|name| is_stored_encrypted(name)) {
@@ -160,18 +171,20 @@ fn altered(def: &ConfigDef, existing: &Props, entries: &[Alteration<'_>]) -> Res
                 }
                 props.insert(entry.name.to_owned(), list.join(","));
             }
+            AlterOp::Unknown(_) => return Err(unexpected()),
         }
     }
     Ok(props)
 }
 
+/// Where Kafka fails with an exception that it has no code for.
+fn unexpected() -> Refusal {
+    Refusal { code: ErrorCode::UnknownServerError, message: ErrorCode::UnknownServerError.message().to_owned() }
+}
+
 /// The elements that a list key has now: what is set, else the key's own default.
 fn list_of(def: &ConfigDef, props: &Props, name: &str, verb: &str) -> Result<Vec<String>, Refusal> {
-    // Kafka fails in a map lookup here, and the client is told no more than this.
-    let key = def.get(name).ok_or_else(|| Refusal {
-        code: ErrorCode::UnknownServerError,
-        message: ErrorCode::UnknownServerError.message().to_owned(),
-    })?;
+    let key = def.get(name).ok_or_else(unexpected)?;
     if key.kind != Type::List {
         return Err(Refusal::config(format!("Config value {verb} is not allowed for config key: {name}")));
     }

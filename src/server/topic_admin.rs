@@ -3,7 +3,7 @@
 
 use super::context::Broker;
 use crate::cluster::image::{MetadataImage, PartitionImage};
-use crate::common::{BrokerId, ErrorCode, TopicPartition};
+use crate::common::{BrokerId, ErrorCode, TopicPartition, Uuid};
 use crate::config::{ConfigError, Props, topic};
 use crate::controller::topics::{self, Assignment, Refusal, Start, TopicError};
 use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
@@ -29,6 +29,8 @@ pub(super) struct NewTopic<'a> {
 
 /// What became of a creation.
 pub(super) struct Created {
+    /// None where it was only validated.
+    pub id: Option<Uuid>,
     pub assignment: Assignment,
 }
 
@@ -72,10 +74,11 @@ pub(super) async fn create(broker: &Broker, new: &NewTopic<'_>, validate_only: b
     };
     topics::check_creation(&broker.zk, new.name, &assignment).await?;
     topic::validate(&new.config, &config.log_defaults)?;
-    if !validate_only {
-        topics::create(&broker.zk, new.name, &new.config, &assignment).await?;
-    }
-    Ok(Created { assignment })
+    let id = match validate_only {
+        true => None,
+        false => Some(topics::create(&broker.zk, new.name, &new.config, &assignment).await?),
+    };
+    Ok(Created { id, assignment })
 }
 
 /// Creates a topic because somebody asked for its metadata. The answer is what that one is told: it has to ask again.

@@ -12,7 +12,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let wishes = request.resources.iter().map(|resource| {
         let entries = resource.configs.iter();
         let set = entries.map(|c| Alteration { name: &c.name, op: AlterOp::Set, value: c.value.as_deref() });
-        Wish { resource: (resource.resource_type, &resource.resource_name), entries: Ok(set.collect()) }
+        Wish { resource: (resource.resource_type, &resource.resource_name), entries: set.collect() }
     });
     let responses = alter_each(broker, wishes.collect(), Mode::Replace, request.validate_only).await;
     let responses = responses.into_iter().zip(&request.resources).map(|((code, error_message), resource)| {

@@ -26,7 +26,7 @@ pub(in crate::server) async fn handle(
         }
     }
     call.permit = None;
-    let mut response = AlterPartitionReassignmentsResponse { error_message: None, ..Default::default() };
+    let mut response = AlterPartitionReassignmentsResponse::default();
     let Some(results) = broker.controller.alter_reassignments(wishes).await else {
         response.error_code = ErrorCode::NotController.wire();
         response.error_message = Some(ErrorCode::NotController.message().into());

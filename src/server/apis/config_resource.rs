@@ -1,6 +1,7 @@
 //! Owns what the three config APIs share: kinds of resources, and how an altered one gets into ZooKeeper. Kafka:
 //! `ConfigResource`, `ConfigAdminManager.preprocess`, `ZkAdminManager.alterTopicConfigs` and `alterBrokerConfigs`.
 
+use super::repeated;
 use crate::common::ErrorCode;
 use crate::config::Props;
 use crate::config::alter::{self, Alteration, Refusal};
@@ -45,10 +46,10 @@ pub(super) enum Mode {
     Increment,
 }
 
-/// What a request wants of one resource: its type and name, and its entries, or why they cannot be taken.
+/// What a request wants of one resource: its type and name, and its entries.
 pub(super) struct Wish<'a> {
     pub(super) resource: (i8, &'a str),
-    pub(super) entries: Result<Vec<Alteration<'a>>, Refusal>,
+    pub(super) entries: Vec<Alteration<'a>>,
 }
 
 /// Alters each resource by itself and answers for each, in order, with Kafka's error and its message.
@@ -59,14 +60,12 @@ pub(super) async fn alter_each(
     validate_only: bool,
 ) -> Vec<(ErrorCode, Option<Str>)> {
     let mut outcomes = Vec::with_capacity(wishes.len());
+    let repeated = repeated(wishes.iter().map(|wish| wish.resource));
     for wish in &wishes {
-        let outcome = if wishes.iter().filter(|other| other.resource == wish.resource).count() > 1 {
+        let outcome = if repeated.contains(&wish.resource) {
             refuse(ErrorCode::InvalidRequest, "Each resource must appear at most once.")
         } else {
-            match &wish.entries {
-                Ok(entries) => alter(broker, wish.resource, mode, entries, validate_only).await,
-                Err(refusal) => Err(refusal.clone()),
-            }
+            alter(broker, wish.resource, mode, &wish.entries, validate_only).await
         };
         outcomes.push(match outcome {
             Ok(()) => (ErrorCode::None, None),

@@ -1,5 +1,6 @@
 //! CreatePartitions, on the controller. Kafka: `KafkaApis.handleCreatePartitionsRequest`, `ZkAdminManager.createPartitions`.
 
+use super::repeated;
 use crate::common::{BrokerId, ErrorCode};
 use crate::controller::topics::{self, Assignment, TopicError};
 use crate::network::Reply;
@@ -9,14 +10,24 @@ use crate::protocol::messages::{CreatePartitionsRequest, CreatePartitionsRespons
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::server::topic_admin;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tracing::error;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: CreatePartitionsRequest) -> Reply {
     let mut results = Vec::with_capacity(request.topics.len());
     let mut waiting = Vec::new();
-    for topic in &request.topics {
-        let outcome = add(broker, &request, topic).await;
+    let repeated = repeated(request.topics.iter().map(|topic| &topic.name));
+    // A topic that is named twice is answered once.
+    let topics: BTreeMap<_, _> = request.topics.iter().map(|topic| (&topic.name, topic)).collect();
+    for topic in topics.into_values() {
+        let outcome = if !broker.controller.is_active() {
+            Err((ErrorCode::NotController, None))
+        } else if repeated.contains(&topic.name) {
+            Err((ErrorCode::InvalidRequest, Some("Duplicate topic in request.".to_owned())))
+        } else {
+            add(broker, &request, topic).await
+        };
         let (code, message) = match outcome {
             Ok(added) => {
                 waiting.push((topic.name.to_string(), added.keys().copied().collect()));
@@ -35,7 +46,9 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         call.permit = None;
         let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
         let late = topic_admin::wait_led(broker, &waiting, timeout).await;
-        for result in results.iter_mut().filter(|r| r.error_code == 0 && late.contains(&*r.name)) {
+        // Without any time to wait, Kafka does not look at all.
+        let is_late = |name: &str| timeout.is_zero() || late.contains(name);
+        for result in results.iter_mut().filter(|r| r.error_code == 0 && is_late(&r.name)) {
             result.error_code = ErrorCode::RequestTimedOut.wire();
         }
     }
@@ -47,12 +60,6 @@ async fn add(
     request: &CreatePartitionsRequest,
     topic: &CreatePartitionsTopic,
 ) -> Result<Assignment, (ErrorCode, Option<String>)> {
-    if !broker.controller.is_active() {
-        return Err((ErrorCode::NotController, None));
-    }
-    if request.topics.iter().filter(|other| other.name == topic.name).count() > 1 {
-        return Err((ErrorCode::InvalidRequest, Some("Duplicate topic in request.".to_owned())));
-    }
     let given: Option<Vec<Vec<BrokerId>>> = topic
         .assignments
         .as_ref()

@@ -1,5 +1,6 @@
 //! CreateTopics, on the controller. Kafka: `KafkaApis.handleCreateTopicsRequest`, `ZkAdminManager.createTopics`.
 
+use super::repeated;
 use crate::common::{BrokerId, ErrorCode};
 use crate::config::Props;
 use crate::config::describe::{self, Asked};
@@ -20,9 +21,13 @@ const METADATA_TOPIC: &str = "__cluster_metadata";
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: CreateTopicsRequest) -> Reply {
     let mut results = Vec::with_capacity(request.topics.len());
     let mut waiting: Vec<(String, BTreeSet<i32>)> = Vec::new();
+    let repeated = repeated(request.topics.iter().map(|topic| &topic.name));
     for topic in &request.topics {
         let result = if !broker.controller.is_active() {
-            Err((ErrorCode::NotController, None))
+            // With the text that the field begins with, which is empty and not null.
+            Err((ErrorCode::NotController, String::new()))
+        } else if repeated.contains(&topic.name) && &*topic.name != METADATA_TOPIC {
+            Err((ErrorCode::InvalidRequest, "Found multiple entries for this topic.".to_owned()))
         } else {
             create(broker, &request, topic).await
         };
@@ -30,15 +35,16 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
             Ok(created) => {
                 waiting.push((topic.name.to_string(), created.assignment.keys().copied().collect()));
                 CreatableTopicResult {
+                    error_message: None,
                     num_partitions: created.assignment.len() as i32,
                     replication_factor: NewTopic::replication_factor(&created.assignment) as i16,
-                    topic_id: broker.image.load().topic_id(&topic.name).unwrap_or_default(),
+                    topic_id: created.id.unwrap_or_default(),
                     configs: Some(configs_of(broker, topic)),
                     ..named(topic)
                 }
             }
             Err((code, message)) => {
-                CreatableTopicResult { error_code: code.wire(), error_message: message.map(Into::into), ..named(topic) }
+                CreatableTopicResult { error_code: code.wire(), error_message: Some(message.into()), ..named(topic) }
             }
         });
     }
@@ -46,18 +52,18 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         call.permit = None;
         let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
         let late = topic_admin::wait_led(broker, &waiting, timeout).await;
-        for result in results.iter_mut().filter(|r| r.error_code == 0) {
-            if late.contains(&*result.name) {
-                *result = CreatableTopicResult {
-                    error_code: ErrorCode::RequestTimedOut.wire(),
-                    name: result.name.clone(),
-                    num_partitions: -1,
-                    replication_factor: -1,
-                    ..Default::default()
-                };
-            } else {
-                result.topic_id = broker.image.load().topic_id(&result.name).unwrap_or_default();
-            }
+        // Without any time to wait, Kafka does not look at all.
+        let is_late = |result: &&mut CreatableTopicResult| timeout.is_zero() || late.contains(&*result.name);
+        for result in results.iter_mut().filter(|r| r.error_code == 0).filter(is_late) {
+            *result = CreatableTopicResult {
+                error_code: ErrorCode::RequestTimedOut.wire(),
+                error_message: None,
+                name: result.name.clone(),
+                topic_id: result.topic_id,
+                num_partitions: -1,
+                replication_factor: -1,
+                ..Default::default()
+            };
         }
     }
     call.reply(&CreateTopicsResponse { topics: results, ..Default::default() })
@@ -89,14 +95,14 @@ async fn create(
     broker: &Broker,
     request: &CreateTopicsRequest,
     topic: &CreatableTopic,
-) -> Result<Created, (ErrorCode, Option<String>)> {
-    let refuse = |code: ErrorCode, message: String| Err((code, Some(message)));
+) -> Result<Created, (ErrorCode, String)> {
+    let refuse = |code: ErrorCode, message: String| Err((code, message));
     if &*topic.name == METADATA_TOPIC {
         let message = format!("Creation of internal topic {METADATA_TOPIC} is prohibited.");
         return refuse(ErrorCode::InvalidRequest, message);
     }
-    if request.topics.iter().filter(|other| other.name == topic.name).count() > 1 {
-        return refuse(ErrorCode::InvalidRequest, "Found multiple entries for this topic.".to_owned());
+    if broker.image.load().topic(&topic.name).is_some() {
+        return refuse(ErrorCode::TopicAlreadyExists, format!("Topic '{}' already exists.", topic.name));
     }
     let without_value: Vec<&str> = topic.configs.iter().filter(|c| c.value.is_none()).map(|c| &*c.name).collect();
     if !without_value.is_empty() {
@@ -116,10 +122,10 @@ async fn create(
         config: overrides(topic),
     };
     topic_admin::create(broker, &new, request.validate_only).await.map_err(|error| match error {
-        TopicError::Refused(refusal) => (refusal.code, Some(refusal.message)),
+        TopicError::Refused(refusal) => (refusal.code, refusal.message),
         TopicError::Zk(error) => {
             error!(topic = &*topic.name, %error, "create topic");
-            (ErrorCode::UnknownServerError, Some(error.to_string()))
+            (ErrorCode::UnknownServerError, error.to_string())
         }
     })
 }

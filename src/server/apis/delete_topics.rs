@@ -1,7 +1,7 @@
 //! DeleteTopics, on the controller, by name or by id. Kafka: `KafkaApis.handleDeleteTopicsRequest`,
 //! `ZkAdminManager.deleteTopics`.
 
-use crate::common::ErrorCode;
+use crate::common::{ErrorCode, Uuid};
 use crate::controller::topics::{self, TopicError};
 use crate::network::Reply;
 use crate::protocol::Str;
@@ -11,6 +11,7 @@ use crate::protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::server::topic_admin;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tracing::error;
 
@@ -20,32 +21,44 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     asked.extend(
         request.topic_names.into_iter().map(|name| DeleteTopicState { name: Some(name), ..Default::default() }),
     );
+    if let Some(code) = refusal(broker, call.version(), &asked) {
+        let refused = |topic: DeleteTopicState| result(topic.name, topic.topic_id, code);
+        let responses = asked.into_iter().map(refused).collect();
+        return call.reply(&DeleteTopicsResponse { responses, ..Default::default() });
+    }
     let mut results = Vec::with_capacity(asked.len());
     let mut waiting = Vec::new();
+    // Deleted once, however often it is named.
+    let mut outcomes: BTreeMap<Str, ErrorCode> = BTreeMap::new();
     for topic in asked {
-        let name = match &topic.name {
-            Some(name) => Some(name.clone()),
+        let name = match topic.name {
             None => broker.image.load().topic_name(topic.topic_id).map(|name| Str::from(&*name)),
+            name => name,
         };
-        let outcome = delete(broker, call.version(), &topic, name.as_deref()).await;
-        let (code, message) = outcome.err().unwrap_or((ErrorCode::None, None));
-        if let Some(name) = name.as_deref().filter(|_| !code.is_error()) {
-            waiting.push(name.to_owned());
-        }
-        results.push(DeletableTopicResult {
-            name,
-            topic_id: topic.topic_id,
-            error_code: code.wire(),
-            error_message: message.map(Into::into),
-            ..Default::default()
-        });
+        let code = match &name {
+            None if topic.topic_id.is_zero() => ErrorCode::TopicAuthorizationFailed,
+            None => ErrorCode::UnknownTopicId,
+            Some(name) => match outcomes.get(name) {
+                Some(code) => *code,
+                None => {
+                    let code = delete(broker, name).await;
+                    outcomes.insert(name.clone(), code);
+                    if !code.is_error() {
+                        waiting.push(name.to_string());
+                    }
+                    code
+                }
+            },
+        };
+        results.push(result(name, topic.topic_id, code));
     }
     if !waiting.is_empty() {
         call.permit = None;
         let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
         let late = topic_admin::wait_gone(broker, &waiting, timeout).await;
+        // Without any time to wait, Kafka does not look at all.
         let is_late = |r: &&mut DeletableTopicResult| {
-            r.error_code == 0 && r.name.as_deref().is_some_and(|name| late.contains(name))
+            r.error_code == 0 && (timeout.is_zero() || r.name.as_deref().is_some_and(|name| late.contains(name)))
         };
         for result in results.iter_mut().filter(is_late) {
             result.error_code = ErrorCode::RequestTimedOut.wire();
@@ -54,31 +67,34 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     call.reply(&DeleteTopicsResponse { responses: results, ..Default::default() })
 }
 
-async fn delete(
-    broker: &Broker,
-    version: i16,
-    asked: &DeleteTopicState,
-    name: Option<&str>,
-) -> Result<(), (ErrorCode, Option<String>)> {
+fn result(name: Option<Str>, topic_id: Uuid, code: ErrorCode) -> DeletableTopicResult {
+    DeletableTopicResult { name, topic_id, error_code: code.wire(), ..Default::default() }
+}
+
+/// What keeps every topic of the request from being deleted.
+fn refusal(broker: &Broker, version: i16, asked: &[DeleteTopicState]) -> Option<ErrorCode> {
+    let is_both = |topic: &DeleteTopicState| topic.name.is_some() && !topic.topic_id.is_zero();
     if !broker.controller.is_active() {
-        return Err((ErrorCode::NotController, None));
+        Some(ErrorCode::NotController)
+    } else if !broker.config.load().delete_topic_enable {
+        Some(if version < 3 { ErrorCode::InvalidRequest } else { ErrorCode::TopicDeletionDisabled })
+    } else if asked.iter().any(is_both) {
+        Some(ErrorCode::InvalidRequest)
+    } else {
+        None
     }
-    if !broker.config.load().delete_topic_enable {
-        return Err((if version < 3 { ErrorCode::InvalidRequest } else { ErrorCode::TopicDeletionDisabled }, None));
-    }
-    if asked.name.is_some() && !asked.topic_id.is_zero() {
-        let message = "Topic name and topic ID can not both be specified.";
-        return Err((ErrorCode::InvalidRequest, Some(message.to_owned())));
-    }
-    let Some(name) = name else { return Err((ErrorCode::UnknownTopicId, None)) };
+}
+
+async fn delete(broker: &Broker, name: &str) -> ErrorCode {
     if broker.image.load().topic(name).is_none() {
-        return Err((ErrorCode::UnknownTopicOrPartition, None));
+        return ErrorCode::UnknownTopicOrPartition;
     }
-    topics::request_deletion(&broker.zk, name).await.map_err(|failure| match failure {
-        TopicError::Refused(refusal) => (refusal.code, None),
-        TopicError::Zk(failure) => {
+    match topics::request_deletion(&broker.zk, name).await {
+        Ok(()) => ErrorCode::None,
+        Err(TopicError::Refused(refusal)) => refusal.code,
+        Err(TopicError::Zk(failure)) => {
             error!(topic = name, error = %failure, "delete topic");
-            (ErrorCode::UnknownServerError, None)
+            ErrorCode::UnknownServerError
         }
-    })
+    }
 }

@@ -4,7 +4,7 @@
 use super::config_resource::{ResourceType, refuse};
 use crate::common::ErrorCode;
 use crate::config::alter::Refusal;
-use crate::config::describe::{self, Asked, ConfigEntry, ConfigSource};
+use crate::config::describe::{self, Asked, ConfigEntry};
 use crate::controller::topics;
 use crate::network::Reply;
 use crate::protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -15,13 +15,20 @@ use crate::protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse}
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::zk::configs;
+use std::collections::BTreeSet;
 use tracing::error;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: DescribeConfigsRequest) -> Reply {
     // One resource of an unknown type spoils the request, as in Kafka.
     let spoilt = request.resources.iter().any(|r| ResourceType::of(r.resource_type).is_none());
     let mut results = Vec::with_capacity(request.resources.len());
+    let mut told_whole = BTreeSet::new();
     for resource in &request.resources {
+        // All keys of a resource are told once, however often a request repeats it.
+        let is_whole = resource.configuration_keys.as_ref().is_none_or(Vec::is_empty);
+        if is_whole && !told_whole.insert((resource.resource_type, &resource.resource_name)) {
+            continue;
+        }
         let told = if spoilt {
             refuse(ErrorCode::InvalidRequest, ErrorCode::InvalidRequest.message())
         } else {
@@ -37,7 +44,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
             error_message: Some(error_message.into()),
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
-            configs: entries.into_iter().map(|entry| to_result(entry, &request, call.version())).collect(),
+            configs: entries.into_iter().map(|entry| to_result(entry, &request)).collect(),
             ..Default::default()
         });
     }
@@ -83,7 +90,7 @@ async fn describe(broker: &Broker, resource: &DescribeConfigsResource) -> Result
     }
 }
 
-fn to_result(entry: ConfigEntry, request: &DescribeConfigsRequest, version: i16) -> DescribeConfigsResourceResult {
+fn to_result(entry: ConfigEntry, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
     let synonyms =
         entry.synonyms.into_iter().filter(|_| request.include_synonyms).map(|synonym| DescribeConfigsSynonym {
             name: synonym.name.into(),
@@ -95,8 +102,6 @@ fn to_result(entry: ConfigEntry, request: &DescribeConfigsRequest, version: i16)
         name: entry.name.into(),
         value: entry.value.map(Into::into),
         read_only: entry.read_only,
-        // Version 0 knows no other source.
-        is_default: version == 0 && entry.source == ConfigSource::Default,
         config_source: entry.source.wire(),
         is_sensitive: entry.is_sensitive,
         synonyms: synonyms.collect(),

@@ -42,7 +42,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         // An exception that Kafka has no code for.
         _ => {
             let code = ErrorCode::UnknownServerError;
-            let refused = partitions.into_iter().map(|tp| (tp, (code, Some(code.message().to_owned()))));
+            let refused = partitions.into_iter().map(|tp| (tp, (code, None)));
             return call.reply(&response(code, &refused.collect()));
         }
     };

@@ -16,9 +16,10 @@ pub(in crate::server) async fn handle(
 ) -> Reply {
     let wishes = request.resources.iter().map(|resource| {
         let entries = resource.configs.iter();
-        let altered = entries.map(|c| {
-            let op = AlterOp::from_wire(c.config_operation)?;
-            Ok(Alteration { name: &c.name, op, value: c.value.as_deref() })
+        let altered = entries.map(|c| Alteration {
+            name: &c.name,
+            op: AlterOp::from_wire(c.config_operation),
+            value: c.value.as_deref(),
         });
         Wish { resource: (resource.resource_type, &resource.resource_name), entries: altered.collect() }
     });

@@ -24,7 +24,7 @@ pub(in crate::server) async fn handle(
         asked
     });
     call.permit = None;
-    let mut response = ListPartitionReassignmentsResponse { error_message: None, ..Default::default() };
+    let mut response = ListPartitionReassignmentsResponse::default();
     let Some(moving) = broker.controller.list_reassignments(asked).await else {
         response.error_code = ErrorCode::NotController.wire();
         response.error_message = Some(ErrorCode::NotController.message().into());
