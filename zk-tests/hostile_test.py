@@ -16,6 +16,8 @@ from harness.processes import wait_until
 from harness.reader import Follower, read
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS = 0, 1, 2, 3, 18
+OFFSET_COMMIT, OFFSET_FETCH, DESCRIBE_GROUPS, CREATE_TOPICS, DELETE_TOPICS, DELETE_RECORDS = 8, 9, 15, 19, 20, 21
+DESCRIBE_CONFIGS, CREATE_PARTITIONS = 32, 37
 CLOSED, SILENT = "closed", "silent"
 MIB = 1 << 20
 
@@ -250,3 +252,61 @@ def test_answers_that_nobody_reads_disturb_nobody(running, directory):
         assert running.process.resident_bytes() - before < 128 * MIB
     bystander.works_on()
     bystander.check()
+
+
+def many(item, times=70_000):
+    return struct.pack(">i", times) + item * times
+
+
+ONE_PARTITION = struct.pack(">i", 0)
+# Requests of 200 KB and more that repeat one thing; what Apache answers once, and what it repeats.
+REPEATED = {
+    "metadata of one topic": call(METADATA, 1, many(wire.string("t"))),
+    "fetch of one partition": call(
+        FETCH, 4, struct.pack(">iiiibi", -1, 0, 0, MIB, 0, 1) + wire.string("t") + many(struct.pack(">iqi", 0, 0, MIB), 20_000)
+    ),
+    "commits for one partition": call(
+        OFFSET_COMMIT, 2, wire.string("g") + struct.pack(">i", -1) + wire.string("") + struct.pack(">qi", -1, 1) + wire.string("t") + many(struct.pack(">iqh", 0, 1, -1), 20_000)
+    ),
+    "offsets of one partition": call(OFFSET_FETCH, 1, wire.string("g") + struct.pack(">i", 1) + wire.string("t") + many(ONE_PARTITION)),
+    "records of one partition to delete": call(
+        DELETE_RECORDS, 0, struct.pack(">i", 1) + wire.string("t") + many(struct.pack(">iq", 0, -1), 20_000) + struct.pack(">i", 1000)
+    ),
+    "partitions for one topic": call(
+        CREATE_PARTITIONS, 0, many(wire.string("t") + struct.pack(">ii", 5, -1), 20_000) + struct.pack(">i?", 1000, False)
+    ),
+}
+OURS_ONLY = {
+    "one group described": call(DESCRIBE_GROUPS, 0, many(wire.string("g"))),
+    "configs of one broker": call(DESCRIBE_CONFIGS, 0, many(struct.pack(">b", 4) + wire.string("1") + struct.pack(">i", -1), 20_000)),
+    "segments of one partition": call(
+        LIST_OFFSETS, 0, struct.pack(">ii", -1, 1) + wire.string("t") + many(struct.pack(">iqi", 0, -1, 100), 20_000)
+    ),
+    # Apache builds the assignment, and dies of it.
+    "a topic of 2^31-1 partitions": call(
+        CREATE_TOPICS, 0, struct.pack(">i", 1) + wire.string("huge") + struct.pack(">ihiii", 0x7FFFFFFF, 1, 0, 0, 1000)
+    ),
+    "2^31-1 partitions for a topic": call(
+        CREATE_PARTITIONS, 0, struct.pack(">i", 1) + wire.string("t") + struct.pack(">iii?", 0x7FFFFFFF, -1, 1000, False)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED | (OURS_ONLY if PEER == "zurau" else {}))
+def test_an_answer_costs_what_exists(name, door):
+    before = door.process.resident_bytes()
+    with wire.connect(door.port, 60) as s:
+        s.sendall((REPEATED | OURS_ONLY)[name])
+        answer = wire.read_frame(s)
+    assert len(answer) < 64 * 1024
+    if PEER == "zurau":
+        assert door.process.resident_bytes() - before < 64 * MIB
+    assert wire.metadata(door.port, ["t"])[2]["t"]
+
+
+def test_a_topic_that_is_named_again_and_again_is_deleted_once(door):
+    admin.create_topic(door, "gone")
+    with wire.connect(door.port, 60) as s:
+        s.sendall(call(DELETE_TOPICS, 0, many(wire.string("gone"), 5_000) + struct.pack(">i", 30_000)))
+        answer = wire.read_frame(s)
+    assert struct.unpack_from(">i", answer, 4) == (5_000,)

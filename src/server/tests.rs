@@ -1,6 +1,7 @@
 //! A whole broker in this process, on a ZooKeeper in this process, over loopback. What stock clients make of it is tested in
 //! zk-tests; here is what no client does.
 
+mod answers;
 mod transactions;
 
 use super::broker::BrokerServer;
@@ -193,6 +194,7 @@ fn a_parked_fetch_is_answered_by_the_next_append() {
 fn refusals_have_kafkas_codes_or_kafkas_closed_connection() {
     let fixture = Fixture::start();
     fixture.create_topic("t");
+    fixture.create_topic("__consumer_offsets");
     let mut client = fixture.connect();
     let mut flipped = batch(&["x"]).to_vec();
     flipped[66] ^= 1;
