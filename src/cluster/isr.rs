@@ -192,6 +192,13 @@ impl Isr {
         self.follower(id).map(|follower| follower.log_start).filter(|start| *start != UNKNOWN)
     }
 
+    /// The leader's log lies in other files now, where what followers have begins at other places.
+    pub fn forget_places(&mut self) {
+        for follower in &mut self.followers {
+            follower.log_end.place = None;
+        }
+    }
+
     fn follower(&self, id: BrokerId) -> Option<&Follower> {
         self.followers.iter().find(|follower| follower.id == id)
     }

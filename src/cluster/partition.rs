@@ -106,9 +106,11 @@ pub struct AppendTerms {
 }
 
 /// What a leader appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct LeaderAppend {
     pub info: AppendInfo,
+    /// What it was appended to.
+    pub log: Arc<UnifiedLog>,
     /// For [`Partition::is_committed`].
     pub led_since: LeaderEpoch,
 }
@@ -178,9 +180,53 @@ impl Partition {
         self.log.load_full()
     }
 
-    /// The replica lies in another directory now. No role changes meanwhile.
-    pub fn replace_log(&self, log: Arc<UnifiedLog>) {
-        self.log.store(Some(log));
+    /// Lets another log take this one's place in one step. `swap` hands over what the former has
+    /// ([`UnifiedLog::hand_over`]) and then calls what it is given. No role changes and no follower's fetch counts
+    /// meanwhile.
+    pub fn replace_log<T>(&self, swap: impl FnOnce(&mut dyn FnMut(&Arc<UnifiedLog>)) -> T) -> T {
+        let _change = self.change.lock();
+        let mut leader = self.leader.lock();
+        swap(&mut |log| {
+            self.log.store(Some(Arc::clone(log)));
+            if let Some(isr) = leader.as_mut() {
+                isr.forget_places();
+            }
+        })
+    }
+
+    /// Runs `work` on the log. When that refuses because another log has taken its place meanwhile, the work is for that
+    /// one: nothing of it has happened.
+    pub fn on_log<T, E>(&self, mut work: impl FnMut(&Arc<UnifiedLog>) -> Result<T, E>) -> Option<Result<T, E>> {
+        let mut log = self.log()?;
+        loop {
+            let outcome = work(&log);
+            if outcome.is_ok() || !log.is_replaced() {
+                return Some(outcome);
+            }
+            // The tail is free when the other log is there.
+            log.settled_end();
+            let successor = self.log()?;
+            if Arc::ptr_eq(&successor, &log) {
+                return Some(outcome);
+            }
+            log = successor;
+        }
+    }
+
+    /// On a leader, before a transaction's first append is verified: see [`UnifiedLog::start_transaction_verification`].
+    pub fn start_transaction_verification(
+        &self,
+        producer_id: i64,
+        sequence: i32,
+        epoch: i16,
+        now: Millis,
+    ) -> Result<Option<VerificationGuard>, ErrorCode> {
+        let started = self.on_log(|log| {
+            let guard = log.start_transaction_verification(producer_id, sequence, epoch, now);
+            // One that was not handed over is for nothing.
+            if log.is_replaced() { Err(ErrorCode::NotLeaderOrFollower) } else { Ok(guard) }
+        });
+        started.filter(|_| self.is_leader()).unwrap_or(Err(ErrorCode::NotLeaderOrFollower))
     }
 
     pub fn topic_id(&self) -> Option<Uuid> {
@@ -316,8 +362,8 @@ impl Partition {
         if terms.led_since.is_some_and(|since| since != role.led_since) {
             return Err(PartitionError::NotLeader.into());
         }
-        let log = self.log().ok_or(PartitionError::NotLeader)?;
         if terms.acks_all {
+            let log = self.log().ok_or(PartitionError::NotLeader)?;
             let need = self.effective_min_isr(&log, &role.state);
             let have = role.state.isr.len();
             if have < need {
@@ -330,8 +376,11 @@ impl Partition {
             let role = self.role.load();
             role.state.leader_epoch == epoch && role.state.leader == self.local
         };
-        let info = log.append_as_leader(batches, epoch, terms.origin, terms.guard, now, still_leader)?;
-        Ok(LeaderAppend { info, led_since: role.led_since })
+        let appended = self.on_log(|log| {
+            let info = log.append_as_leader(batches, epoch, terms.origin, terms.guard, now, still_leader)?;
+            Ok(LeaderAppend { info, log: Arc::clone(log), led_since: role.led_since })
+        });
+        appended.unwrap_or(Err(PartitionError::NotLeader.into()))
     }
 
     /// `min.insync.replicas`, but never more than there are replicas.
@@ -356,16 +405,22 @@ impl Partition {
         if enough { Ok(true) } else { Err(ErrorCode::NotEnoughReplicasAfterAppend) }
     }
 
-    /// The log has grown to `log_end`, on disk as far as that is due. A leader that is alone commits it at once.
-    pub fn on_log_end(&self, log: &UnifiedLog, log_end: OffsetMetadata, around: &Surroundings<'_>) -> Progress {
+    /// `log` has grown to `log_end`, on disk as far as that is due. A leader that is alone commits it at once.
+    pub fn on_log_end(&self, log: &Arc<UnifiedLog>, log_end: OffsetMetadata, around: &Surroundings<'_>) -> Progress {
         if self.is_alone() {
-            let is_committed_more = log.maybe_increment_high_watermark(log_end).is_some();
-            return Progress { is_committed_more, ..Progress::default() };
+            return Progress { is_committed_more: self.raise_high_watermark(log, log_end), ..Progress::default() };
         }
         let leader = self.leader.lock();
-        let Some(isr) = &*leader else { return Progress::default() };
-        let effects = isr.on_log_end(&Moment { log_end, ..moment(log, around) });
-        self.run(log, effects)
+        let (Some(isr), Some(current)) = (&*leader, self.log()) else { return Progress::default() };
+        let log_end = place_in(&current, log, log_end);
+        let effects = isr.on_log_end(&Moment { log_end, ..moment(&current, around) });
+        self.run(&current, effects)
+    }
+
+    /// True when it rose. The place of `to` is in `of`.
+    fn raise_high_watermark(&self, of: &Arc<UnifiedLog>, to: OffsetMetadata) -> bool {
+        let raised = self.on_log(|log| log.maybe_increment_high_watermark(place_in(log, of, to)).ok_or(()).map(drop));
+        raised.is_some_and(|raised| raised.is_ok())
     }
 
     // ---- followers of this leader
@@ -382,11 +437,12 @@ impl Partition {
         })
     }
 
-    /// A follower has read in `epoch`. Dropped when that epoch is over.
+    /// A follower has read `of` in `epoch`. Dropped when that epoch is over.
     pub fn on_follower_fetch(
         &self,
         epoch: LeaderEpoch,
         id: BrokerId,
+        of: &Arc<UnifiedLog>,
         fetch: &FollowerFetch,
         around: &Surroundings<'_>,
     ) -> Progress {
@@ -394,7 +450,8 @@ impl Partition {
         let Some(isr) = leader.as_mut().filter(|isr| isr.leader_epoch() == epoch) else { return Progress::default() };
         let Some(log) = self.log() else { return Progress::default() };
         let log_start = isr.log_start_of(id);
-        let effects = isr.on_follower_fetch(&moment(&log, around), id, fetch);
+        let fetch = FollowerFetch { from: place_in(&log, of, fetch.from), ..*fetch };
+        let effects = isr.on_follower_fetch(&moment(&log, around), id, &fetch);
         if let Some(change) = &effects.submit {
             self.publish(isr);
             info!(tp = %self.topic_partition, isr = ?change.isr, follower = %id, "expanding the in-sync replicas");
@@ -460,9 +517,9 @@ impl Partition {
         self.role.store(Arc::new(Role { state, maximal_isr: isr.maximal_len(), ..Role::clone(&role) }));
     }
 
-    fn run(&self, log: &UnifiedLog, effects: Effects) -> Progress {
-        let risen = effects.high_watermark.and_then(|to| log.maybe_increment_high_watermark(to));
-        Progress { is_committed_more: risen.is_some(), submit: effects.submit, ..Progress::default() }
+    fn run(&self, log: &Arc<UnifiedLog>, effects: Effects) -> Progress {
+        let is_committed_more = effects.high_watermark.is_some_and(|to| self.raise_high_watermark(log, to));
+        Progress { is_committed_more, submit: effects.submit, ..Progress::default() }
     }
 
     /// What DeleteRecords waits for: the least log start of the live replicas. None unless this broker leads.
@@ -501,28 +558,35 @@ impl Partition {
         leader_log_start: Offset,
         now: Millis,
     ) -> Result<Followed, FollowError> {
-        let log = self.log().ok_or(FollowError::NoLog)?;
-        let log_end = log.log_end_offset();
-        if fetch_offset != log_end {
-            return Err(FollowError::OffsetMismatch { fetch_offset, log_end });
-        }
         let records = until_newer_epoch(records, leader_epoch);
-        let info = if records.is_empty() { None } else { Some(self.append_from_leader(&log, records, now)?) };
-        let before = log.high_watermark();
-        let high_watermark = if leader_high_watermark >= 0 && leader_high_watermark != before {
-            log.update_high_watermark(leader_high_watermark)
-        } else {
-            before
-        };
-        match log.maybe_increment_log_start(leader_log_start) {
-            Ok(_) => {}
-            Err(LogStartError::Dir(error)) => return Err(AppendError::Dir(error).into()),
+        let info = self.on_log(|log| {
+            let log_end = log.log_end_offset();
+            if fetch_offset != log_end {
+                return Err(FollowError::OffsetMismatch { fetch_offset, log_end });
+            }
+            if records.is_empty() { Ok(None) } else { Ok(Some(self.append_from_leader(log, records, now)?)) }
+        });
+        let info = info.unwrap_or(Err(FollowError::NoLog))?;
+        let has_new_high_watermark = leader_high_watermark >= 0
+            && self
+                .on_log(|log| {
+                    let before = log.high_watermark();
+                    let set = if leader_high_watermark == before {
+                        before
+                    } else {
+                        log.update_high_watermark(leader_high_watermark)
+                    };
+                    if log.is_replaced() { Err(()) } else { Ok(set != before) }
+                })
+                .is_some_and(|outcome| outcome == Ok(true));
+        match self.on_log(|log| log.maybe_increment_log_start(leader_log_start)) {
             // It follows once the high watermark has.
-            Err(LogStartError::AboveHighWatermark { .. }) => {}
+            None | Some(Ok(_) | Err(LogStartError::AboveHighWatermark { .. })) => {}
+            Some(Err(LogStartError::Dir(error))) => return Err(AppendError::Dir(error).into()),
         }
         Ok(Followed {
             next_offset: info.as_ref().filter(|info| info.last_offset >= 0).map_or(fetch_offset, |i| i.last_offset + 1),
-            has_new_high_watermark: high_watermark != before,
+            has_new_high_watermark,
             flush_due: info.is_some_and(|info| info.flush_due),
         })
     }
@@ -576,6 +640,11 @@ fn until_newer_epoch(records: &[u8], epoch: LeaderEpoch) -> &[u8] {
             Some(Err(_)) | None => return records,
         }
     }
+}
+
+/// A mark of the log `of` as one of `log`: the two may have different files.
+fn place_in(log: &Arc<UnifiedLog>, of: &Arc<UnifiedLog>, mark: OffsetMetadata) -> OffsetMetadata {
+    if Arc::ptr_eq(log, of) { mark } else { OffsetMetadata::offset_only(mark.offset) }
 }
 
 fn moment<'a>(log: &UnifiedLog, around: &Surroundings<'a>) -> Moment<'a> {

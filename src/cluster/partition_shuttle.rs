@@ -40,14 +40,14 @@ mod util {
 }
 
 use cluster::isr::FollowerFetch;
-use cluster::partition::{AppendTerms, LeadershipState, Partition, Surroundings};
+use cluster::partition::{AppendTerms, LeaderAppend, LeadershipState, Partition, PartitionAppendError, Surroundings};
 use common::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartition};
 use config::LogConfig;
 use disk::FilePool;
 use log::log_dir::LogDir;
 use log::producer_state::ProducerStateConfig;
 use log::scheduler::Scheduler;
-use log::{FetchIsolation, LoadLimits, LogOptions, OffsetMetadata, UnifiedLog};
+use log::{FetchData, FetchIsolation, LoadLimits, LogManager, LogManagerOptions, LogOptions, MoveStep, UnifiedLog};
 use record::validate::{AppendOrigin, ValidatedBatches, ValidationContext, validate};
 use record::{BatchBuilder, BatchOptions, TimestampType, batches};
 use shuttle::scheduler::RandomScheduler;
@@ -141,13 +141,19 @@ fn state(leader: BrokerId, epoch: i32) -> LeadershipState {
     }
 }
 
+const PRODUCERS: ProducerStateConfig = ProducerStateConfig { expiration_ms: 86_400_000, verify_transactions: false };
+
+/// A segment for each batch or two: logs roll meanwhile.
+fn log_config() -> Arc<LogConfig> {
+    Arc::new(LogConfig { min_insync_replicas: 2, segment_bytes: 200, ..LogConfig::default() })
+}
+
 fn open(dir: &Path) -> Arc<UnifiedLog> {
     let (failures, _) = tokio::sync::mpsc::channel(1);
     let log_dir = Arc::new(LogDir::new(dir.to_owned(), failures, Arc::new(FilePool::new(8))));
     let options = LogOptions {
-        // A segment for each batch or two: logs roll meanwhile.
-        config: Arc::new(LogConfig { min_insync_replicas: 2, segment_bytes: 200, ..LogConfig::default() }),
-        producer_config: ProducerStateConfig { expiration_ms: 86_400_000, verify_transactions: false },
+        config: log_config(),
+        producer_config: PRODUCERS,
         log_start: 0,
         recovery_point: 0,
         had_clean_shutdown: true,
@@ -183,7 +189,10 @@ fn valid() -> ValidatedBatches {
 
 /// The offsets and epochs of what one read from an offset on gives: no more than a segment.
 fn read(log: &UnifiedLog, from: Offset, isolation: FetchIsolation) -> Vec<(Offset, i32)> {
-    let Ok(read) = log.read(from, 1 << 20, isolation, true) else { return Vec::new() };
+    log.read(from, 1 << 20, isolation, true).map_or_else(|_| Vec::new(), |read| records_of(read, from))
+}
+
+fn records_of(read: FetchData, from: Offset) -> Vec<(Offset, i32)> {
     let Some(slice) = read.records else { return Vec::new() };
     let mut bytes = vec![0; slice.len as usize];
     // A file that was cut meanwhile is shorter than was planned.
@@ -215,17 +224,39 @@ struct Copied {
 
 struct Pair {
     partition: Partition,
-    log: Arc<UnifiedLog>,
     copied: Mutex<Copied>,
     /// Offsets that the producer was told are stored.
     acknowledged: Mutex<Vec<Offset>>,
 }
 
+const TERMS: AppendTerms = AppendTerms { origin: AppendOrigin::Client, guard: None, acks_all: true, led_since: None };
+
 impl Pair {
+    /// Broker 1 leads in epoch 1.
+    fn led(log: Arc<UnifiedLog>) -> Arc<Self> {
+        let partition = Partition::new(tp(), LEADER);
+        let became = around(|around| partition.become_leader(log, state(LEADER, 1), around));
+        assert!(became.0);
+        Arc::new(Self { partition, copied: Mutex::default(), acknowledged: Mutex::default() })
+    }
+
+    fn run(self: &Arc<Self>, work: impl FnOnce(&Self) + Send + 'static) -> thread::JoinHandle<()> {
+        let pair = Arc::clone(self);
+        thread::spawn(move || work(&pair))
+    }
+
+    fn log(&self) -> Arc<UnifiedLog> {
+        self.partition.log().expect("a log")
+    }
+
+    fn append(&self, batches: &ValidatedBatches) -> Result<LeaderAppend, PartitionAppendError> {
+        let appended = self.partition.append_as_leader(batches, &TERMS, 0)?;
+        drop(around(|around| self.partition.on_log_end(&appended.log, appended.info.log_end, around)));
+        Ok(appended)
+    }
+
     fn produce(&self) {
-        let terms = AppendTerms { origin: AppendOrigin::Client, guard: None, acks_all: true, led_since: None };
-        let Ok(appended) = self.partition.append_as_leader(&valid(), &terms, 0) else { return };
-        drop(around(|around| self.partition.on_log_end(&self.log, appended.info.log_end, around)));
+        let Ok(appended) = self.append(&valid()) else { return };
         // As often as it is woken; a request times out.
         for _ in 0..6 {
             match self.partition.is_committed(appended.info.last_offset + 1, appended.led_since) {
@@ -243,14 +274,17 @@ impl Pair {
             if self.partition.log_for(LeaderEpoch(epoch), true).is_err() {
                 return;
             }
-            let leader_log_end = self.log.log_end_offset();
-            let records = read(&self.log, from, FetchIsolation::LogEnd);
+            let log = self.log();
+            let leader_log_end = log.log_end_offset();
+            let Ok(data) = log.read(from, 1 << 20, FetchIsolation::LogEnd, true) else { continue };
+            let start = data.start;
+            let records = records_of(data, from);
             if self.partition.log_for(LeaderEpoch(epoch), true).is_err() {
                 return;
             }
-            let fetch = FollowerFetch { from: OffsetMetadata::offset_only(from), log_start: 0, leader_log_end };
+            let fetch = FollowerFetch { from: start, log_start: 0, leader_log_end };
             let progress =
-                around(|around| self.partition.on_follower_fetch(LeaderEpoch(epoch), FOLLOWER, &fetch, around));
+                around(|around| self.partition.on_follower_fetch(LeaderEpoch(epoch), FOLLOWER, &log, &fetch, around));
             drop(progress);
             let mut copied = self.copied.lock();
             if copied.is_elected {
@@ -263,19 +297,20 @@ impl Pair {
     fn consume(&self) {
         let (mut high_watermark, mut seen) = (0, Vec::new());
         for _ in 0..4 {
-            let offsets = self.log.offsets();
+            let log = self.log();
+            let offsets = log.offsets();
             assert!(offsets.log_start <= offsets.high_watermark.offset, "{offsets:?}");
             assert!(offsets.high_watermark.offset <= offsets.log_end.offset, "{offsets:?}");
             assert!(offsets.high_watermark.offset >= high_watermark, "the high watermark went back: {offsets:?}");
             high_watermark = offsets.high_watermark.offset;
             let next = seen.len() as Offset;
-            let records = read(&self.log, next, FetchIsolation::HighWatermark);
-            let visible = self.log.high_watermark();
+            let records = read(&log, next, FetchIsolation::HighWatermark);
+            let visible = log.high_watermark();
             assert!(records.iter().all(|(offset, _)| *offset < visible), "{records:?} beyond {visible}");
             seen.extend(records);
         }
         // Nobody sees at an offset what is not there in the end.
-        let left = read_all(&self.log);
+        let left = read_all(&self.log());
         assert!(left.starts_with(&seen), "{seen:?} was read of {left:?}");
     }
 
@@ -287,49 +322,38 @@ impl Pair {
             copied.records.clone()
         };
         let end = records.len() as Offset;
-        self.partition.become_follower(Arc::clone(&self.log), state(FOLLOWER, 2));
-        let before = self.log.log_end_offset();
-        self.log.truncate_to(end, 0).expect("truncated");
-        assert!(self.log.high_watermark() <= end && self.log.log_end_offset() == end.min(before));
+        let log = self.log();
+        self.partition.become_follower(Arc::clone(&log), state(FOLLOWER, 2));
+        let before = log.log_end_offset();
+        log.truncate_to(end, 0).expect("truncated");
+        assert!(log.high_watermark() <= end && log.log_end_offset() == end.min(before));
         // Broker 2 writes more than broker 1 ever had, and commits it.
-        let from = self.log.log_end_offset();
+        let from = log.log_end_offset();
         for offset in from..from + 4 {
             let sent = batch(offset, 2);
             let followed = self.partition.append_as_follower(&sent, LeaderEpoch(2), offset, offset + 1, 0, 0);
             assert_eq!(followed.expect("followed").next_offset, offset + 1);
         }
-        let (is_new, _) =
-            around(|around| self.partition.become_leader(Arc::clone(&self.log), state(LEADER, 3), around));
+        let (is_new, _) = around(|around| self.partition.become_leader(log, state(LEADER, 3), around));
         assert!(is_new);
     }
 }
 
 fn leaders_change_under_load() {
     let dir = tempfile::tempdir().expect("directory");
-    let pair = Arc::new(Pair {
-        partition: Partition::new(tp(), LEADER),
-        log: open(dir.path()),
-        copied: Mutex::default(),
-        acknowledged: Mutex::default(),
-    });
-    let became = around(|around| pair.partition.become_leader(Arc::clone(&pair.log), state(LEADER, 1), around));
-    assert!(became.0);
-    let run = |work: fn(&Pair)| {
-        let pair = Arc::clone(&pair);
-        thread::spawn(move || work(&pair))
-    };
+    let pair = Pair::led(open(dir.path()));
     let threads = [
-        run(Pair::produce),
-        run(|pair| (0..2).for_each(|_| pair.produce())),
-        run(|pair| pair.follow(1)),
-        run(Pair::consume),
-        run(Pair::change_leaders),
+        pair.run(Pair::produce),
+        pair.run(|pair| (0..2).for_each(|_| pair.produce())),
+        pair.run(|pair| pair.follow(1)),
+        pair.run(Pair::consume),
+        pair.run(Pair::change_leaders),
     ];
     for thread in threads {
         thread.join().expect("nobody fails");
     }
     let copied = pair.copied.lock();
-    let left = read_all(&pair.log);
+    let left = read_all(&pair.log());
     assert!(left.starts_with(&copied.records), "{left:?} is not after {:?}", copied.records);
     // In epoch 3 nobody fetches: what was acknowledged was so in epoch 1, and broker 2 had it when it was elected.
     for offset in pair.acknowledged.lock().iter() {
@@ -389,5 +413,5 @@ fn main() {
         config.stack_size = 1 << 20;
         shuttle::Runner::new(RandomScheduler::new(schedules), config).run(scenario);
     }
-    println!("test result: ok. {} passed; 0 failed; {schedules} schedules each", scenarios.len());
+    println!("test result: ok. {} passed; 0 failed; {schedules} schedules each", 2 * scenarios.len());
 }

@@ -159,6 +159,8 @@ pub struct LogManager {
     pub(super) recovering: RecoveringLogs,
     /// One creation, deletion or move at a time.
     pub(super) creation: Mutex<()>,
+    /// One change of logs' settings at a time.
+    configs: Mutex<()>,
     /// One writer of each checkpoint at a time.
     checkpoints: Mutex<()>,
     pub(super) cleaner: Mutex<Option<LogCleaner>>,
@@ -215,6 +217,7 @@ impl LogManager {
             damaged: Mutex::default(),
             recovering: RecoveringLogs::default(),
             creation: Mutex::default(),
+            configs: Mutex::default(),
             checkpoints: Mutex::default(),
             cleaner: Mutex::default(),
         };
@@ -574,18 +577,29 @@ impl LogManager {
         dirs.into_iter().map(|(_, dir)| dir).collect()
     }
 
-    /// New settings of a topic, for the logs that are there.
-    pub fn update_topic_config(&self, topic: &str, config: &Arc<LogConfig>) {
-        for (_, log) in self.logs.read().iter().filter(|(tp, _)| &*tp.topic == topic) {
-            log.set_config(Arc::clone(config));
+    /// Settings may have changed: those logs that `concerns` names take over what `config_of` says of their topics now.
+    pub fn take_configs(&self, concerns: impl Fn(&str) -> bool, config_of: impl Fn(&str) -> Arc<LogConfig>) {
+        let mut left_by_cleaner = Vec::new();
+        {
+            // What is read under this lock is not older than what another caller has set.
+            let _one_at_a_time = self.configs.lock();
+            for (tp, log) in self.logs.read().iter().filter(|(tp, _)| concerns(&tp.topic)) {
+                if log.swap_config(config_of(&tp.topic)) {
+                    left_by_cleaner.push(Arc::clone(log));
+                }
+            }
         }
+        // A log that is not compacted any more is left by the cleaner before this returns.
+        left_by_cleaner.iter().for_each(|log| drop(log.cleaning.gate.pause()));
     }
 
-    /// New settings of every log, by its topic.
-    pub fn update_configs<'a>(&self, config_of: impl Fn(&str) -> &'a Arc<LogConfig>) {
-        for (tp, log) in self.logs.read().iter() {
-            log.set_config(Arc::clone(config_of(&tp.topic)));
-        }
+    /// `future` is the partition's log from now on, with the settings that the former has.
+    pub(super) fn adopt(&self, current: &UnifiedLog, future: &Arc<UnifiedLog>) {
+        let _one_at_a_time = self.configs.lock();
+        let tp = future.topic_partition();
+        future.swap_config(current.config());
+        self.logs.write().insert(tp.clone(), Arc::clone(future));
+        self.futures.write().remove(tp);
     }
 
     /// Takes partitions away: their directories get another name at once, their files go after `file.delete.delay.ms`,

@@ -7,8 +7,9 @@
 //! topic-0               its new name; then the old one is renamed to topic-0.<id>-delete
 //! ```
 //!
-//! The current log is not cleaned meanwhile. A kill between the two renames leaves the partition in two directories, and
-//! the next start refuses, as Kafka's does.
+//! The current log is not cleaned meanwhile. For all who append, read and wait the change is one step: see
+//! [`UnifiedLog::hand_over`]. A kill between the two renames leaves the partition in two directories, and the next start
+//! refuses, as Kafka's does: the other order would leave it in none.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,7 +53,7 @@ pub enum MoveError {
 pub enum MoveStep {
     /// Bytes that were copied.
     Copied(u64),
-    /// Both logs end at the same offset: [`LogManager::complete_move`] may work.
+    /// Both logs ended at the same offset, and what was copied is on the disk: [`LogManager::complete_move`] may work.
     CaughtUp,
     /// One of both is gone, or cannot be read now.
     Waiting,
@@ -169,6 +170,14 @@ impl LogManager {
     /// Copies at most about `max_bytes` of a move. Waits for the disk.
     pub fn advance_move(&self, tp: &TopicPartition, max_bytes: u32, now: Millis) -> Result<MoveStep, MoveError> {
         let (Some(current), Some(future)) = (self.log(tp), self.future_log(tp)) else { return Ok(MoveStep::Waiting) };
+        if let (Some(_), Some(other)) = (current.topic_id(), future.topic_id())
+            && current.topic_id() != Some(other)
+        {
+            warn!(%tp, %other, "what moves here is of an earlier topic of that name");
+            let _creation = self.creation.lock();
+            self.cancel_move(tp);
+            return Ok(MoveStep::Waiting);
+        }
         follow_truncation(&current, &future, now)?;
         let log_start = current.log_start_offset();
         let from = future.log_end_offset();
@@ -207,46 +216,63 @@ impl LogManager {
             // Below its own high watermark this cannot be refused.
             drop(future.maybe_increment_log_start(log_start));
         }
-        let is_done = copied == 0 && future.log_end_offset() == current.log_end_offset();
-        Ok(if is_done { MoveStep::CaughtUp } else { MoveStep::Copied(copied) })
+        if copied > 0 || future.log_end_offset() != current.log_end_offset() {
+            return Ok(MoveStep::Copied(copied));
+        }
+        // Most of it before anyone waits for the rest: see `complete_move`.
+        future.flush(now)?;
+        Ok(MoveStep::CaughtUp)
     }
 
-    /// Lets the future log take the current one's place when both still end at the same offset; nothing is appended
-    /// meanwhile. The log that is current now, or `None`. Waits for the disk.
-    pub fn complete_move(&self, tp: &TopicPartition) -> Result<Option<Arc<UnifiedLog>>, DirError> {
-        let (old_dir, future) = {
+    /// Lets the future log take the current one's place when both still end at the same offset: nothing is appended
+    /// meanwhile. `install` is called with it in the same step, and makes it the one that is found from then on. The log
+    /// that it has replaced, which is for [`Self::retire`]; or `None`. Waits for the disk.
+    pub fn complete_move(
+        &self,
+        tp: &TopicPartition,
+        now: Millis,
+        install: &mut dyn FnMut(&Arc<UnifiedLog>),
+    ) -> Result<Option<Arc<UnifiedLog>>, DirError> {
+        let _creation = self.creation.lock();
+        let (Some(current), Some(future)) = (self.log(tp), self.future_log(tp)) else { return Ok(None) };
+        let mut tail = current.lock_tail()?;
+        if current.log_end_offset() != future.log_end_offset() {
+            return Ok(None);
+        }
+        // What somebody was told is on the disk stays on the disk.
+        if current.config().flush_messages < i64::MAX || current.recovery_point() > future.recovery_point() {
+            future.flush(now)?;
+        }
+        future.rename(&future.log_dir().path().join(tp.to_string()))?;
+        // From here on nothing fails.
+        current.hand_over(&mut tail, &future);
+        self.adopt(&current, &future);
+        install(&future);
+        drop(tail);
+        current.log_dir().set_cleaner_checkpoint_stale(true);
+        info!("Successfully replaced current log for {tp} with the one in {}", future.log_dir().path().display());
+        Ok(Some(current))
+    }
+
+    /// Takes a log that was replaced by `moved` off its directory.
+    pub fn retire(&self, old: &UnifiedLog, moved: &UnifiedLog) {
+        let tp = old.topic_partition();
+        let name = delete_dir_name(tp);
+        let renamed = {
             let _creation = self.creation.lock();
-            let (Some(current), Some(future)) = (self.log(tp), self.future_log(tp)) else { return Ok(None) };
-            let mut tail = current.lock_tail()?;
-            if current.log_end_offset() != future.log_end_offset() {
-                return Ok(None);
-            }
-            future.update_high_watermark(current.high_watermark());
-            future.set_config(current.config());
-            let to = future.log_dir().path().join(tp.to_string());
-            future.rename(&to)?;
-            self.futures.write().remove(tp);
-            self.logs.write().insert(tp.clone(), Arc::clone(&future));
-            future.set_cleaner_checkpoint(current.cleaner_checkpoint());
-            current.log_dir().set_cleaner_checkpoint_stale(true);
-            let name = delete_dir_name(tp);
-            let renamed = current.rename_and_close(&mut tail, &name);
-            drop(tail);
-            let renamed = renamed.and_then(|()| sync_names(current.log_dir()));
-            current.cleaning.gate.release();
-            match renamed {
-                Ok(()) => self.remove_later(current.log_dir(), &current.log_dir().path().join(&name)),
-                Err(e) => warn!(%tp, error = %e, "the old log is still where it was"),
-            }
-            info!("Successfully replaced current log for {tp} with the one in {}", future.log_dir().path().display());
-            (Arc::clone(current.log_dir()), future)
+            old.rename_replaced(&name).and_then(|()| sync_names(old.log_dir()))
         };
-        for dir in [&old_dir, future.log_dir()] {
+        old.cleaning.gate.release();
+        match renamed {
+            Ok(()) => self.remove_later(old.log_dir(), &old.log_dir().path().join(&name)),
+            Err(error) => warn!(%tp, %error, "the old log is still where it was"),
+        }
+        for dir in [moved.log_dir(), old.log_dir()] {
             // A failure is told by the directory.
             drop(self.checkpoint_dir(dir));
         }
+        self.checkpoint_high_watermarks();
         self.checkpoint_cleaned();
-        Ok(Some(future))
     }
 }
 

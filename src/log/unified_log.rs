@@ -81,6 +81,8 @@ pub(super) struct Marks {
     pub high_watermark: OffsetMetadata,
     pub first_unstable: Option<OffsetMetadata>,
     pub log_end: OffsetMetadata,
+    /// Another log has taken over these marks, and goes on with them: see [`UnifiedLog::hand_over`].
+    pub is_replaced: bool,
 }
 
 impl Marks {
@@ -200,6 +202,7 @@ impl UnifiedLog {
             high_watermark: OffsetMetadata::offset_only(loaded.log_start),
             first_unstable: None,
             log_end,
+            is_replaced: false,
         };
         let log = Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
@@ -245,12 +248,10 @@ impl UnifiedLog {
         self.config.load_full()
     }
 
-    /// A log that is not compacted any more is left by the cleaner before this returns.
-    pub fn set_config(&self, config: Arc<LogConfig>) {
+    /// Takes over other settings. True when the log is not compacted any more: the cleaner may still be at it.
+    pub(super) fn swap_config(&self, config: Arc<LogConfig>) -> bool {
         let is_compacted = config.compact;
-        if self.config.swap(config).compact && !is_compacted {
-            drop(self.cleaning.gate.pause());
-        }
+        self.config.swap(config).compact && !is_compacted
     }
 
     pub fn topic_id(&self) -> Option<Uuid> {
@@ -344,6 +345,9 @@ impl UnifiedLog {
         let tail = self.tail.lock();
         let set = {
             let mut marks = self.marks.lock();
+            if marks.is_replaced {
+                return marks.high_watermark.offset;
+            }
             marks.high_watermark = if high_watermark < marks.log_start {
                 OffsetMetadata::offset_only(marks.log_start)
             } else if high_watermark >= marks.log_end.offset {
@@ -364,6 +368,12 @@ impl UnifiedLog {
     pub fn maybe_increment_high_watermark(&self, to: OffsetMetadata) -> Option<OffsetMetadata> {
         let (old, new) = {
             let mut marks = self.marks.lock();
+            if marks.is_replaced {
+                drop(marks);
+                // Who comes back from here finds the log that has taken this one's place.
+                drop(self.tail.lock());
+                return None;
+            }
             let old = marks.high_watermark;
             let to = if to.offset >= marks.log_end.offset { marks.log_end } else { to };
             let is_on_newer_segment =
@@ -879,12 +889,55 @@ impl UnifiedLog {
         self.rename_and_close(&mut *self.lock_tail()?, name)
     }
 
-    pub(super) fn rename_and_close(&self, tail: &mut Tail, name: &str) -> Result<(), DirError> {
+    fn rename_and_close(&self, tail: &mut Tail, name: &str) -> Result<(), DirError> {
         tail.is_closed = true;
+        self.rename_replaced(name)
+    }
+
+    /// As [`Self::rename_for_deletion`] for a log that takes nothing any more.
+    pub(super) fn rename_replaced(&self, name: &str) -> Result<(), DirError> {
         let mut is_gone = self.small_files.hold();
         self.log_dir.guard(self.dir.rename(&self.log_dir.path().join(name)))?;
         *is_gone = true;
         Ok(())
+    }
+
+    /// Lets `successor`, which has the same records, go on where this log is: with its marks, and with what records do not
+    /// say, as producers whose batches retention has removed, transactions that are just verified, and epochs without
+    /// records. From then on nothing changes here: appends are refused and high watermarks are not taken, so whoever is
+    /// refused looks which log the partition has.
+    pub(super) fn hand_over(&self, tail: &mut Tail, successor: &Self) {
+        tail.is_closed = true;
+        if let Some(Err(error)) = self.topic_id().map(|id| successor.assign_topic_id(id)) {
+            warn!(tp = %self.topic_partition, %error, "the log that moved keeps its topic id");
+        }
+        let mut its_tail = successor.tail.lock();
+        for entry in self.epoch_entries() {
+            if successor.latest_epoch().is_none_or(|latest| entry.epoch > latest) {
+                successor.assign_epoch(entry.epoch, entry.start_offset);
+            }
+        }
+        its_tail.producers.state = tail.producers.state.clone();
+        its_tail.unflushed = tail.unflushed;
+        let (log_start, high_watermark) = {
+            let mut marks = self.marks.lock();
+            marks.is_replaced = true;
+            (marks.log_start, marks.high_watermark.offset)
+        };
+        {
+            let mut marks = successor.marks.lock();
+            let is_at_end = high_watermark >= marks.log_end.offset;
+            marks.high_watermark = if is_at_end { marks.log_end } else { OffsetMetadata::offset_only(high_watermark) };
+        }
+        // Never above the high watermark of the same moment.
+        drop(successor.increment_log_start(&mut its_tail, log_start));
+        successor.update_first_unstable(&its_tail);
+        successor.set_cleaner_checkpoint(self.cleaner_checkpoint());
+    }
+
+    /// Another log has taken this one's place in its partition.
+    pub fn is_replaced(&self) -> bool {
+        self.marks.lock().is_replaced
     }
 
     /// Gives the directory another name, and waits until the disk has it.

@@ -5,8 +5,9 @@
 use super::manager::ReplicaManager;
 use super::partitions::Hosted;
 use crate::common::{ErrorCode, Millis, TopicPartition};
-use crate::log::{MoveError, MoveStep};
+use crate::log::{MoveError, MoveStep, UnifiedLog};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing::{error, warn};
 
@@ -78,20 +79,38 @@ impl ReplicaManager {
         match self.logs.advance_move(tp, STEP_BYTES, now) {
             Ok(MoveStep::Copied(bytes)) => round.copied += bytes,
             Ok(MoveStep::Waiting) => {}
-            Ok(MoveStep::CaughtUp) => round.left -= usize::from(self.complete_move(tp)),
+            Ok(MoveStep::CaughtUp) => round.left -= usize::from(self.complete_move(tp, now)),
             Err(error) => error!(%tp, %error, "replica does not move on"),
         }
     }
 
     /// True when the partition is served from its new directory.
-    fn complete_move(&self, tp: &TopicPartition) -> bool {
+    fn complete_move(&self, tp: &TopicPartition, now: Millis) -> bool {
         // A role change takes its log before it installs it: the two must not cross.
         let _state_change = self.controller_epoch.lock();
-        let Ok(Some(log)) = self.logs.complete_move(tp) else { return false };
-        if let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) {
-            partition.replace_log(log);
-        }
+        let mut moved = None;
+        let mut complete = |install: &mut dyn FnMut(&Arc<UnifiedLog>)| {
+            self.logs.complete_move(tp, now, &mut |log| {
+                install(log);
+                moved = Some(Arc::clone(log));
+            })
+        };
+        let outcome = match self.partitions.get(&tp.topic, tp.partition) {
+            Some(Hosted::Online(partition)) => partition.replace_log(complete),
+            Some(Hosted::Offline) | None => complete(&mut |_| {}),
+        };
+        let old = match outcome {
+            Ok(Some(old)) => old,
+            Ok(None) => return false,
+            Err(error) => {
+                warn!(%tp, %error, "move not completed");
+                return false;
+            }
+        };
         self.wake_all(tp);
+        if let Some(moved) = moved {
+            self.logs.retire(&old, &moved);
+        }
         true
     }
 }

@@ -192,7 +192,6 @@ impl ReplicaManager {
 
     /// Takes over new settings of a topic, also for its logs that are open. None: it has none of its own any more.
     pub fn set_topic_config(&self, topic: &str, config: Option<Arc<LogConfig>>) {
-        let effective = config.clone().unwrap_or_else(|| self.default_config.load_full());
         {
             let mut configs = self.topic_configs.lock();
             match config {
@@ -200,13 +199,13 @@ impl ReplicaManager {
                 None => configs.remove(topic),
             };
         }
-        self.logs.update_topic_config(topic, &effective);
+        self.logs.take_configs(|other| other == topic, |topic| self.topic_config(topic));
     }
 
     /// Takes over new defaults of the broker, as `config` and as the `defaults` that it came from. Topics with settings of
     /// their own keep those.
     pub fn set_default_config(&self, config: Arc<LogConfig>, defaults: &Props) {
-        let topics = {
+        {
             let mut topics = self.topic_configs.lock();
             for (topic, own) in topics.iter_mut() {
                 match LogConfig::resolve(defaults, &own.overridden) {
@@ -214,10 +213,9 @@ impl ReplicaManager {
                     Err(error) => warn!(%topic, %error, "topic config ignored"),
                 }
             }
-            self.default_config.store(Arc::clone(&config));
-            topics.clone()
-        };
-        self.logs.update_configs(|topic| topics.get(topic).unwrap_or(&config));
+            self.default_config.store(config);
+        }
+        self.logs.take_configs(|_| true, |topic| self.topic_config(topic));
     }
 
     pub fn logs(&self) -> &Arc<LogManager> {
@@ -276,7 +274,7 @@ impl ReplicaManager {
             max_message_bytes: config.max_message_bytes as usize,
         };
         let batches = validate::validate(records, &context).map_err(refused)?;
-        let LeaderAppend { info, led_since } =
+        let LeaderAppend { info, log, led_since } =
             partition.append_as_leader(&batches, &terms, now).map_err(append_failed)?;
         if info.flush_due {
             flush(&log, now).await?;
@@ -344,12 +342,16 @@ impl ReplicaManager {
         self.me.upgrade()
     }
 
-    /// The log of a partition that is served here.
-    pub(super) fn online_log(&self, tp: &TopicPartition) -> Option<Arc<UnifiedLog>> {
+    /// A partition that is served here.
+    pub(super) fn online(&self, tp: &TopicPartition) -> Option<Arc<Partition>> {
         match self.partitions.get(&tp.topic, tp.partition)? {
-            Hosted::Online(partition) => partition.log(),
+            Hosted::Online(partition) => Some(partition),
             Hosted::Offline => None,
         }
+    }
+
+    pub(super) fn online_log(&self, tp: &TopicPartition) -> Option<Arc<UnifiedLog>> {
+        self.online(tp)?.log()
     }
 
     /// Goes over to another `num.replica.fetchers`.

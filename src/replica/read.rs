@@ -247,7 +247,7 @@ impl ReplicaManager {
                 let fetch =
                     FollowerFetch { from: read.start, log_start: fetch.log_start_offset, leader_log_end: log_end };
                 let progress =
-                    self.around(now_ms(), |around| partition.on_follower_fetch(epoch, follower, &fetch, around));
+                    self.around(now_ms(), |around| partition.on_follower_fetch(epoch, follower, &log, &fetch, around));
                 self.run(&partition, progress);
             }
             if self.throttles_as_leader(&partition, &log, follower) {

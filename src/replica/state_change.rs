@@ -291,9 +291,7 @@ impl ReplicaManager {
         let _state_change = self.controller_epoch.lock();
         let mut done = StateChange { codes: vec![ErrorCode::None], ..Default::default() };
         // It has changed since the start, perhaps.
-        if let Some(log) = self.logs.log(tp) {
-            log.set_config(self.topic_config(&tp.topic));
-        }
+        self.logs.take_configs(|topic| topic == &*tp.topic, |topic| self.topic_config(topic));
         let Some(wanted) = self.awaited.lock().remove(tp) else { return done };
         let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) else { return done };
         let role = self.role_of(&wanted);

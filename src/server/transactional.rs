@@ -94,8 +94,7 @@ async fn ask(
     let mut verified = BTreeMap::new();
     for Begun { partition: tp, base_sequence } in begun {
         let started = broker.replicas.partition(&tp.topic, tp.partition).and_then(|partition| {
-            let log = partition.log().filter(|_| partition.is_leader()).ok_or(ErrorCode::NotLeaderOrFollower)?;
-            Ok(log.start_transaction_verification(producer.producer_id, base_sequence, producer.epoch, now_ms()))
+            partition.start_transaction_verification(producer.producer_id, base_sequence, producer.epoch, now_ms())
         });
         match started {
             // The transaction has written here before.

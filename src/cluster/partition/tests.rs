@@ -6,7 +6,7 @@ use crate::disk::FilePool;
 use crate::log::log_dir::LogDir;
 use crate::log::producer_state::ProducerStateConfig;
 use crate::log::scheduler::Scheduler;
-use crate::log::{FetchIsolation, LoadLimits, LogOptions};
+use crate::log::{FetchIsolation, LoadLimits, LogManager, LogManagerOptions, LogOptions, MoveStep};
 use crate::record::validate::{ValidationContext, validate};
 use crate::record::{BatchBuilder, BatchOptions, TimestampType};
 use bytes::Bytes;
@@ -64,7 +64,7 @@ fn batch(count: usize) -> Bytes {
     builder.finish().expect("finish")
 }
 
-fn append(partition: &Partition, count: usize, acks_all: bool) -> Result<LeaderAppend, PartitionAppendError> {
+fn validated(count: usize) -> ValidatedBatches {
     let tp = tp();
     let context = ValidationContext {
         topic_partition: &tp,
@@ -77,17 +77,21 @@ fn append(partition: &Partition, count: usize, acks_all: bool) -> Result<LeaderA
         compacted: false,
         max_message_bytes: 1 << 20,
     };
+    validate(&batch(count), &context).expect("valid")
+}
+
+fn append(partition: &Partition, count: usize, acks_all: bool) -> Result<LeaderAppend, PartitionAppendError> {
     let terms = AppendTerms { origin: AppendOrigin::Client, guard: None, acks_all, led_since: None };
-    let appended = partition.append_as_leader(&validate(&batch(count), &context).expect("valid"), &terms, 1_000)?;
-    let log = partition.log().expect("a log");
-    assert_eq!(partition.on_log_end(&log, appended.info.log_end, &around(1_000)).submit, None);
+    let appended = partition.append_as_leader(&validated(count), &terms, 1_000)?;
+    assert_eq!(partition.on_log_end(&appended.log, appended.info.log_end, &around(1_000)).submit, None);
     Ok(appended)
 }
 
 fn fetched(partition: &Partition, epoch: i32, from: Offset, now: Millis) -> Progress {
-    let log_end = partition.log().expect("a log").log_end_offset();
-    let fetch = FollowerFetch { from: OffsetMetadata::offset_only(from), log_start: 0, leader_log_end: log_end };
-    partition.on_follower_fetch(LeaderEpoch(epoch), BrokerId(2), &fetch, &around(now))
+    let log = partition.log().expect("a log");
+    let leader_log_end = log.log_end_offset();
+    let fetch = FollowerFetch { from: OffsetMetadata::offset_only(from), log_start: 0, leader_log_end };
+    partition.on_follower_fetch(LeaderEpoch(epoch), BrokerId(2), &log, &fetch, &around(now))
 }
 
 /// Broker 1 leads in epoch 5, 2 follows.
@@ -263,4 +267,96 @@ fn a_follower_takes_over_records_high_watermark_and_log_start() {
     let damaged = follower.append_as_follower(&records, LeaderEpoch(5), 5, 5, 3, 1_000);
     assert!(matches!(damaged, Err(FollowError::Append(AppendError::Record(_) | AppendError::UnexpectedOffset { .. }))));
     assert_eq!(own.log_end_offset(), 5);
+}
+
+/// A partition on a host of two directories, and its log on the way to the other one: both end at the same offset.
+struct Moving {
+    _dirs: [tempfile::TempDir; 2],
+    logs: LogManager,
+    partition: Partition,
+    old: Arc<UnifiedLog>,
+}
+
+impl Moving {
+    /// Broker 1 leads, with these in sync and, when it is alone, no other replica.
+    fn led(isr: &[i32], replicas: &[i32]) -> Self {
+        let dirs = [tempfile::tempdir().expect("directory"), tempfile::tempdir().expect("directory")];
+        let config = Arc::new(LogConfig::default());
+        let (logs, _failures) = LogManager::open(LogManagerOptions {
+            log_dirs: dirs.iter().map(|dir| dir.path().to_owned()).collect(),
+            recovery_threads_per_dir: 1,
+            producer_config: ProducerStateConfig { expiration_ms: 86_400_000, verify_transactions: false },
+            default_config: Arc::clone(&config),
+            max_open_files: 16,
+            disk_reserve_bytes: 0,
+        })
+        .expect("directories");
+        let old = logs.get_or_create(&tp(), true, None, &config, 0).expect("a log");
+        let partition = Partition::new(tp(), BrokerId(1));
+        let state = LeadershipState { replicas: ids(replicas), ..state(1, 5, isr) };
+        drop(partition.become_leader(Arc::clone(&old), state, &around(0)));
+        Self { _dirs: dirs, logs, partition, old }
+    }
+
+    fn begin(&self) {
+        let target = self.logs.live_dirs().find(|dir| dir.path() != self.old.log_dir().path()).expect("two").path();
+        self.logs.alter_log_dir(&tp(), target, 0).expect("begun");
+        while self.logs.advance_move(&tp(), 1 << 20, 0).expect("copied") != MoveStep::CaughtUp {}
+    }
+
+    fn complete(&self) -> Arc<UnifiedLog> {
+        let replaced = self.partition.replace_log(|install| self.logs.complete_move(&tp(), 0, install));
+        assert!(replaced.expect("no failure").is_some_and(|old| Arc::ptr_eq(&old, &self.old)));
+        self.partition.log().expect("a log")
+    }
+}
+
+#[test]
+fn a_move_between_an_append_and_its_commit_forgets_nothing() {
+    let moving = Moving::led(&[1], &[1]);
+    let terms = AppendTerms { origin: AppendOrigin::Client, guard: None, acks_all: true, led_since: None };
+    let appended = moving.partition.append_as_leader(&validated(3), &terms, 0).expect("appended");
+    moving.begin();
+    let moved = moving.complete();
+    assert_eq!(moving.partition.is_committed(3, LeaderEpoch(5)), Ok(false));
+    // The producer's task goes on with what it has appended to.
+    assert!(moving.partition.on_log_end(&appended.log, appended.info.log_end, &around(0)).is_committed_more);
+    assert_eq!((moved.high_watermark(), moving.partition.is_committed(3, LeaderEpoch(5))), (3, Ok(true)));
+    assert_eq!(append(&moving.partition, 1, true).expect("appended").info.first_offset, 3);
+}
+
+#[test]
+fn what_a_follower_has_counts_in_the_log_that_is_there() {
+    let moving = Moving::led(&[1, 2], &[1, 2]);
+    append(&moving.partition, 3, true).expect("appended");
+    assert!(!fetched(&moving.partition, 5, 0, 1_000).is_committed_more);
+    moving.begin();
+    // Read before the change, counted after it.
+    let read = moving.old.read(3, 1 << 20, FetchIsolation::LogEnd, true).expect("read");
+    assert!(read.start.place.is_some());
+    let moved = moving.complete();
+    let fetch = FollowerFetch { from: read.start, log_start: 0, leader_log_end: 3 };
+    let counted = |log| moving.partition.on_follower_fetch(LeaderEpoch(5), BrokerId(2), log, &fetch, &around(1_001));
+    assert!(counted(&moving.old).is_committed_more);
+    assert_eq!(moved.high_watermark(), 3);
+    let leader = moving.partition.leader.lock();
+    assert_eq!(leader.as_ref().expect("leads").followers()[0].log_end, OffsetMetadata::offset_only(3));
+}
+
+#[test]
+fn a_follower_appends_to_the_log_that_has_taken_the_place_of_the_one_it_found() {
+    let moving = Moving::led(&[1, 2], &[1, 2]);
+    append(&moving.partition, 2, false).expect("appended");
+    moving.partition.become_follower(Arc::clone(&moving.old), state(2, 6, &[1, 2]));
+    moving.begin();
+    let mut finds = 0;
+    let outcome = moving.partition.on_log(|log| {
+        finds += 1;
+        if finds == 1 {
+            moving.complete();
+        }
+        log.maybe_increment_log_start(0).map(|_| log.log_dir().path().to_owned())
+    });
+    let there = moving.partition.log().expect("a log");
+    assert_eq!((finds, outcome.expect("a log").expect("taken")), (2, there.log_dir().path().to_owned()));
 }

@@ -5,9 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::common::{LeaderEpoch, Uuid};
 use crate::config::topic::LogConfig;
-use crate::log::LogManagerOptions;
 use crate::log::testing::*;
+use crate::log::{LogManagerOptions, LogOffsets};
+use crate::record::BatchOptions;
 
 struct Host {
     dirs: [tempfile::TempDir; 2],
@@ -48,6 +50,15 @@ impl Host {
         self.dirs.iter().map(|d| d.path()).find(|dir| *dir != log.log_dir().path()).unwrap()
     }
 
+    /// The log that is current then, unless the other goes on.
+    fn complete(&self, tp: &TopicPartition) -> Option<Arc<UnifiedLog>> {
+        let mut moved = None;
+        let old = self.manager.complete_move(tp, 100, &mut |log| moved = Some(Arc::clone(log))).unwrap()?;
+        let moved = moved.expect("installed");
+        self.manager.retire(&old, &moved);
+        Some(moved)
+    }
+
     fn advance_to_end(&self, tp: &TopicPartition) {
         let steps = (0..1_000).map(|_| self.manager.advance_move(tp, 300, 100).unwrap());
         assert!(steps.into_iter().any(|step| step == MoveStep::CaughtUp), "no end");
@@ -78,10 +89,10 @@ fn a_replica_moves_while_it_is_written_and_keeps_all_that_it_had() {
     }
     host.advance_to_end(&t(0));
     append_plain(&log, 1, 2_000);
-    assert!(host.manager.complete_move(&t(0)).unwrap().is_none(), "the log went on");
+    assert!(host.complete(&t(0)).is_none(), "the log went on");
     host.advance_to_end(&t(0));
     let bytes = read_all(&log, 8);
-    let moved = host.manager.complete_move(&t(0)).unwrap().unwrap();
+    let moved = host.complete(&t(0)).unwrap();
     assert_eq!(read_all(&moved, 8), bytes);
     assert_eq!((moved.log_start_offset(), moved.log_end_offset()), (7, log.log_end_offset()));
     assert_eq!(moved.high_watermark(), log.high_watermark());
@@ -115,8 +126,104 @@ fn a_restart_in_the_middle_goes_on_with_the_move() {
     let future = host.manager.future_log(&t(0)).unwrap();
     assert!(future.log_end_offset() > 0, "what was copied is still there");
     host.advance_to_end(&t(0));
-    let moved = host.manager.complete_move(&t(0)).unwrap().unwrap();
+    let moved = host.complete(&t(0)).unwrap();
     assert_eq!(read_all(&moved, 0), bytes);
+}
+
+#[test]
+fn what_records_do_not_say_goes_over_with_the_last_step() {
+    let host = Host::new();
+    let log = host.create(&t(0));
+    let txn = |producer_id| BatchOptions {
+        producer_id,
+        producer_epoch: 0,
+        base_sequence: 0,
+        transactional: true,
+        ..Default::default()
+    };
+    for n in 0..20 {
+        append_plain(&log, 2, n * 10);
+    }
+    append(&log, &batch(txn(7), 1, 0, 10), 0, 0).unwrap();
+    let target = host.other_dir(&log).to_owned();
+    host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
+    host.advance_to_end(&t(0));
+    // All of it after the last step, and nothing of it appends.
+    commit_all(&log);
+    log.maybe_increment_log_start(9).unwrap();
+    log.assign_epoch_start(LeaderEpoch(6), 41);
+    let guard = log.start_transaction_verification(8, 0, 0, 100);
+    assert!(guard.is_some());
+    let id = Uuid::random();
+    log.assign_topic_id(id).unwrap();
+    let before = log.offsets();
+    assert_eq!((before.log_start, before.last_stable.offset, before.high_watermark.offset), (9, 40, 41));
+    let moved = host.complete(&t(0)).unwrap();
+    let plain = |offsets: LogOffsets| {
+        [offsets.log_start, offsets.last_stable.offset, offsets.high_watermark.offset, offsets.log_end.offset]
+    };
+    assert_eq!(plain(moved.offsets()), plain(before));
+    assert_eq!(moved.epoch_entries(), log.epoch_entries());
+    assert_eq!((moved.topic_id(), moved.active_producers()), (Some(id), log.active_producers()));
+    assert_eq!(moved.start_transaction_verification(8, 0, 0, 100), guard, "the guard that was given out counts");
+    assert!(moved.recovery_point() == 41, "as safe as it was");
+    // Who still has the old log changes nothing.
+    assert!(log.is_replaced() && log.maybe_increment_log_start(10).is_err());
+    assert_eq!((log.maybe_increment_high_watermark(log.log_end()), log.update_high_watermark(3)), (None, 41));
+}
+
+#[test]
+fn a_future_log_of_an_earlier_topic_is_no_move() {
+    let host = Host::new();
+    let log = host.create(&t(0));
+    append_plain(&log, 2, 0);
+    let target = host.other_dir(&log).to_owned();
+    host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
+    host.manager.future_log(&t(0)).unwrap().assign_topic_id(Uuid::random()).unwrap();
+    log.assign_topic_id(Uuid::random()).unwrap();
+    assert_eq!(host.manager.advance_move(&t(0), 300, 100).unwrap(), MoveStep::Waiting);
+    assert!(host.manager.moves().is_empty() && !log.cleaning.gate.is_busy());
+    assert!(names(&target).iter().all(|name| name.ends_with("-delete")));
+}
+
+#[test]
+fn settings_that_change_beside_a_move_are_those_of_the_log_that_is_there() {
+    let host = Host::new();
+    let log = host.create(&t(0));
+    append_plain(&log, 2, 0);
+    let target = host.other_dir(&log).to_owned();
+    host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
+    host.advance_to_end(&t(0));
+    let changed = Arc::new(LogConfig { retention_ms: 77, ..small_config() });
+    host.manager.take_configs(|_| true, |_| Arc::clone(&changed));
+    assert_eq!(host.complete(&t(0)).unwrap().config().retention_ms, 77);
+}
+
+#[test]
+fn a_failed_step_of_the_change_leaves_one_log_that_goes_on() {
+    // The future log gets its new name, then the old one; each may fail.
+    for failing in 0..2 {
+        let host = Host::new();
+        let log = host.create(&t(0));
+        append_plain(&log, 2, 0);
+        let target = host.other_dir(&log).to_owned();
+        host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
+        host.advance_to_end(&t(0));
+        if failing == 0 {
+            // Something is in the way of the new name.
+            fs::create_dir(target.join("t-0")).unwrap();
+            fs::write(target.join("t-0").join("x"), b"x").unwrap();
+            assert!(host.manager.complete_move(&t(0), 100, &mut |_| panic!("nothing is installed")).is_err());
+            assert!(!log.is_replaced() && !log.log_dir().is_offline());
+            append_plain(&log, 1, 10);
+            assert_eq!(host.manager.log(&t(0)).unwrap().log_end_offset(), 3);
+        } else {
+            log.log_dir().fail(DiskError::new("test", log.log_dir().path(), std::io::Error::other("x")));
+            assert!(host.manager.complete_move(&t(0), 100, &mut |_| panic!("nothing is installed")).is_err());
+            let gone = host.manager.handle_dir_failure(log.log_dir().path()).unwrap();
+            assert_eq!(gone, [t(0)], "the copy is not known to be whole");
+        }
+    }
 }
 
 #[test]
@@ -137,7 +244,7 @@ fn a_truncation_of_the_current_log_reaches_the_future_one() {
     }
     host.advance_to_end(&t(0));
     let bytes = read_all(&log, 0);
-    let moved = host.manager.complete_move(&t(0)).unwrap().unwrap();
+    let moved = host.complete(&t(0)).unwrap();
     assert_eq!(read_all(&moved, 0), bytes);
     assert_eq!(moved.epoch_entries(), log.epoch_entries());
 }

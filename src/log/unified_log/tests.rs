@@ -109,7 +109,7 @@ impl Host {
             }
             Work::Retain { by_size } => {
                 let limits = if by_size { (600, -1) } else { (-1, 100) };
-                log.set_config(Arc::new(LogConfig { retention_bytes: limits.0, retention_ms: limits.1, ..config() }));
+                log.swap_config(Arc::new(LogConfig { retention_bytes: limits.0, retention_ms: limits.1, ..config() }));
                 log.delete_old_segments(self.now).unwrap();
                 // Which segments go is the plan's business, and tested there; here, that it is a prefix below the HW.
                 let start = log.log_start_offset();

@@ -445,14 +445,15 @@ impl Fetcher {
         offset: Offset,
         lag: Option<Offset>,
     ) {
-        let Some(log) = replicas.online_log(tp) else {
-            state.remove(tp);
-            return;
-        };
-        match log.truncate_to(offset, now_ms()) {
+        let truncated = replicas.online(tp).and_then(|partition| {
+            partition
+                .on_log(|log| log.truncate_to(offset, now_ms()).map(|_| (log.log_end_offset(), log.latest_epoch())))
+        });
+        match truncated {
+            None => drop(state.remove(tp)),
             // The log may end before it already.
-            Ok(_) => state.on_truncated(tp, log.log_end_offset(), log.latest_epoch(), lag),
-            Err(error) => state.on_disk_error(tp, &error, now_ms(), self.settings.backoff_ms),
+            Some(Ok((log_end, latest_epoch))) => state.on_truncated(tp, log_end, latest_epoch, lag),
+            Some(Err(error)) => state.on_disk_error(tp, &error, now_ms(), self.settings.backoff_ms),
         }
     }
 
@@ -501,7 +502,10 @@ impl Fetcher {
         leader_start: Offset,
         leader_end: Offset,
     ) {
-        let Some(log) = replicas.online_log(tp) else {
+        let Some((partition, log)) = replicas.online(tp).and_then(|partition| {
+            let log = partition.log()?;
+            Some((partition, log))
+        }) else {
             state.remove(tp);
             return;
         };
@@ -513,14 +517,16 @@ impl Fetcher {
         }
         if leader_start > log_end {
             warn!(%tp, log_end, leader_start, "the leader's log starts after ours ends: beginning anew at its start");
-            if let Err(error) = log.truncate_fully_and_start_at(leader_start, None, now_ms()) {
+            let begun = partition.on_log(|log| log.truncate_fully_and_start_at(leader_start, None, now_ms()));
+            if let Some(Err(error)) = begun {
                 state.on_disk_error(tp, &error, now_ms(), self.settings.backoff_ms);
                 return;
             }
         }
         let offset = leader_start.max(log_end);
         info!(%tp, offset, "fetching goes on inside of the leader's range");
-        state.on_truncated(tp, offset, log.latest_epoch(), Some(leader_end - offset));
+        let last_epoch = partition.log().and_then(|log| log.latest_epoch());
+        state.on_truncated(tp, offset, last_epoch, Some(leader_end - offset));
     }
 
     async fn list_offset(

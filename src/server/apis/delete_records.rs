@@ -75,9 +75,10 @@ fn delete_before(replicas: &ReplicaManager, topic: &str, number: i32, offset: Of
     if to < 0 {
         return Err(ErrorCode::OffsetOutOfRange);
     }
-    match log.maybe_increment_log_start(to) {
-        Ok(_) => Ok((partition, to)),
-        Err(LogStartError::AboveHighWatermark { .. }) => Err(ErrorCode::OffsetOutOfRange),
-        Err(LogStartError::Dir(_)) => Err(ErrorCode::KafkaStorageError),
+    match partition.on_log(|log| log.maybe_increment_log_start(to)) {
+        Some(Ok(_)) => Ok((partition, to)),
+        Some(Err(LogStartError::AboveHighWatermark { .. })) => Err(ErrorCode::OffsetOutOfRange),
+        Some(Err(LogStartError::Dir(_))) => Err(ErrorCode::KafkaStorageError),
+        None => Err(ErrorCode::NotLeaderOrFollower),
     }
 }

@@ -95,8 +95,8 @@ async fn verify(
         return Ok(None);
     }
     let partition = broker.replicas.partition(&tp.topic, tp.partition)?;
-    let log = partition.log().filter(|_| partition.is_leader()).ok_or(ErrorCode::NotLeaderOrFollower)?;
-    let started = log.start_transaction_verification(producer.producer_id, NO_SEQUENCE, producer.epoch, now_ms());
+    let (producer_id, epoch) = (producer.producer_id, producer.epoch);
+    let started = partition.start_transaction_verification(producer_id, NO_SEQUENCE, epoch, now_ms())?;
     let Some(guard) = started else { return Ok(None) };
     let asked = [tp.clone()].into();
     let refused = Arc::clone(&broker.verifier).verify(&owned(transactional_id), producer, asked, knows_abortable).await;
