@@ -50,7 +50,7 @@ use log::scheduler::Scheduler;
 use log::{FetchData, FetchIsolation, LoadLimits, LogManager, LogManagerOptions, LogOptions, MoveStep, UnifiedLog};
 use record::validate::{AppendOrigin, ValidatedBatches, ValidationContext, validate};
 use record::{BatchBuilder, BatchOptions, TimestampType, batches};
-use shuttle::scheduler::RandomScheduler;
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread;
 pub use shuttle_parking_lot::{Mutex, MutexGuard, RwLock};
 use std::path::Path;
@@ -117,6 +117,9 @@ impl Condvar {
     pub fn notify_one(&self) {}
 }
 
+/// Changes of threads that the second scheduler makes in one schedule.
+const CHANGES: usize = 3;
+
 // ---- a partition of broker 1, followed by broker 2
 
 const LEADER: BrokerId = BrokerId(1);
@@ -165,14 +168,20 @@ fn open(dir: &Path) -> Arc<UnifiedLog> {
 
 /// One record, made for an offset and an epoch; a leader gives it its own.
 fn batch(offset: Offset, epoch: i32) -> Vec<u8> {
-    let options =
-        BatchOptions { base_offset: offset, partition_leader_epoch: LeaderEpoch(epoch), ..Default::default() };
+    batch_with(BatchOptions { base_offset: offset, partition_leader_epoch: LeaderEpoch(epoch), ..Default::default() })
+}
+
+fn batch_with(options: BatchOptions) -> Vec<u8> {
     let mut builder = BatchBuilder::new(options).expect("builder");
     builder.append(0, None, Some(b"value"), &[]).expect("append");
     builder.finish().expect("finish").to_vec()
 }
 
 fn valid() -> ValidatedBatches {
+    validated(batch(0, 0))
+}
+
+fn validated(batch: Vec<u8>) -> ValidatedBatches {
     let context = ValidationContext {
         topic_partition: &tp(),
         now: 0,
@@ -184,7 +193,7 @@ fn valid() -> ValidatedBatches {
         compacted: false,
         max_message_bytes: 1 << 20,
     };
-    validate(&batch(0, 0).into(), &context).expect("valid")
+    validate(&batch.into(), &context).expect("valid")
 }
 
 /// The offsets and epochs of what one read from an offset on gives: no more than a segment.
@@ -361,6 +370,90 @@ fn leaders_change_under_load() {
     }
 }
 
+/// One that reads committed data never sees a transaction that nobody has decided.
+fn open_transactions_are_not_seen() {
+    let dir = tempfile::tempdir().expect("directory");
+    let pair = Pair::led(open(dir.path()));
+    let threads = [
+        pair.run(|pair| {
+            pair.append(&valid()).expect("appended");
+            let options = BatchOptions {
+                producer_id: 1,
+                producer_epoch: 0,
+                base_sequence: 0,
+                transactional: true,
+                ..Default::default()
+            };
+            pair.append(&validated(batch_with(options))).expect("appended");
+        }),
+        pair.run(|pair| pair.follow(1)),
+        pair.run(|pair| {
+            for _ in 0..4 {
+                let offsets = pair.log().offsets();
+                assert!(offsets.last_stable.offset <= 1, "the open transaction begins at 1: {offsets:?}");
+                let seen = read(&pair.log(), 0, FetchIsolation::TxnCommitted);
+                assert!(seen.iter().all(|(offset, _)| *offset == 0), "{seen:?}");
+            }
+        }),
+    ];
+    for thread in threads {
+        thread.join().expect("nobody fails");
+    }
+}
+
+/// A replica moves to another directory while it is written, copied and read: nobody notices.
+fn a_leader_moves_under_load() {
+    let dirs = [tempfile::tempdir().expect("directory"), tempfile::tempdir().expect("directory")];
+    let (logs, _failures) = LogManager::open(LogManagerOptions {
+        log_dirs: dirs.iter().map(|dir| dir.path().to_owned()).collect(),
+        recovery_threads_per_dir: 1,
+        producer_config: PRODUCERS,
+        default_config: log_config(),
+        max_open_files: 16,
+        disk_reserve_bytes: 0,
+    })
+    .expect("directories");
+    let old = logs.get_or_create(&tp(), true, None, &log_config(), 0).expect("a log");
+    let target = dirs.iter().map(|dir| dir.path()).find(|dir| *dir != old.log_dir().path()).expect("two").to_owned();
+    let pair = Pair::led(Arc::clone(&old));
+    pair.append(&valid()).expect("appended");
+    logs.alter_log_dir(&tp(), &target, 0).expect("begun");
+    let logs = Arc::new(logs);
+    let advance = |pair: &Pair, logs: &LogManager| {
+        if logs.advance_move(&tp(), 1 << 20, 0).expect("copied") == MoveStep::CaughtUp {
+            let replaced = pair.partition.replace_log(|install| logs.complete_move(&tp(), 0, install));
+            if let Some(old) = replaced.expect("no failure") {
+                logs.retire(&old, &pair.log());
+            }
+        }
+    };
+    let threads = [
+        pair.run(|pair| {
+            for _ in 0..2 {
+                pair.append(&valid()).expect("a move refuses nobody");
+            }
+        }),
+        pair.run(|pair| pair.follow(1)),
+        pair.run(Pair::consume),
+        {
+            let logs = Arc::clone(&logs);
+            pair.run(move |pair| (0..4).for_each(|_| advance(pair, &logs)))
+        },
+    ];
+    for thread in threads {
+        thread.join().expect("nobody fails");
+    }
+    while !logs.moves().is_empty() {
+        advance(&pair, &logs);
+    }
+    let log = pair.log();
+    assert_eq!(log.log_dir().path(), target);
+    assert_eq!(read_all(&log), [(0, 1), (1, 1), (2, 1)]);
+    let copied = pair.copied.lock().records.len();
+    assert!(read_all(&log).len() >= copied);
+    assert!(read(&log, 0, FetchIsolation::HighWatermark).iter().all(|(offset, _)| *offset < log.high_watermark()));
+}
+
 fn log_start_and_retention_move_under_readers() {
     let dir = tempfile::tempdir().expect("directory");
     let log = open(dir.path());
@@ -406,12 +499,22 @@ fn log_start_and_retention_move_under_readers() {
 
 fn main() {
     let schedules = std::env::var("ZURAU_SCHEDULES").map_or(300, |text| text.parse().expect("ZURAU_SCHEDULES"));
-    let scenarios: [fn(); 2] = [leaders_change_under_load, log_start_and_retention_move_under_readers];
+    let scenarios: [fn(); 4] = [
+        leaders_change_under_load,
+        log_start_and_retention_move_under_readers,
+        open_transactions_are_not_seen,
+        a_leader_moves_under_load,
+    ];
     for scenario in scenarios {
-        let mut config = shuttle::Config::new();
-        // Debug builds use more than its threads are given.
-        config.stack_size = 1 << 20;
-        shuttle::Runner::new(RandomScheduler::new(schedules), config).run(scenario);
+        let config = || {
+            let mut config = shuttle::Config::new();
+            // Debug builds use more than its threads are given.
+            config.stack_size = 1 << 20;
+            config
+        };
+        shuttle::Runner::new(RandomScheduler::new(schedules), config()).run(scenario);
+        // Changes threads a few times only, at any place: it finds what the other one hits too rarely.
+        shuttle::Runner::new(PctScheduler::new(CHANGES, schedules), config()).run(scenario);
     }
     println!("test result: ok. {} passed; 0 failed; {schedules} schedules each", 2 * scenarios.len());
 }

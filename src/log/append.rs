@@ -272,7 +272,7 @@ impl UnifiedLog {
         Ok(None)
     }
 
-    /// Writes, then makes it visible, then notes what it means for producers. True when a flush is due.
+    /// Writes, notes what it means for producers, and makes both visible at once. True when a flush is due.
     fn write(&self, tail: &mut Tail, write: Write<'_, '_>) -> Result<bool, DirError> {
         let params = RollParams {
             now: write.now,
@@ -287,8 +287,14 @@ impl UnifiedLog {
         self.log_dir().note_appended(write.bytes);
         let log_end =
             OffsetMetadata { offset: write.last_offset + 1, place: Some((segment.base_offset(), segment.size())) };
-        self.marks.lock().log_end = log_end;
-        self.commit_producers(tail, &segment, log_end.offset)?;
+        let committed = self.commit_producers(tail, &segment, log_end.offset);
+        {
+            let mut marks = self.marks.lock();
+            // The records are there, whatever became of the transaction index: offsets go on behind them.
+            marks.log_end = log_end;
+            marks.set_first_unstable(tail.producers.state.first_unstable_offset());
+        }
+        committed?;
         tail.unflushed = tail.unflushed.saturating_add(write.records);
         Ok(tail.unflushed >= config.flush_messages)
     }
@@ -297,9 +303,7 @@ impl UnifiedLog {
         let committed = tail.producers.state.commit(log_end, |txn, last_stable_offset| {
             if txn.is_aborted { segment.append_aborted(&aborted(txn, last_stable_offset)) } else { Ok(()) }
         });
-        self.guard(committed)?;
-        self.update_first_unstable(tail);
-        Ok(())
+        self.guard(committed)
     }
 }
 

@@ -75,6 +75,16 @@ pub struct LogOffsets {
 
 /// What readers need of the tail. `first_unstable` is the start of the first transaction that is not decided, or whose
 /// marker is not below the high watermark.
+///
+/// One lock for all of them, and what belongs together is set in one hold: a reader never sees an end without the open
+/// transaction that it came with. Beside the marks there are the segments and the epochs, and for these the order counts.
+///
+/// ```text
+/// readers   take the marks first, then the segments or the epochs
+/// growing   a segment is in the list, an epoch in the cache, before the marks reach into it
+/// cutting   marks go back (truncation) or forward (log start) before segments and epochs go
+/// leaders   load the high watermark before the role: in another epoch the same offsets may be other records
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Marks {
     pub log_start: Offset,
@@ -88,6 +98,8 @@ pub(super) struct Marks {
 impl Marks {
     fn offsets(&self) -> LogOffsets {
         let last_stable = match self.first_unstable {
+            // The log's start has just moved into the transaction.
+            Some(unstable) if unstable.offset < self.log_start => OffsetMetadata::offset_only(self.log_start),
             Some(unstable) if unstable.offset < self.high_watermark.offset => unstable,
             _ => self.high_watermark,
         };
@@ -96,6 +108,13 @@ impl Marks {
             high_watermark: self.high_watermark,
             last_stable,
             log_end: self.log_end,
+        }
+    }
+
+    pub(super) fn set_first_unstable(&mut self, offset: Option<Offset>) {
+        let offset = offset.map(|offset| offset.max(self.log_start));
+        if self.first_unstable.map(|mark| mark.offset) != offset {
+            self.first_unstable = offset.map(OffsetMetadata::offset_only);
         }
     }
 }
@@ -401,11 +420,7 @@ impl UnifiedLog {
 
     pub(super) fn update_first_unstable(&self, tail: &Tail) {
         let unstable = tail.producers.state.first_unstable_offset();
-        let mut marks = self.marks.lock();
-        let unstable = unstable.map(|offset| offset.max(marks.log_start));
-        if marks.first_unstable.map(|m| m.offset) != unstable {
-            marks.first_unstable = unstable.map(OffsetMetadata::offset_only);
-        }
+        self.marks.lock().set_first_unstable(unstable);
     }
 
     // ---- leader epochs
@@ -812,6 +827,7 @@ impl UnifiedLog {
             let mut marks = self.marks.lock();
             marks.log_start = log_start;
             marks.log_end = OffsetMetadata::offset_only(offset);
+            marks.first_unstable = None;
             marks.high_watermark =
                 OffsetMetadata::offset_only(marks.high_watermark.offset.clamp(log_start, offset.max(log_start)));
         }

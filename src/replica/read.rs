@@ -201,9 +201,9 @@ impl ReplicaManager {
         if let Some(follower) = limits.follower {
             partition.check_follower(follower, fetch.current_leader_epoch).map_err(|error| error.code())?;
         }
-        // The high watermark before the end offset: the other way round it could seem to pass it.
-        let (high_watermark, last_stable_offset) = (log.high_watermark(), log.last_stable_offset());
-        let (log_start_offset, log_end) = (log.log_start_offset(), log.log_end_offset());
+        let offsets = log.offsets();
+        let (high_watermark, last_stable_offset) = (offsets.high_watermark.offset, offsets.last_stable.offset);
+        let (log_start_offset, log_end) = (offsets.log_start, offsets.log_end.offset);
         let mut answer = ReadPartition {
             error: ErrorCode::None,
             high_watermark,
