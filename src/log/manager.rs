@@ -501,6 +501,8 @@ impl LogManager {
     ) -> Result<Arc<UnifiedLog>, CreateLogError> {
         let _creation = self.creation.lock();
         if let Some(log) = self.log(tp) {
+            // It has failed, and this is not known everywhere yet.
+            log.log_dir().check()?;
             if let Some(id) = topic_id {
                 log.assign_topic_id(id)?;
             }

@@ -26,7 +26,7 @@ impl ReplicaManager {
     /// What the asker of AlterReplicaLogDirs is told about one partition.
     pub fn alter_log_dir(&self, tp: &TopicPartition, dir: &Path, now: Millis) -> ErrorCode {
         // No role changes meanwhile.
-        let _state_change = self.controller_epoch.lock();
+        let _state_change = self.state_change.lock();
         if matches!(self.partitions.get(&tp.topic, tp.partition), Some(Hosted::Offline)) {
             return ErrorCode::KafkaStorageError;
         }
@@ -87,7 +87,7 @@ impl ReplicaManager {
     /// True when the partition is served from its new directory.
     fn complete_move(&self, tp: &TopicPartition, now: Millis) -> bool {
         // A role change takes its log before it installs it: the two must not cross.
-        let _state_change = self.controller_epoch.lock();
+        let _state_change = self.state_change.lock();
         let mut moved = None;
         let mut complete = |install: &mut dyn FnMut(&Arc<UnifiedLog>)| {
             self.logs.complete_move(tp, now, &mut |log| {

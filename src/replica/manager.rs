@@ -21,6 +21,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
@@ -104,9 +105,13 @@ pub struct ReplicaManager {
     pub(super) follower_quota: ReplicationQuota,
     /// Told when a replica finds no room for its log.
     pub(super) room_wanted: Notify,
-    /// The epoch of the last controller obeyed. Held for the whole of a state change: first come, first served.
-    pub(super) controller_epoch: Mutex<ControllerEpoch>,
-    /// What the controller has decided of partitions whose logs are still recovered. Changed under `controller_epoch`.
+    /// Held for the whole of what changes roles, or which logs there are: a request of the controller, the failure of a
+    /// directory, the end of a move. First come, first served. Kafka: `replicaStateChangeLock`.
+    pub(super) state_change: Mutex<()>,
+    /// The epoch of the last controller obeyed, whatever it said. Held for a comparison only: what the cluster looks like is
+    /// not to wait for disks.
+    controller_epoch: Mutex<ControllerEpoch>,
+    /// What the controller has decided of partitions whose logs are still recovered. Changed under `state_change`.
     pub(super) awaited: Mutex<HashMap<TopicPartition, LeaderAndIsr>>,
 }
 
@@ -173,6 +178,7 @@ impl ReplicaManager {
             leader_quota: quota(),
             follower_quota: quota(),
             room_wanted: Notify::new(),
+            state_change: Mutex::default(),
             controller_epoch: Mutex::new(ControllerEpoch(0)),
             awaited: Mutex::default(),
             settings,
@@ -468,17 +474,48 @@ impl ReplicaManager {
         self.room_wanted.notified().await;
     }
 
-    /// Partitions of a failed log directory are offline until the broker is started again.
-    pub fn take_offline(&self, partitions: Vec<TopicPartition>) {
+    /// A log directory has failed: its partitions are offline until the broker is started again. False when it was the
+    /// last one. The controller is to ask about them then: whatever it was answered before, it was too early. Waits for
+    /// state changes that are under way.
+    pub fn on_dir_failure(&self, dir: &Path) -> bool {
+        let _state_change = self.state_change.lock();
+        match self.logs.handle_dir_failure(dir) {
+            Ok(partitions) => {
+                self.take_offline(partitions);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// `state_change` is held.
+    pub(super) fn take_offline(&self, partitions: Vec<TopicPartition>) {
         self.fetchers.remove(&partitions);
         for tp in &partitions {
             self.awaited.lock().remove(tp);
-            if let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) {
+            if let Some(partition) = self.online(tp) {
                 partition.resign();
             }
         }
         self.partitions.apply(partitions.iter().map(|tp| (tp.clone(), Some(Hosted::Offline))));
         partitions.iter().for_each(|tp| self.wake_all(tp));
+    }
+
+    /// Notes the epoch of a controller that speaks here, with whichever request; the error refuses one that is not the
+    /// controller any more. Kafka: `ReplicaManager.controllerEpoch`.
+    pub fn hear_controller(
+        &self,
+        controller: BrokerId,
+        epoch: ControllerEpoch,
+        request: &'static str,
+    ) -> Result<(), ErrorCode> {
+        let mut latest = self.controller_epoch.lock();
+        if epoch < *latest {
+            warn!(%controller, %epoch, latest = %latest, request, "an old controller is refused");
+            return Err(ErrorCode::StaleControllerEpoch);
+        }
+        *latest = epoch;
+        Ok(())
     }
 }
 

@@ -95,12 +95,8 @@ impl ReplicaManager {
         partitions: &[LeaderAndIsr],
         now: Millis,
     ) -> Result<StateChange, ErrorCode> {
-        let mut known_epoch = self.controller_epoch.lock();
-        if epoch < *known_epoch {
-            warn!(%controller, %epoch, latest = %known_epoch, "LeaderAndIsr of an old controller");
-            return Err(ErrorCode::StaleControllerEpoch);
-        }
-        *known_epoch = epoch;
+        let _state_change = self.state_change.lock();
+        self.hear_controller(controller, epoch, "LeaderAndIsr")?;
         let mut done = StateChange { codes: vec![ErrorCode::None; partitions.len()], ..Default::default() };
         let mut accepted = Vec::with_capacity(partitions.len());
         for (index, wanted) in partitions.iter().enumerate() {
@@ -278,7 +274,7 @@ impl ReplicaManager {
         let change = match &recovered {
             Recovered::Ready(tp) => self.serve_recovered(tp),
             Recovered::Damaged(tp) => {
-                let _state_change = self.controller_epoch.lock();
+                let _state_change = self.state_change.lock();
                 self.take_offline(vec![tp.clone()]);
                 StateChange::default()
             }
@@ -288,7 +284,7 @@ impl ReplicaManager {
     }
 
     fn serve_recovered(&self, tp: &TopicPartition) -> StateChange {
-        let _state_change = self.controller_epoch.lock();
+        let _state_change = self.state_change.lock();
         let mut done = StateChange { codes: vec![ErrorCode::None], ..Default::default() };
         // It has changed since the start, perhaps.
         self.logs.take_configs(|topic| topic == &*tp.topic, |topic| self.topic_config(topic));
@@ -324,12 +320,8 @@ impl ReplicaManager {
         epoch: ControllerEpoch,
         partitions: &[StopReplica],
     ) -> Result<StateChange, ErrorCode> {
-        let mut known_epoch = self.controller_epoch.lock();
-        if epoch < *known_epoch {
-            warn!(%controller, %epoch, latest = %known_epoch, "StopReplica of an old controller");
-            return Err(ErrorCode::StaleControllerEpoch);
-        }
-        *known_epoch = epoch;
+        let _state_change = self.state_change.lock();
+        self.hear_controller(controller, epoch, "StopReplica")?;
         let checks: Vec<_> = partitions.iter().map(|wanted| self.check_stop(wanted)).collect();
         let stopping = partitions.iter().zip(&checks).filter(|(_, check)| check.is_ok());
         let stopping: Vec<_> = stopping.map(|(wanted, _)| wanted.topic_partition.clone()).collect();

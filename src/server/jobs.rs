@@ -220,16 +220,20 @@ async fn handle_dir_failures(broker: Arc<Broker>, group: Group, mut failures: mp
                 None => return,
             },
         };
-        match broker.replicas.logs().handle_dir_failure(&path) {
-            Ok(partitions) => {
-                broker.replicas.take_offline(partitions);
+        let replicas = Arc::clone(&broker.replicas);
+        match tokio::task::spawn_blocking(move || replicas.on_dir_failure(&path)).await {
+            Ok(true) => {
                 group.spawn("log-dir-event", tell_controller(Arc::clone(&broker), group.stop_token().clone()));
             }
-            Err(_) => {
+            Ok(false) => {
                 error!("Shutdown broker because all log dirs have failed");
                 group.fatal_token().cancel();
                 return;
             }
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return,
+            },
         }
     }
 }

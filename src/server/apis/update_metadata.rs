@@ -44,6 +44,10 @@ fn apply(broker: &Broker, request: UpdateMetadataRequest) -> ErrorCode {
         );
         return ErrorCode::StaleBrokerEpoch;
     }
+    let (controller, epoch) = (BrokerId(request.controller_id), ControllerEpoch(request.controller_epoch));
+    if let Err(code) = broker.replicas.hear_controller(controller, epoch, "UpdateMetadata") {
+        return code;
+    }
     let update = to_update(request);
     let mut stale = false;
     broker.image.rcu(|image| {
