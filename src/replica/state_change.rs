@@ -131,7 +131,10 @@ impl ReplicaManager {
                 Err(why) => {
                     done.codes[accepted.index] = why.code();
                     match why {
-                        NoLog::Failed => changes.push((tp, Some(Hosted::Offline))),
+                        NoLog::Failed => {
+                            accepted.partition.resign();
+                            changes.push((tp, Some(Hosted::Offline)));
+                        }
                         NoLog::NoRoom => self.room_wanted.notify_one(),
                         NoLog::OtherTopic => {}
                     }
@@ -299,8 +302,9 @@ impl ReplicaManager {
     fn log_of(&self, wanted: &LeaderAndIsr, now: Millis) -> Result<Arc<UnifiedLog>, NoLog> {
         let tp = &wanted.topic_partition;
         let topic_id = (!wanted.topic_id.is_zero()).then_some(wanted.topic_id);
+        let is_there = self.logs.log(tp).is_some();
         let config = self.topic_config(&tp.topic);
-        self.logs.get_or_create(tp, wanted.is_new, topic_id, &config, now).map_err(|error| {
+        let log = self.logs.get_or_create(tp, wanted.is_new, topic_id, &config, now).map_err(|error| {
             error!(%tp, %error, "log not available");
             match error {
                 CreateLogError::TopicId(_) => NoLog::OtherTopic,
@@ -310,7 +314,12 @@ impl ReplicaManager {
                 | CreateLogError::Damaged { .. }
                 | CreateLogError::Recovering(_) => NoLog::Failed,
             }
-        })
+        })?;
+        if !is_there {
+            // The settings may have changed while it was made (Kafka: `LogManager.initializingLog`).
+            self.logs.take_configs(|topic| topic == &*tp.topic, |topic| self.topic_config(topic));
+        }
+        Ok(log)
     }
 
     /// Stops serving replicas, and deletes those that the controller wants gone.
