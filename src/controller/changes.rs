@@ -368,9 +368,11 @@ impl<C: BrokerChannels> Term<C> {
                 let tp = TopicPartition::new(Arc::clone(name), partition.partition_index);
                 match ErrorCode::from_wire(partition.error_code) {
                     ErrorCode::None => online.push(tp),
-                    ErrorCode::KafkaStorageError => offline.push(tp),
-                    // Among them the epoch that a broker knows already, which is no news.
-                    _ => {}
+                    // In Kafka a replica whose log is of another topic of that name counts as one that is served.
+                    ErrorCode::KafkaStorageError | ErrorCode::InconsistentTopicId => offline.push(tp),
+                    // The broker knows the epoch already, which is no news, or a newer one by a later request.
+                    ErrorCode::StaleControllerEpoch => {}
+                    code => warn!(%tp, broker = broker.0, %code, "LeaderAndIsr refused for a partition"),
                 }
             }
         }

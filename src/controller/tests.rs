@@ -15,8 +15,9 @@ use super::topics::Assignment;
 use super::*;
 use crate::common::LeaderEpoch;
 use crate::protocol::messages::leader_and_isr_request::LeaderAndIsrPartitionState;
+use crate::protocol::messages::leader_and_isr_response::{LeaderAndIsrPartitionError, LeaderAndIsrTopicError};
 use crate::protocol::messages::stop_replica_response::StopReplicaPartitionError;
-use crate::protocol::messages::{StopReplicaRequest, StopReplicaResponse, UpdateMetadataRequest};
+use crate::protocol::messages::{LeaderAndIsrResponse, StopReplicaRequest, StopReplicaResponse, UpdateMetadataRequest};
 use crate::zk::client::{ConnectOptions, Node};
 use crate::zk::data::config::Config;
 use crate::zk::data::topic::{PartitionState, TopicAssignment};
@@ -305,6 +306,39 @@ async fn a_new_topic_gets_leaders_and_everybody_hears_of_it() {
     // A second creation is refused, before and while the topic exists.
     let again = topics::check_creation(&broker.zk, "t", &[(0, ids(&[1]))].into()).await.unwrap_err();
     assert_eq!(again.to_string(), "Topic 't' already exists.");
+}
+
+#[tokio::test]
+async fn a_replica_that_has_the_log_of_another_topic_does_not_lead() {
+    for code in [ErrorCode::InconsistentTopicId, ErrorCode::KafkaStorageError] {
+        let world = World::new().await;
+        let broker = world.broker(1).await;
+        broker.until_active().await;
+        let _two = world.bystander(2).await;
+        broker.sent.metadata(2, |_| true).await;
+        broker.create("t", &[&[2, 1]]).await;
+        broker.until_state("t", 0, 2, 0).await;
+        let (asked, topic_id) = broker
+            .sent
+            .wait(|to, request| match request {
+                ControlRequest::LeaderAndIsr(request) if to == 2 => {
+                    Some((request.clone(), request.topic_states.first()?.topic_id))
+                }
+                _ => None,
+            })
+            .await;
+        let error = LeaderAndIsrPartitionError { error_code: code.wire(), ..Default::default() };
+        let topic = LeaderAndIsrTopicError { topic_id, partition_errors: vec![error], ..Default::default() };
+        let answered = Event::Answered {
+            broker: BrokerId(2),
+            broker_epoch: BrokerEpoch(asked.broker_epoch),
+            epoch: ControllerEpoch(asked.controller_epoch),
+            answer: Answer::LeaderAndIsr(LeaderAndIsrResponse { topics: vec![topic], ..Default::default() }),
+        };
+        broker.handle.mailbox.send(answered).await.unwrap();
+        let state = broker.until_state("t", 0, 1, 1).await;
+        assert_eq!(state.leader_and_isr.isr, ids(&[1]), "{code}");
+    }
 }
 
 #[tokio::test]

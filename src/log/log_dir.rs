@@ -269,10 +269,20 @@ pub fn future_dir_name(tp: &TopicPartition) -> String {
     format!("{}-{}.{id}{FUTURE_SUFFIX}", tp.topic, tp.partition)
 }
 
-/// The name that a partition's directory gets when it is to be deleted. A long topic name is cut, as Kafka cuts it.
+/// The name that a partition's directory gets when it is to be deleted.
 pub fn delete_dir_name(tp: &TopicPartition) -> String {
+    unique_dir_name(tp, DELETE_SUFFIX)
+}
+
+/// The name that a partition's directory gets when it is of an earlier topic: Kafka, too, leaves it alone.
+pub fn stray_dir_name(tp: &TopicPartition) -> String {
+    unique_dir_name(tp, STRAY_SUFFIX)
+}
+
+/// A long topic name is cut, as Kafka cuts it.
+fn unique_dir_name(tp: &TopicPartition, suffix: &str) -> String {
     let id = uuid::Uuid::from_bytes(crate::common::Uuid::random().0).simple().to_string();
-    let suffix = format!("-{}.{id}{DELETE_SUFFIX}", tp.partition);
+    let suffix = format!("-{}.{id}{suffix}", tp.partition);
     let mut topic_len = tp.topic.len().min(NAME_MAX - suffix.len());
     while !tp.topic.is_char_boundary(topic_len) {
         topic_len -= 1;

@@ -19,7 +19,7 @@ use crate::disk::{self, DirLock, DiskError, During, FilePool};
 
 use super::checkpoint::{self, CLEANER_FILE, HIGH_WATERMARK_FILE, LOCK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
 use super::cleaner::LogCleaner;
-use super::log_dir::{DirError, LogDir, PartitionDirKind, delete_dir_name, parse_partition_dir};
+use super::log_dir::{DirError, LogDir, PartitionDirKind, delete_dir_name, parse_partition_dir, stray_dir_name};
 use super::moves::sync_names;
 use super::producer_state::ProducerStateConfig;
 use super::recovering::{LoadLimits, Recovering, RecoveringLogs};
@@ -670,6 +670,36 @@ impl LogManager {
         }
         self.checkpoint_cleaned();
         failed
+    }
+
+    /// Takes the log of an earlier topic out of the way of a new one of that name. Nothing of it is deleted: its directory
+    /// gets the name of one that is left alone. Waits for the disk.
+    pub fn set_aside(&self, tp: &TopicPartition) -> Result<(), DirError> {
+        // Before the lock: whoever works on it may wait for that.
+        let recovering = self.recovering.take(tp);
+        let _creation = self.creation.lock();
+        self.cancel_move(tp);
+        let name = stray_dir_name(tp);
+        let log_dir = if let Some(log) = self.logs.write().remove(tp) {
+            if log.cleaner_checkpoint().is_some() {
+                log.log_dir().set_cleaner_checkpoint_stale(true);
+            }
+            log.rename_for_deletion(&name)?;
+            Arc::clone(log.log_dir())
+        } else if let Some(left) = recovering {
+            let renamed = disk::rename_unsynced(&left.dir, &left.log_dir.path().join(&name));
+            left.log_dir.guard(renamed.during("rename", &left.dir))?;
+            Arc::clone(&left.log_dir)
+        } else {
+            return Ok(());
+        };
+        sync_names(&log_dir)?;
+        let dir = log_dir.path().join(&name);
+        warn!(%tp, dir = %dir.display(), "the log of an earlier topic of that name is set aside");
+        // A failure is told by the directory.
+        drop(self.checkpoint_dir(&log_dir));
+        self.checkpoint_cleaned();
+        Ok(())
     }
 
     pub(super) fn remove_later(&self, log_dir: &Arc<LogDir>, dir: &Path) {

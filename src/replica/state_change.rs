@@ -8,7 +8,7 @@ use crate::cluster::partition::{LeadershipState, Partition};
 use crate::common::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Millis, TopicPartition, Uuid};
 use crate::config::endpoint::Endpoint;
 use crate::log::log_dir::{DirError, LogDir};
-use crate::log::{CreateLogError, Recovered, Recovering, UnifiedLog};
+use crate::log::{CreateLogError, Recovered, UnifiedLog};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tracing::{debug, error, info, warn};
@@ -213,8 +213,12 @@ impl ReplicaManager {
     ) -> Result<(), NoLog> {
         let Accepted { wanted, partition, role, .. } = accepted;
         let (tp, state) = (&wanted.topic_partition, &wanted.state);
-        if let Some(recovering) = self.logs.recovering(tp) {
-            return self.await_log(accepted, &recovering);
+        if partition.log().is_none() {
+            self.make_way(wanted)?;
+        }
+        if self.logs.recovering(tp).is_some() {
+            self.await_log(accepted);
+            return Ok(());
         }
         // Whatever was decided before is over.
         self.awaited.lock().remove(tp);
@@ -254,20 +258,36 @@ impl ReplicaManager {
         Ok(())
     }
 
-    /// The role begins when the log is ready: see [`Self::recover_next`].
-    fn await_log(&self, accepted: &Accepted<'_>, log: &Recovering) -> Result<(), NoLog> {
-        let Accepted { wanted, partition, role, .. } = accepted;
-        let (tp, asked) = (&wanted.topic_partition, wanted.topic_id);
-        if log.topic_id().is_some_and(|stored| !asked.is_zero() && asked != stored) {
-            error!(%tp, stored = ?log.topic_id(), %asked, "topic id does not match");
+    /// Sets aside what an earlier topic of that name has left here. Only a replica that nobody counts on gives way: one of a
+    /// topic that is just made, or one that is not in sync and copies everything from its leader. What is in sync is the
+    /// topic, whatever id an Apache controller has given it (one does when a tool has written the znode without its id).
+    fn make_way(&self, wanted: &LeaderAndIsr) -> Result<(), NoLog> {
+        let tp = &wanted.topic_partition;
+        let stored = match self.logs.recovering(tp) {
+            Some(log) => log.topic_id(),
+            None => self.logs.log(tp).and_then(|log| log.topic_id()),
+        };
+        let asked = wanted.topic_id;
+        let Some(stored) = stored.filter(|stored| !asked.is_zero() && asked != *stored) else { return Ok(()) };
+        if !wanted.is_new && wanted.state.isr.contains(&self.local) {
+            error!(%tp, %stored, %asked, "the log is of another topic of that name, and in sync");
             return Err(NoLog::OtherTopic);
         }
+        self.logs.set_aside(tp).map_err(|error| {
+            error!(%tp, %error, "log of an earlier topic not set aside");
+            NoLog::Failed
+        })
+    }
+
+    /// The role begins when the log is ready: see [`Self::recover_next`].
+    fn await_log(&self, accepted: &Accepted<'_>) {
+        let Accepted { wanted, partition, role, .. } = accepted;
+        let tp = &wanted.topic_partition;
         if !matches!(role, Role::Unreachable) {
             info!(%tp, leader = %wanted.state.leader, epoch = %wanted.state.leader_epoch, "its role waits for its log, which is recovered");
             partition.await_log(wanted.state.clone());
             self.awaited.lock().insert(tp.clone(), (*wanted).clone());
         }
-        Ok(())
     }
 
     /// Recovers the next log of a directory that the start has left, and lets its partition take the role that the
@@ -391,3 +411,6 @@ impl ReplicaManager {
         told.map(|(tp, _)| tp).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,9 @@ use super::terminal::{self, Failure, Output};
 use crate::common::{BrokerId, ErrorCode, Millis, TopicPartition};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::config::{BrokerConfig, Props, parse};
+use crate::disk;
 use crate::log::checkpoint;
+use crate::log::log_dir::{PartitionDirKind, parse_partition_dir};
 use crate::protocol::ApiKey;
 use crate::protocol::messages::describe_configs_request::DescribeConfigsResource;
 use crate::protocol::messages::{
@@ -64,6 +66,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
                 let stored = checkpoint::read_meta_properties(dir.as_ref());
                 let stored = stored.map(|meta| meta.and_then(|meta| meta.cluster_id)).map_err(|e| e.to_string());
                 picture.local_dirs.push((dir.into(), stored));
+                let names = disk::subdirectories(dir.as_ref()).unwrap_or_default();
+                let is_stray = |name: &String| matches!(parse_partition_dir(name), Some((_, PartitionDirKind::Stray)));
+                picture.strays.extend(names.into_iter().filter(is_stray).map(|name| PathBuf::from(dir).join(name)));
             }
         }
         probe(&mut picture);

@@ -67,6 +67,8 @@ pub(super) struct Picture {
     pub(super) children_sizes: BTreeMap<String, usize>,
     /// Log directories of this machine, and the cluster ids in their meta.properties.
     pub(super) local_dirs: Vec<(PathBuf, Result<Option<String>, String>)>,
+    /// Directories of partitions there that were set aside.
+    pub(super) strays: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,6 +132,13 @@ fn identity(picture: &Picture, findings: &mut Findings) {
             Ok(_) => {}
             Err(why) => findings.error(format!("{file}: {why}")),
         }
+    }
+    for stray in &picture.strays {
+        findings.warn(format!(
+            "{} is the log of an earlier topic of that name, which was in the way of a new one. Nobody reads it, and nobody \
+             deletes it: delete it, or keep it elsewhere",
+            stray.display()
+        ));
     }
 }
 
@@ -430,6 +439,13 @@ mod tests {
         for part in ["/d/meta.properties", "xyz", "abc", "/cluster/id"] {
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn logs_that_were_set_aside_are_found() {
+        let mut picture = healthy();
+        picture.strays.push("/d/t-0.0123-stray".into());
+        assert!(only(&picture).contains("/d/t-0.0123-stray is the log of an earlier topic"));
     }
 
     #[test]
