@@ -478,6 +478,11 @@ impl LogManager {
         self.logs.read().get(tp).cloned()
     }
 
+    /// The partition's directory is there, and is no log.
+    pub fn is_damaged(&self, tp: &TopicPartition) -> bool {
+        self.damaged.lock().contains_key(tp)
+    }
+
     pub fn logs(&self) -> Vec<Arc<UnifiedLog>> {
         self.logs.read().values().cloned().collect()
     }

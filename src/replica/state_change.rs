@@ -298,7 +298,10 @@ impl ReplicaManager {
             Recovered::Ready(tp) => self.serve_recovered(tp),
             Recovered::Damaged(tp) => {
                 let _state_change = self.state_change.lock();
-                self.take_offline(vec![tp.clone()]);
+                // Unless it was deleted, and made again, since.
+                if self.logs.is_damaged(tp) {
+                    self.take_offline(vec![tp.clone()]);
+                }
                 StateChange::default()
             }
             Recovered::Left => StateChange::default(),

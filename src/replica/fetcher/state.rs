@@ -389,6 +389,8 @@ impl FetcherState {
         match fetched.in_session {
             Some(asked)
                 if fetched.is_fetching()
+                    // Epochs and offsets of a topic that is made again begin as those of the earlier one.
+                    && asked.topic_id == fetched.topic_id
                     && asked.fetch_offset == fetched.offset
                     && asked.leader_epoch == fetched.leader_epoch =>
             {

@@ -65,6 +65,18 @@ fn in_session(partitions: &[i32]) -> FetcherState {
 }
 
 #[test]
+fn an_answer_for_an_earlier_topic_is_not_for_the_one_of_its_name() {
+    let mut state = in_session(&[0]);
+    assert_eq!(state.judge(&tp(0)), Verdict::Take { fetch_offset: 10, leader_epoch: LeaderEpoch(3) });
+    state.remove(&tp(0));
+    state.add(tp(0), Start { topic_id: Uuid([8; 16]), ..start(3, 10) });
+    assert_eq!(state.judge(&tp(0)), Verdict::Ignore, "the same offset and epoch");
+    // It is asked for under its own id, and then the answer is for it.
+    state.plan(0, &FREE, BACKOFF).expect("a request");
+    assert_eq!(state.judge(&tp(0)), Verdict::Take { fetch_offset: 10, leader_epoch: LeaderEpoch(3) });
+}
+
+#[test]
 fn a_session_is_told_only_what_changed() {
     let mut state = in_session(&[0, 1]);
     assert_eq!(shown(state.plan(0, &FREE, BACKOFF)), (1, vec![], vec![]), "the session knows all");
