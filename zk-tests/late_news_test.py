@@ -13,6 +13,9 @@ from harness.processes import wait_until
 from harness.reader import read
 from harness.replicas import check_equal, states, wait_in_sync, wait_isr
 
+# A JVM on a machine that does much else.
+_SLOW = 240
+
 
 class Watched:
     """A producer that never asks twice (acks=all, no retries), and a reader of the high watermark after each answer."""
@@ -58,8 +61,8 @@ class Watched:
 def test_nobody_notices_that_a_replica_moves(cluster):
     """Neither producer nor follower nor reader of what was acknowledged, be it the leader's replica or the follower's."""
     leader, follower = (cluster.broker(n, log_dirs=2) for n in (1, 2))
-    leader.start()
-    follower.start()
+    leader.start(seconds=_SLOW)
+    follower.start(seconds=_SLOW)
     admin.create_topic(leader, "t", assignment=[[1, 2]])
     wait_in_sync(cluster, "t", 2)
     watched = Watched(leader.bootstrap, "t")
@@ -122,7 +125,7 @@ def test_an_old_folder_of_the_same_name_gives_way_and_is_kept(cluster, directory
     assert kept > 0 and len(before) > 0
     # Both kinds start with them there, and leave them alone.
     assert one.stop() == 143
-    apache = cluster.replace(one, "apache").start()
+    apache = cluster.replace(one, "apache").start(seconds=_SLOW)
     wait_in_sync(cluster, "t", 2)
     assert apache.stop() == 143
     cluster.replace(apache, "zurau").start()
