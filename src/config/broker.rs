@@ -74,7 +74,6 @@ pub struct BrokerConfig {
     /// Negative: never.
     pub connections_max_idle_ms: i64,
     pub connection_failed_authentication_delay_ms: i32,
-    pub queued_max_requests: i32,
     /// Not positive: no bound.
     pub queued_max_request_bytes: i64,
     pub socket_connection_setup_timeout_ms: i64,
@@ -293,7 +292,6 @@ impl BrokerConfig {
             max_connection_creation_rate: v.int("max.connection.creation.rate"),
             connections_max_idle_ms: v.long("connections.max.idle.ms"),
             connection_failed_authentication_delay_ms: v.int("connection.failed.authentication.delay.ms"),
-            queued_max_requests: v.int("queued.max.requests"),
             queued_max_request_bytes: v.long("queued.max.request.bytes"),
             socket_connection_setup_timeout_ms: v.long("socket.connection.setup.timeout.ms"),
             socket_connection_setup_timeout_max_ms: v.long("socket.connection.setup.timeout.max.ms"),

@@ -3,16 +3,18 @@
 
 use super::frame_pool::FramePool;
 use super::frame_reader::{FrameError, FrameReader};
-use super::limits::{ByteBudget, ConnectionCount, RequestPermits};
+use super::limits::{ByteBudget, ByteHold, ConnectionCount};
 use super::reply::{Piece, Reply, Response};
 use super::{ApiHandler, Request};
 use crate::disk::FileSlice;
 use crate::util::rate_limit::RateLimit;
 use rustix::net::{SendFlags, send};
 use socket2::SockRef;
+use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -82,7 +84,6 @@ pub(super) struct ConnectionContext<H> {
     pub(super) handler: Arc<H>,
     pub(super) pool: Arc<FramePool>,
     pub(super) budget: Arc<ByteBudget>,
-    pub(super) permits: RequestPermits,
     /// `socket.request.max.bytes`.
     pub(super) request_bytes_max: usize,
     /// Cancelled when no further request is to be read.
@@ -117,9 +118,10 @@ pub(super) async fn run<H: ApiHandler>(connection: Arc<Connection>, context: Arc
         };
         let received = Instant::now();
         connection.touch();
-        let permit = context.permits.take(frame.hold).await;
-        let request = Request { frame: frame.bytes, connection: Arc::clone(&connection), permit, received };
-        match context.handler.handle(request).await {
+        // A peer that pipelines without a pause gives the connections of its thread their turns.
+        tokio::task::coop::consume_budget().await;
+        let request = Request { frame: frame.bytes, connection: Arc::clone(&connection), received };
+        match until_it_waits(frame.hold, context.handler.handle(request)).await {
             Reply::Nothing => {}
             Reply::Close => return,
             Reply::Send(response) => {
@@ -131,6 +133,19 @@ pub(super) async fn run<H: ApiHandler>(connection: Arc<Connection>, context: Arc
             }
         }
     }
+}
+
+/// Runs a handler, which holds nothing of what requests share once it waits: who ends the wait may be a request that has
+/// still to be read.
+async fn until_it_waits(hold: ByteHold, handling: impl Future<Output = Reply>) -> Reply {
+    let mut handling = pin!(handling);
+    let mut hold = Some(hold);
+    poll_fn(|context| {
+        let polled = handling.as_mut().poll(context);
+        hold = None;
+        polled
+    })
+    .await
 }
 
 async fn write_response(socket: &TcpStream, response: Response) -> io::Result<()> {

@@ -1,5 +1,5 @@
-//! Owns the bounds of the front door: connections in all and per address, requests being handled, bytes of requests held.
-//! Kafka: `ConnectionQuotas`, `RequestChannel`'s queue, `SimpleMemoryPool`.
+//! Owns the bounds of the front door: connections in all and per address, bytes of requests that nobody works on yet.
+//! Kafka: `ConnectionQuotas`, `SimpleMemoryPool`.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -74,32 +74,9 @@ impl Drop for ConnectionCount {
     }
 }
 
-/// A place among the `queued.max.requests` that are being handled. Parked requests have given theirs back.
-#[derive(Debug)]
-pub struct RequestPermit {
-    _place: OwnedSemaphorePermit,
-    _hold: ByteHold,
-}
-
-pub(super) struct RequestPermits {
-    places: Arc<Semaphore>,
-}
-
-impl RequestPermits {
-    pub(super) fn new(queued_max_requests: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(queued_max_requests.min(Semaphore::MAX_PERMITS))) }
-    }
-
-    pub(super) async fn take(&self, hold: ByteHold) -> RequestPermit {
-        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-            unreachable!("the semaphore is never closed")
-        };
-        RequestPermit { _place: place, _hold: hold }
-    }
-}
-
-/// `queued.max.request.bytes`: bytes of requests received and not yet handled. As in Kafka's memory pool the bound is soft by
-/// the requests that were let in while there was room; unlike there, a request counts what has arrived of it, not its claim.
+/// `queued.max.request.bytes`: bytes of requests received that no handler has worked on yet. As in Kafka's memory pool the
+/// bound is soft by the requests that were let in while there was room; unlike there, a request counts what has arrived of
+/// it, not its claim.
 pub(super) struct ByteBudget {
     max: Option<i64>,
     used: AtomicI64,

@@ -3,6 +3,13 @@
 //!
 //! A connection is one task that handles its requests in order, one at a time (Kafka mutes the channel meanwhile). What a
 //! request means is the business of the [`ApiHandler`]; this room knows frames only.
+//!
+//! **A request that waits holds nothing of what requests share.** There is no queue between reading a request and working
+//! on it: the thread that read the frame polls its handler. So `queued.max.requests`, the length of that queue in Kafka,
+//! has nothing to bound, and requests under way are as many as connections. The bytes of a frame count against
+//! `queued.max.request.bytes` until its handler has been polled once: then it has answered, or it waits for other requests,
+//! replicas, brokers or the disk. A handler that waits for the blocking pool gives its bytes back too, where Kafka's
+//! handler thread is busy: the jobs in the pool's queue are bounded by the connections, one for each.
 
 mod connection;
 mod frame_pool;
@@ -14,7 +21,7 @@ mod server;
 mod tests;
 
 pub use connection::{Connection, ListenerInfo};
-pub use limits::{ConnectionLimits, RequestPermit};
+pub use limits::ConnectionLimits;
 pub use reply::{Piece, Reply, Response};
 pub use server::{Listener, NetworkConfig, SocketServer};
 
@@ -28,8 +35,6 @@ pub struct Request {
     /// Header and body, without the four bytes of the size.
     pub frame: Bytes,
     pub connection: Arc<Connection>,
-    /// Counts against `queued.max.requests`. A handler drops it when it parks, so that long polls hold none.
-    pub permit: RequestPermit,
     pub received: Instant,
 }
 

@@ -3,7 +3,7 @@
 use super::ApiHandler;
 use super::connection::{Connection, ConnectionContext, ListenerInfo, run};
 use super::frame_pool::FramePool;
-use super::limits::{ByteBudget, ConnectionCounts, ConnectionLimits, RequestPermits};
+use super::limits::{ByteBudget, ConnectionCounts, ConnectionLimits};
 use crate::util::rate_limit::RateLimit;
 use crate::util::task::{Group, StillRunning};
 use parking_lot::Mutex;
@@ -38,8 +38,6 @@ pub struct NetworkConfig {
     pub receive_buffer_bytes: i32,
     /// `socket.request.max.bytes`.
     pub request_bytes_max: usize,
-    /// `queued.max.requests`.
-    pub queued_max_requests: usize,
     /// `queued.max.request.bytes`; -1 for no bound.
     pub queued_max_request_bytes: i64,
     /// `connections.max.idle.ms`.
@@ -116,7 +114,6 @@ impl SocketServer {
             handler,
             pool: Arc::new(FramePool::default()),
             budget: ByteBudget::new(self.config.queued_max_request_bytes),
-            permits: RequestPermits::new(self.config.queued_max_requests),
             request_bytes_max: self.config.request_bytes_max,
             stop_reading: self.stop_reading.clone(),
         });

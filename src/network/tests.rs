@@ -10,11 +10,17 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
 /// Answers a frame with itself; the first byte asks for something else.
-struct Echo;
+#[derive(Default)]
+struct Echo {
+    released: tokio::sync::Notify,
+}
 
 const NO_REPLY: u8 = 1;
 const CLOSE: u8 = 2;
 const PANIC: u8 = 3;
+/// Is answered once somebody has sent `RELEASE`.
+const WAIT: u8 = 4;
+const RELEASE: u8 = 5;
 
 impl ApiHandler for Echo {
     async fn handle(&self, request: Request) -> Reply {
@@ -22,6 +28,14 @@ impl ApiHandler for Echo {
             Some(&NO_REPLY) => Reply::Nothing,
             Some(&CLOSE) => Reply::Close,
             Some(&PANIC) => panic!("on purpose"),
+            Some(&WAIT) => {
+                self.released.notified().await;
+                Reply::Send(Bytes::from(frame(&[WAIT])).into())
+            }
+            Some(&RELEASE) => {
+                self.released.notify_one();
+                Reply::Nothing
+            }
             _ => Reply::Send(Bytes::from(frame(&request.frame)).into()),
         }
     }
@@ -34,7 +48,6 @@ async fn server(change: impl FnOnce(&mut NetworkConfig)) -> (SocketServer, Socke
         send_buffer_bytes: 102_400,
         receive_buffer_bytes: 102_400,
         request_bytes_max: 10 << 20,
-        queued_max_requests: 500,
         queued_max_request_bytes: -1,
         connections_max_idle: Duration::from_secs(600),
         limits: ConnectionLimits { max: 1_000, max_per_ip: 1_000, max_per_ip_overrides: HashMap::new() },
@@ -43,7 +56,7 @@ async fn server(change: impl FnOnce(&mut NetworkConfig)) -> (SocketServer, Socke
     let group = crate::util::task::Group::new(Handle::current());
     let mut server = SocketServer::bind(config, group.clone(), [group].into()).expect("bind");
     let port = server.port("PLAINTEXT").expect("bound");
-    server.start(Arc::new(Echo)).expect("start");
+    server.start(Arc::<Echo>::default()).expect("start");
     (server, (Ipv4Addr::LOCALHOST, port).into())
 }
 
@@ -153,6 +166,24 @@ async fn a_byte_bound_slows_requests_down_and_loses_none() {
     });
     while let Some(done) = all.join_next().await {
         done.expect("client");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_waits_holds_no_bytes_that_others_need_to_end_its_wait() {
+    let (_server, address) = server(|c| c.queued_max_request_bytes = 1_000).await;
+    let mut waiting = Vec::new();
+    for _ in 0..5 {
+        let mut socket = TcpStream::connect(address).await.expect("connect");
+        socket.write_all(&frame(&[WAIT; 900])).await.expect("write");
+        waiting.push(socket);
+    }
+    let mut releasing = TcpStream::connect(address).await.expect("connect");
+    for _ in &waiting {
+        releasing.write_all(&frame(&[RELEASE; 900])).await.expect("write");
+    }
+    for socket in &mut waiting {
+        assert_eq!(read_frame(socket).await.expect("reply"), [WAIT]);
     }
 }
 

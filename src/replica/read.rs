@@ -104,16 +104,15 @@ pub struct FetchRead {
 }
 
 impl ReplicaManager {
-    /// Reads, and waits up to `max_wait` for `min_bytes`. `parked` is called when the wait begins.
+    /// Reads, and waits up to `max_wait` for `min_bytes`.
     pub async fn fetch(
         &self,
         partitions: &[PartitionFetch],
         limits: FetchLimits<'_>,
         max_wait: Duration,
         stop: &CancellationToken,
-        parked: impl FnOnce(),
     ) -> FetchRead {
-        let read = check(self.fetch_or_wait(partitions, limits, max_wait, stop, parked).await).await;
+        let read = check(self.fetch_or_wait(partitions, limits, max_wait, stop).await).await;
         if limits.follower.is_some() && self.leader_quota.is_set() {
             self.record_sent(partitions, &read);
         }
@@ -126,7 +125,6 @@ impl ReplicaManager {
         limits: FetchLimits<'_>,
         max_wait: Duration,
         stop: &CancellationToken,
-        parked: impl FnOnce(),
     ) -> FetchRead {
         // Only now does a follower's fetch tell what it has: when it is looked at again, the answer would count as read.
         let first = self.read(partitions, limits, true);
@@ -139,7 +137,6 @@ impl ReplicaManager {
             .collect();
         let waiter =
             if limits.follower.is_some() { self.follower_fetches.watch(keys) } else { self.fetches.watch(keys) };
-        parked();
         let deadline = tokio::time::sleep(max_wait);
         tokio::pin!(deadline);
         loop {

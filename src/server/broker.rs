@@ -455,7 +455,6 @@ fn network_config(config: &BrokerConfig) -> NetworkConfig {
             chosen => chosen,
         },
         request_bytes_max: bound(config.socket_request_max_bytes),
-        queued_max_requests: bound(config.queued_max_requests),
         queued_max_request_bytes: config.queued_max_request_bytes,
         connections_max_idle: match u64::try_from(config.connections_max_idle_ms) {
             Ok(ms) => Duration::from_millis(ms),

@@ -95,7 +95,7 @@ impl Broker {
         Ok(())
     }
 
-    pub(super) fn topics_without_log<'a>(&self, partitions: &'a [LeaderAndIsr]) -> BTreeSet<&'a str> {
+    fn topics_without_log<'a>(&self, partitions: &'a [LeaderAndIsr]) -> BTreeSet<&'a str> {
         let unknown = |p: &&LeaderAndIsr| self.replicas.logs().log(&p.topic_partition).is_none();
         partitions.iter().filter(unknown).map(|p| &*p.topic_partition.topic).collect()
     }

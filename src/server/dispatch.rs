@@ -6,7 +6,7 @@
 use super::apis;
 use super::context::Broker;
 use crate::disk::FileSlice;
-use crate::network::{ApiHandler, Connection, Reply, Request, RequestPermit, Response};
+use crate::network::{ApiHandler, Connection, Reply, Request, Response};
 use crate::protocol::{ApiKey, Frame, Message, Reader, RequestHeader};
 use crate::util::rate_limit::RateLimit;
 use std::sync::Arc;
@@ -102,8 +102,6 @@ serve! {
 pub struct Call {
     pub header: RequestHeader,
     pub connection: Arc<Connection>,
-    /// Given back when the handler parks or is done.
-    pub permit: Option<RequestPermit>,
     pub received: Instant,
     body: Reader,
 }
@@ -160,7 +158,7 @@ fn refused(connection: &Connection, reason: &str) {
 
 impl ApiHandler for Broker {
     async fn handle(&self, request: Request) -> Reply {
-        let Request { frame, connection, permit, received } = request;
+        let Request { frame, connection, received } = request;
         let mut body = Reader::new(frame);
         let header = match RequestHeader::decode(&mut body) {
             Ok(header) => header,
@@ -171,7 +169,7 @@ impl ApiHandler for Broker {
         };
         let api = header.api_key;
         let known_version = api.versions().contains(&header.api_version);
-        let mut call = Call { header, connection, permit: Some(permit), received, body };
+        let mut call = Call { header, connection, received, body };
         if !SERVED.contains(&api) {
             refused(&call.connection, &format!("{api} is not served"));
             return Reply::Close;

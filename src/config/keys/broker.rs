@@ -95,9 +95,9 @@ rows! {
     "producer.purgatory.purge.interval.requests" Int = "1000", Any, Medium, ReadOnly:
         "Completed-entry purge threshold of the produce purgatory.";
     "queued.max.request.bytes" Long = "-1", Any, Medium, ReadOnly:
-        "Memory bound for queued requests; sockets stop being read beyond; -1 unlimited.";
+        "Bytes of requests read and not yet worked on; sockets stop being read beyond; -1 unlimited.";
     "queued.max.requests" Int = "500", AtLeast(1.0), High, ReadOnly:
-        "Request queue length; network threads block beyond it.";
+        "Accepted and without effect: the thread that reads a request works on it, so that none is queued.";
     "quota.window.num" Int = "11", AtLeast(1.0), Low, ReadOnly: "Samples kept for client quotas.";
     "quota.window.size.seconds" Int = "1", AtLeast(1.0), Low, ReadOnly:
         "Length of a client quota sample; also bounds request-quota throttling.";

@@ -8,7 +8,6 @@ use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: AllocateProducerIdsRequest) -> Reply {
-    call.permit = None;
     let (id, epoch) = (BrokerId(request.broker_id), BrokerEpoch(request.broker_epoch));
     let answer = match broker.controller.allocate_producer_ids(id, epoch).await {
         Ok(block) => AllocateProducerIdsResponse {

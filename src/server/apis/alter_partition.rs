@@ -6,8 +6,6 @@ use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: AlterPartitionRequest) -> Reply {
-    // The controller works through one request after the other: no worker waits for it.
-    call.permit = None;
     let answer = broker.controller.alter_partition(request, call.version()).await;
     call.reply(&answer)
 }

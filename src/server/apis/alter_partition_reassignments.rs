@@ -25,7 +25,6 @@ pub(in crate::server) async fn handle(
             wishes.insert(TopicPartition::new(Arc::clone(&name), partition.partition_index), target);
         }
     }
-    call.permit = None;
     let mut response = AlterPartitionReassignmentsResponse::default();
     let Some(results) = broker.controller.alter_reassignments(wishes).await else {
         response.error_code = ErrorCode::NotController.wire();

@@ -9,7 +9,6 @@ use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: ControlledShutdownRequest) -> Reply {
-    call.permit = None;
     let (id, epoch) = (BrokerId(request.broker_id), BrokerEpoch(request.broker_epoch));
     let answer = match broker.controller.controlled_shutdown(id, epoch).await {
         Ok(remaining) => ControlledShutdownResponse {

@@ -49,7 +49,6 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         });
     }
     if !request.validate_only && !waiting.is_empty() {
-        call.permit = None;
         let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
         let late = topic_admin::wait_led(broker, &waiting, timeout).await;
         // Without any time to wait, Kafka does not look at all.

@@ -37,7 +37,6 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         asked.iter().map(|(tp, offset)| delete_before(&replicas, &tp.topic, tp.partition, *offset)).collect()
     });
     let deleted = deleting.await;
-    call.permit = None;
     let waiting: Vec<Deleted> = deleted.iter().filter_map(|outcome| outcome.clone().ok()).collect();
     let mut reached = broker.replicas.wait_deleted(&waiting, timeout).await.into_iter();
     let outcomes = deleted.into_iter().map(|outcome| match outcome {

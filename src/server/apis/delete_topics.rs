@@ -53,7 +53,6 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         results.push(result(name, topic.topic_id, code));
     }
     if !waiting.is_empty() {
-        call.permit = None;
         let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
         let late = topic_admin::wait_gone(broker, &waiting, timeout).await;
         // Without any time to wait, Kafka does not look at all.

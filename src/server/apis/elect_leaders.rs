@@ -46,7 +46,6 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
             return call.reply(&response(code, &refused.collect()));
         }
     };
-    call.permit = None;
     let mut results = Results::new();
     let mut elected: BTreeMap<TopicPartition, BrokerId> = BTreeMap::new();
     for (tp, outcome) in broker.controller.elect_leaders(partitions.into_iter().collect(), kind).await {

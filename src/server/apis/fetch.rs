@@ -63,7 +63,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     };
     let fetches: Vec<PartitionFetch> = context.partitions.iter().map(to_fetch).collect();
     let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
-    let read = broker.replicas.fetch(&fetches, limits, max_wait, broker.stop_token(), || call.permit = None).await;
+    let read = broker.replicas.fetch(&fetches, limits, max_wait, broker.stop_token()).await;
     let answers: Vec<Answer> = read.partitions.iter().map(to_answer).collect();
     let partitions = context.partitions.clone();
     let concluded = broker.fetch_sessions.conclude(now_ms(), context, &answers);

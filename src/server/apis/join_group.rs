@@ -38,7 +38,6 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         unique: Builder::from_random_bytes(rand::random()).into_uuid(),
     };
     drop(request);
-    call.permit = None;
     let answer = broker.groups.join(join).await;
     call.reply(&response(version, answer))
 }

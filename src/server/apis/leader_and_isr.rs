@@ -16,17 +16,14 @@ use tracing::error;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: LeaderAndIsrRequest) -> Reply {
     let partitions = to_partitions(&request);
-    if !broker.topics_without_log(&partitions).is_empty() {
-        // ZooKeeper may be away.
-        call.permit = None;
-        if let Err(error) = broker.learn_topic_configs(&partitions).await {
-            error!(%error, "topic configs not read");
-            let code = ErrorCode::UnknownServerError;
-            return call.reply(&LeaderAndIsrResponse {
-                error_code: code.wire(),
-                ..response(call.version(), &partitions, |_| code)
-            });
-        }
+    // Waits for as long as ZooKeeper is away.
+    if let Err(error) = broker.learn_topic_configs(&partitions).await {
+        error!(%error, "topic configs not read");
+        let code = ErrorCode::UnknownServerError;
+        return call.reply(&LeaderAndIsrResponse {
+            error_code: code.wire(),
+            ..response(call.version(), &partitions, |_| code)
+        });
     }
     let refuse = |code: ErrorCode| {
         call.reply(&LeaderAndIsrResponse { error_code: code.wire(), ..response(call.version(), &partitions, |_| code) })

@@ -23,7 +23,6 @@ pub(in crate::server) async fn handle(
         }
         asked
     });
-    call.permit = None;
     let mut response = ListPartitionReassignmentsResponse::default();
     let Some(moving) = broker.controller.list_reassignments(asked).await else {
         response.error_code = ErrorCode::NotController.wire();

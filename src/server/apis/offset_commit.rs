@@ -21,7 +21,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let codes = if call.version() == 0 {
         commit_to_zookeeper(broker, &request.group_id, asked.known()).await
     } else {
-        commit(broker, call, &request, asked.known()).await
+        commit(broker, &request, asked.known()).await
     };
     let topics = asked.answer(codes).into_iter().map(|(name, partitions)| OffsetCommitResponseTopic {
         name,
@@ -37,7 +37,6 @@ fn partition((partition_index, code): (i32, ErrorCode)) -> OffsetCommitResponseP
 
 async fn commit(
     broker: &Broker,
-    call: &mut Call,
     request: &OffsetCommitRequest,
     known: &BTreeMap<TopicPartition, &OffsetCommitRequestPartition>,
 ) -> Vec<ErrorCode> {
@@ -56,7 +55,6 @@ async fn commit(
         expire_timestamp,
     };
     let offsets = known.iter().map(|(tp, partition)| (tp.clone(), offset(partition))).collect();
-    call.permit = None;
     broker.groups.commit(Commit { member, offsets, producer: None }).await
 }
 

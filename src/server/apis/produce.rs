@@ -42,7 +42,6 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         }
         topics.push((topic.name, outcomes));
     }
-    call.permit = None;
     if acks == 0 {
         // The producer reads no answer: a closed connection is how it hears of an error.
         let failed = topics.iter().flat_map(|(_, outcomes)| outcomes).any(|(_, outcome)| outcome.is_err());

@@ -27,7 +27,6 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         assignments: assigned.collect(),
     };
     drop(request);
-    call.permit = None;
     let answer = broker.groups.sync(sync).await;
     call.reply(&SyncGroupResponse {
         error_code: answer.error.wire(),

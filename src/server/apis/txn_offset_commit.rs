@@ -40,7 +40,6 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let chosen: Vec<_> = asked.known().iter().map(|(tp, partition)| (tp.clone(), offset(partition))).collect();
     let mut codes = Vec::new();
     if !chosen.is_empty() {
-        call.permit = None;
         codes = commit(broker, call.version(), &request, chosen).await;
     }
     let known_code = |code| match code {

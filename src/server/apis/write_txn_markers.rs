@@ -9,6 +9,5 @@ use std::time::Duration;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: WriteTxnMarkersRequest) -> Reply {
     let timeout = Duration::from_millis(broker.config.load().request_timeout_ms.max(0).unsigned_abs().into());
-    call.permit = None;
     call.reply(&broker.transactions.writer().write(&request, timeout).await)
 }
