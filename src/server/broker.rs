@@ -7,7 +7,6 @@ use super::features;
 use super::fetch_session::FetchSessionCache;
 use super::identity::{self, DirMeta, IdentityError};
 use super::jobs;
-use super::producer_ids::ProducerIds;
 use super::runtimes::Runtimes;
 use crate::client::controller_channel::{ControllerChannel, ControllerChannelSettings, ControllerNode};
 use crate::cluster::image::MetadataImage;
@@ -16,7 +15,9 @@ use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::config::{BrokerConfig, ConfigError, LogConfig};
 use crate::controller::{self, ChannelSettings, ControllerHandle, ControllerSettings};
 use crate::coordinator::group::{GroupCoordinator, GroupCoordinatorParts};
-use crate::coordinator::transaction::{CoordinatorParts, MarkerWriter, Settings, TransactionCoordinator, Verifier};
+use crate::coordinator::transaction::{
+    CoordinatorParts, MarkerWriter, ProducerIds, Settings, TransactionCoordinator, Verifier,
+};
 use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, partition_count};
 use crate::disk::{self, DiskError};
 use crate::log::checkpoint::{self, MetaProperties};
@@ -173,7 +174,8 @@ impl BrokerServer {
             tasks: runtimes.data_groups(&control),
         });
         let groups = Arc::new(groups);
-        let producer_ids = Arc::new(ProducerIds::new(to_controller.clone(), id, controller.clone()));
+        let status = controller.clone();
+        let producer_ids = ProducerIds::start(to_controller.clone(), id, move || status.broker_epoch(), &control);
         let data = runtimes.data_groups(&control);
         let listener = config.inter_broker_listener_name.to_string();
         let request_timeout = Duration::from_millis(config.request_timeout_ms.max(0).unsigned_abs().into());
@@ -186,7 +188,7 @@ impl BrokerServer {
             request_timeout,
             replicas: Arc::clone(&replicas),
             image: Arc::clone(&image),
-            producer_ids: Arc::clone(&producer_ids) as _,
+            producer_ids: Arc::clone(&producer_ids),
             writer: Arc::new(MarkerWriter::new(Arc::clone(&replicas), Arc::clone(&groups))),
             groups: Arc::clone(&data),
         }));

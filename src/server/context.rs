@@ -2,14 +2,13 @@
 
 use super::dynamic_config::LiveConfig;
 use super::fetch_session::FetchSessionCache;
-use super::producer_ids::ProducerIds;
 use crate::client::controller_channel::ControllerChannel;
 use crate::cluster::image::MetadataImage;
 use crate::common::{BrokerEpoch, BrokerId, Millis};
 use crate::config::LogConfig;
 use crate::controller::ControllerHandle;
 use crate::coordinator::group::GroupCoordinator;
-use crate::coordinator::transaction::{TransactionCoordinator, Verifier};
+use crate::coordinator::transaction::{ProducerIds, TransactionCoordinator, Verifier};
 use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use crate::replica::{LeaderAndIsr, ReplicaManager, StateChange};
 use crate::util::task::Group;

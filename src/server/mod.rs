@@ -10,7 +10,6 @@ pub mod features;
 mod fetch_session;
 mod identity;
 mod jobs;
-pub mod producer_ids;
 pub mod runtimes;
 #[cfg(test)]
 mod tests;

@@ -48,8 +48,6 @@ pub struct InitProducerId {
     pub timeout_ms: i32,
     /// What the producer says it has (KIP-360).
     pub expected: Option<ProducerIdAndEpoch>,
-    /// The answer to [`Effect::AllocateProducerId`], for the second time that this request comes.
-    pub allocated: Option<Result<i64, ErrorCode>>,
 }
 
 /// What a request is told.
@@ -64,8 +62,6 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     Reply(Ticket, Answer),
-    /// Take a fresh producer id, then hand the request in again with it.
-    AllocateProducerId(Ticket, InitProducerId),
     /// Write a record, acks=all, and tell how it went. No state is a tombstone.
     Append {
         id: AppendId,

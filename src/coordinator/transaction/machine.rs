@@ -13,6 +13,7 @@
 //! about ids that hash to this partition; the front sees to that. Absent on purpose: authorization and the existence of
 //! topics, which the handlers check.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -140,24 +141,30 @@ impl Machine {
 
     // ---- requests
 
-    /// Kafka: `handleInitProducerId`.
-    pub fn on_init_producer_id(&mut self, now: Millis, ticket: Ticket, asked: InitProducerId, out: &mut Vec<Effect>) {
+    /// `fresh_id` is asked where a new producer id is needed. Kafka: `handleInitProducerId`.
+    pub fn on_init_producer_id(
+        &mut self,
+        now: Millis,
+        ticket: Ticket,
+        asked: InitProducerId,
+        fresh_id: impl Fn() -> Result<i64, ErrorCode>,
+        out: &mut Vec<Effect>,
+    ) {
         let refuse = |code| Effect::Reply(ticket, Answer::Producer(Err(code)));
         if let Err(code) = self.settings.check_new_producer(&asked.transactional_id, asked.timeout_ms) {
             return out.push(refuse(code));
         }
         let id = Arc::clone(&asked.transactional_id);
-        if !self.transactions.contains_key(&id) {
-            match asked.allocated {
-                None => return out.push(Effect::AllocateProducerId(ticket, asked)),
-                Some(Err(code)) => return out.push(refuse(code)),
-                Some(Ok(producer_id)) => {
+        let Transaction { metadata, .. } = match self.transactions.entry(Arc::clone(&id)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => match fresh_id() {
+                Err(code) => return out.push(refuse(code)),
+                Ok(producer_id) => {
                     let metadata = TransactionMetadata::new(producer_id, asked.timeout_ms, now);
-                    self.transactions.insert(Arc::clone(&id), Transaction { metadata, completion: None });
+                    vacant.insert(Transaction { metadata, completion: None })
                 }
-            }
-        }
-        let Some(Transaction { metadata, .. }) = self.transactions.get_mut(&id) else { return };
+            },
+        };
         if metadata.pending.is_some() || metadata.state.markers().is_some() {
             return out.push(refuse(ErrorCode::ConcurrentTransactions));
         }
@@ -171,10 +178,9 @@ impl Machine {
         let is_exhausted = TransactionMetadata::is_exhausted(metadata.producer.epoch);
         let is_current = asked.expected.is_none_or(|expected| expected.epoch == metadata.producer.epoch);
         let prepared = if is_exhausted && is_current {
-            match asked.allocated {
-                None => return out.push(Effect::AllocateProducerId(ticket, asked)),
-                Some(Err(code)) => return out.push(refuse(code)),
-                Some(Ok(fresh)) => {
+            match fresh_id() {
+                Err(code) => return out.push(refuse(code)),
+                Ok(fresh) => {
                     metadata.prepare_new_producer_id(fresh, asked.timeout_ms, asked.expected.is_some(), now).map(Some)
                 }
             }

@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tracing::info;
 
-use super::ProducerIdSource;
 use super::effects::{Answer, Description, InitProducerId, ListFilter, Listing, Settings};
 use super::markers::Term;
+use super::producer_ids::ProducerIds;
 use super::sender::MarkerSender;
 use super::shard::{self, Message, Parts, ShardHandle, Verified};
 use super::state::{Outcome, ProducerIdAndEpoch};
@@ -39,7 +39,7 @@ pub struct CoordinatorParts {
     pub request_timeout: Duration,
     pub replicas: Arc<ReplicaManager>,
     pub image: Arc<ArcSwap<MetadataImage>>,
-    pub producer_ids: Arc<dyn ProducerIdSource>,
+    pub producer_ids: Arc<ProducerIds>,
     pub writer: Arc<MarkerWriter>,
     /// Shards are spread over these; there is one at least.
     pub groups: Arc<[Group]>,
@@ -150,7 +150,7 @@ impl TransactionCoordinator {
     ) -> Result<ProducerIdAndEpoch, ErrorCode> {
         self.parts.settings.check_new_producer(transactional_id, timeout_ms)?;
         let shard = self.shard_of(transactional_id)?;
-        let asked = InitProducerId { transactional_id: transactional_id.into(), timeout_ms, expected, allocated: None };
+        let asked = InitProducerId { transactional_id: transactional_id.into(), timeout_ms, expected };
         match ask(&shard, |reply| Message::InitProducerId(asked, reply)).await? {
             Answer::Producer(told) => told,
             Answer::Code(code) => Err(code),

@@ -15,12 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::ProducerIdSource;
 use super::effects::{
     Answer, AppendId, Description, Effect, InitProducerId, ListFilter, Listing, Note, Settings, Ticket,
 };
 use super::machine::Machine;
 use super::markers::{Report, Term};
+use super::producer_ids::ProducerIds;
 use super::records::{self, LogRecord};
 use super::sender::MarkerSender;
 use super::state::{Outcome, ProducerIdAndEpoch, TransactionMetadata, Transit};
@@ -35,7 +35,7 @@ pub(super) const MAILBOX_CAPACITY: usize = 256;
 /// Requests that are applied in one turn, so that a full mailbox never starves timers.
 const MAILBOX_BATCH: usize = 64;
 
-/// Writes and producer ids that have come and wait for their turn.
+/// Writes that have ended and wait for their turn.
 const DONE_CAPACITY: usize = 64;
 
 /// A batch of the log is not made longer than this by one more record, in bytes. Kafka writes batches of one.
@@ -71,10 +71,10 @@ pub(super) enum Message {
 /// For each partition whether it is in the transaction, or why none is.
 pub(super) type Verified = Result<Vec<(TopicPartition, ErrorCode)>, ErrorCode>;
 
-/// What was waited for outside of the mailbox.
-enum Done {
-    Written(Vec<AppendId>, ErrorCode),
-    Allocated(Ticket, InitProducerId),
+/// How a batch of writes ended.
+struct Done {
+    writes: Vec<AppendId>,
+    code: ErrorCode,
 }
 
 /// A way to a shard.
@@ -96,7 +96,7 @@ pub(super) struct Parts {
     /// `transaction.state.log.load.buffer.size`.
     pub load_buffer_bytes: u32,
     pub replicas: Arc<ReplicaManager>,
-    pub producer_ids: Arc<dyn ProducerIdSource>,
+    pub producer_ids: Arc<ProducerIds>,
     pub markers: Arc<MarkerSender>,
     pub group: Group,
 }
@@ -183,7 +183,8 @@ impl Shard {
         match message {
             Message::InitProducerId(asked, reply) => {
                 let ticket = self.ticket(reply);
-                self.machine.on_init_producer_id(now, ticket, asked, out);
+                let ids = &self.parts.producer_ids;
+                self.machine.on_init_producer_id(now, ticket, asked, || ids.next(), out);
             }
             Message::AddPartitions { transactional_id, producer, partitions, reply } => {
                 let ticket = self.ticket(reply);
@@ -212,13 +213,8 @@ impl Shard {
 
     fn on_done(&mut self, done: Done, out: &mut Vec<Effect>) {
         let now = now_ms();
-        match done {
-            Done::Written(ids, code) => {
-                for id in ids {
-                    self.machine.on_append_done(now, id, code, out);
-                }
-            }
-            Done::Allocated(ticket, asked) => self.machine.on_init_producer_id(now, ticket, asked, out),
+        for id in done.writes {
+            self.machine.on_append_done(now, id, done.code, out);
         }
     }
 
@@ -234,7 +230,6 @@ impl Shard {
                     Effect::SendMarkers(markers) => {
                         reports.extend(self.parts.markers.send(self.parts.term, markers));
                     }
-                    Effect::AllocateProducerId(ticket, asked) => self.allocate(ticket, asked),
                     other => self.tell(other),
                 }
             }
@@ -255,17 +250,8 @@ impl Shard {
                 }
             }
             Effect::Note(note) => tell_operator(&note),
-            Effect::Append { .. } | Effect::SendMarkers(_) | Effect::AllocateProducerId(..) => {}
+            Effect::Append { .. } | Effect::SendMarkers(_) => {}
         }
-    }
-
-    fn allocate(&self, ticket: Ticket, mut asked: InitProducerId) {
-        let (ids, done) = (Arc::clone(&self.parts.producer_ids), self.done.clone());
-        self.parts.group.spawn_isolated("transaction-producer-id", async move {
-            asked.allocated = Some(ids.next().await);
-            // A shard that has ended has told everybody.
-            drop(done.send(Done::Allocated(ticket, asked)).await);
-        });
     }
 
     /// Writes records, several in one batch. What is committed at once is told at once; the rest comes as [`Done`].
@@ -318,12 +304,13 @@ impl Shard {
                 codes.first().copied().unwrap_or(ErrorCode::None)
             });
             match poll_fn(|context| Poll::Ready(appending.as_mut().poll(context))).await {
-                Poll::Ready(code) => self.on_done(Done::Written(ids, code), out),
+                Poll::Ready(code) => self.on_done(Done { writes: ids, code }, out),
                 Poll::Pending => {
                     let done = self.done.clone();
                     self.parts.group.spawn_isolated("transaction-append", async move {
                         let code = appending.await;
-                        drop(done.send(Done::Written(ids, code)).await);
+                        // A shard that has ended has answered everyone.
+                        drop(done.send(Done { writes: ids, code }).await);
                     });
                 }
             }

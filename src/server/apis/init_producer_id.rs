@@ -7,7 +7,6 @@ use crate::network::Reply;
 use crate::protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
-use tracing::warn;
 
 /// A producer that has an id and loses its epoch (or the reverse) is confused.
 const NONE: (i64, i16) = (-1, -1);
@@ -18,7 +17,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let told = match expected(&request) {
         Err(code) => Err(code),
         Ok(expected) => match request.transactional_id.as_deref() {
-            None => idempotent(broker).await,
+            None => broker.producer_ids.next().map(|producer_id| ProducerIdAndEpoch { producer_id, epoch: 0 }),
             Some(id) => broker.transactions.init_producer_id(id, request.transaction_timeout_ms, expected).await,
         },
     };
@@ -42,15 +41,5 @@ fn expected(request: &InitProducerIdRequest) -> Result<Option<ProducerIdAndEpoch
         (true, true) => Ok(None),
         (false, false) => Ok(Some(ProducerIdAndEpoch { producer_id, epoch })),
         _ => Err(ErrorCode::InvalidRequest),
-    }
-}
-
-async fn idempotent(broker: &Broker) -> Result<ProducerIdAndEpoch, ErrorCode> {
-    match broker.producer_ids.next().await {
-        Ok(producer_id) => Ok(ProducerIdAndEpoch { producer_id, epoch: 0 }),
-        Err(error) => {
-            warn!(%error, "no producer id");
-            Err(ErrorCode::CoordinatorLoadInProgress)
-        }
     }
 }

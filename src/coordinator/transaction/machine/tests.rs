@@ -24,8 +24,12 @@ fn producer(producer_id: i64, epoch: i16) -> ProducerIdAndEpoch {
     ProducerIdAndEpoch { producer_id, epoch }
 }
 
-fn asked(expected: Option<ProducerIdAndEpoch>, allocated: Option<i64>) -> InitProducerId {
-    InitProducerId { transactional_id: T.into(), timeout_ms: TIMEOUT_MS, expected, allocated: allocated.map(Ok) }
+fn asked(expected: Option<ProducerIdAndEpoch>) -> InitProducerId {
+    InitProducerId { transactional_id: T.into(), timeout_ms: TIMEOUT_MS, expected }
+}
+
+fn no_id() -> Result<i64, ErrorCode> {
+    panic!("no producer id is needed")
 }
 
 /// A machine whose log takes everything at once.
@@ -81,9 +85,10 @@ impl Bench {
     fn init(
         &mut self,
         expected: Option<ProducerIdAndEpoch>,
-        allocated: Option<i64>,
+        fresh_id: Option<i64>,
     ) -> Result<ProducerIdAndEpoch, ErrorCode> {
-        self.machine.on_init_producer_id(self.now, Ticket(1), asked(expected, allocated), &mut self.out);
+        let fresh_id = || fresh_id.ok_or(ErrorCode::CoordinatorLoadInProgress);
+        self.machine.on_init_producer_id(self.now, Ticket(1), asked(expected), fresh_id, &mut self.out);
         self.settle();
         match self.answer() {
             Answer::Producer(told) => told,
@@ -171,8 +176,8 @@ fn bad_timeouts_and_an_empty_id_are_refused() {
         (T, i32::MIN, ErrorCode::InvalidTransactionTimeout),
         (T, SETTINGS.timeout_max_ms + 1, ErrorCode::InvalidTransactionTimeout),
     ] {
-        let request = InitProducerId { transactional_id: id.into(), timeout_ms, ..asked(None, None) };
-        b.machine.on_init_producer_id(0, Ticket(1), request, &mut b.out);
+        let request = InitProducerId { transactional_id: id.into(), timeout_ms, ..asked(None) };
+        b.machine.on_init_producer_id(0, Ticket(1), request, no_id, &mut b.out);
         assert_eq!(b.answer(), Answer::Producer(Err(code)));
     }
     assert!(b.machine.is_empty());
@@ -181,14 +186,12 @@ fn bad_timeouts_and_an_empty_id_are_refused() {
 #[test]
 fn a_producer_id_is_taken_only_when_it_is_needed() {
     let mut b = Bench::new(BTreeMap::new());
-    b.machine.on_init_producer_id(0, Ticket(1), asked(None, None), &mut b.out);
-    assert_eq!(b.out, [Effect::AllocateProducerId(Ticket(1), asked(None, None))]);
-    b.out.clear();
-    let dry = InitProducerId { allocated: Some(Err(ErrorCode::CoordinatorLoadInProgress)), ..asked(None, None) };
-    b.machine.on_init_producer_id(0, Ticket(1), dry, &mut b.out);
-    assert_eq!(b.answer(), Answer::Producer(Err(ErrorCode::CoordinatorLoadInProgress)));
+    assert_eq!(b.init(None, None), Err(ErrorCode::CoordinatorLoadInProgress));
+    assert!(b.machine.is_empty());
     assert_eq!(b.init(None, Some(7)), Ok(producer(7, 0)));
-    assert_eq!(b.init(None, None), Ok(producer(7, 1)), "a new epoch needs no id");
+    b.machine.on_init_producer_id(0, Ticket(1), asked(None), no_id, &mut b.out);
+    b.settle();
+    assert_eq!(b.answer(), Answer::Producer(Ok(producer(7, 1))), "a new epoch needs no id");
 }
 
 #[test]
@@ -467,8 +470,10 @@ impl World {
                 let id = Arc::clone(&self.ids[id]);
                 let expected = (who % 3 == 0).then(|| self.somebody(&id, who));
                 let ticket = self.ticket(Asked::Init { id: Arc::clone(&id), fresh: expected.is_none() });
-                let request = InitProducerId { transactional_id: id, ..asked(expected, None) };
-                self.machine.on_init_producer_id(now, ticket, request, &mut out);
+                let request = InitProducerId { transactional_id: id, ..asked(expected) };
+                self.next_producer_id += 1;
+                let fresh = self.next_producer_id;
+                self.machine.on_init_producer_id(now, ticket, request, || Ok(fresh), &mut out);
             }
             Op::Add(id, who, partition) => {
                 let id = Arc::clone(&self.ids[id]);
@@ -541,13 +546,6 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Reply(ticket, answer) => self.heard(ticket, answer),
-                Effect::AllocateProducerId(ticket, mut request) => {
-                    self.next_producer_id += 1;
-                    request.allocated = Some(Ok(self.next_producer_id));
-                    let mut out = Vec::new();
-                    self.machine.on_init_producer_id(self.now, ticket, request, &mut out);
-                    self.settle(out);
-                }
                 Effect::Append { id, transactional_id, state, .. } => {
                     self.writes.push((id, transactional_id, state));
                 }
