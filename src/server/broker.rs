@@ -193,7 +193,7 @@ impl BrokerServer {
             groups: Arc::clone(&data),
         }));
         let (image_of, asked) = (Arc::clone(&image), Arc::clone(&transactions));
-        let verifier = Verifier::new(id, listener, request_timeout, image_of, asked, data[0].clone());
+        let verifier = Verifier::new(id, listener, request_timeout, image_of, asked, data);
         let features_epoch = features::read_epoch(&zk, None).await?;
         let broker = Arc::new(Broker {
             id,

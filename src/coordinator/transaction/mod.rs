@@ -24,9 +24,18 @@ pub mod state;
 mod verifier;
 mod write_markers;
 
-pub use self::effects::Settings;
+pub use self::effects::{Answer, Settings};
 pub use self::producer_ids::ProducerIds;
-pub use self::service::{CoordinatorParts, TransactionCoordinator};
+pub use self::service::{Asked, CoordinatorParts, TransactionCoordinator};
+pub use self::shard::Verified;
 pub use self::state::{Outcome, ProducerIdAndEpoch};
 pub use self::verifier::{Refused, Verifier};
 pub use self::write_markers::MarkerWriter;
+
+use crate::util::task::Group;
+
+/// Where the tasks of a partition or of a broker run. Several threads have them, so that one that is stuck in a write to
+/// its disk does not hold up the markers and verifications of all.
+fn group_of(groups: &[Group], number: i32) -> &Group {
+    &groups[number.unsigned_abs() as usize % groups.len()]
+}

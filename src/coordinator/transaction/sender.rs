@@ -10,9 +10,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::effects::{MarkerResult, Markers};
+use super::group_of;
 use super::markers::{self, Entry, Leader, MarkerQueues, Report, Term};
 use super::service::Shards;
 use super::shard::Message;
@@ -40,7 +42,7 @@ pub(super) struct MarkerSender {
     pub image: Arc<ArcSwap<MetadataImage>>,
     pub shards: Arc<Shards>,
     pub writer: Arc<MarkerWriter>,
-    pub group: Group,
+    pub groups: Arc<[Group]>,
     queues: Mutex<MarkerQueues>,
     /// The tasks, each with what wakes it.
     brokers: Mutex<HashMap<BrokerId, Arc<Notify>>>,
@@ -54,7 +56,7 @@ impl MarkerSender {
         image: Arc<ArcSwap<MetadataImage>>,
         shards: Arc<Shards>,
         writer: Arc<MarkerWriter>,
-        group: Group,
+        groups: Arc<[Group]>,
     ) -> Self {
         Self {
             us,
@@ -63,7 +65,7 @@ impl MarkerSender {
             image,
             shards,
             writer,
-            group,
+            groups,
             queues: Mutex::default(),
             brokers: Mutex::default(),
         }
@@ -87,12 +89,13 @@ impl MarkerSender {
 
     fn start(self: &Arc<Self>, broker: BrokerId) -> Arc<Notify> {
         let wake = Arc::new(Notify::new());
-        self.group.spawn("transaction-markers", Arc::clone(self).run(broker, Arc::clone(&wake)));
+        let group = group_of(&self.groups, broker.0);
+        let stop = group.stop_token().clone();
+        group.spawn("transaction-markers", Arc::clone(self).run(broker, Arc::clone(&wake), stop));
         wake
     }
 
-    async fn run(self: Arc<Self>, broker: BrokerId, wake: Arc<Notify>) {
-        let stop = self.group.stop_token().clone();
+    async fn run(self: Arc<Self>, broker: BrokerId, wake: Arc<Notify>, stop: CancellationToken) {
         let mut connection = None;
         loop {
             let entries = self.queues.lock().take(broker);

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use super::effects::{Answer, Description, InitProducerId, ListFilter, Listing, Settings};
+use super::group_of;
 use super::markers::Term;
 use super::producer_ids::ProducerIds;
 use super::sender::MarkerSender;
@@ -41,7 +42,7 @@ pub struct CoordinatorParts {
     pub image: Arc<ArcSwap<MetadataImage>>,
     pub producer_ids: Arc<ProducerIds>,
     pub writer: Arc<MarkerWriter>,
-    /// Shards are spread over these; there is one at least.
+    /// Shards and senders of markers are spread over these; there is one at least.
     pub groups: Arc<[Group]>,
 }
 
@@ -80,7 +81,7 @@ impl TransactionCoordinator {
             Arc::clone(&parts.image),
             Arc::clone(&shards),
             Arc::clone(&parts.writer),
-            parts.groups[0].clone(),
+            Arc::clone(&parts.groups),
         );
         Self { parts, shards, markers: Arc::new(markers) }
     }
@@ -110,7 +111,6 @@ impl TransactionCoordinator {
             before.stop.cancel();
         }
         self.markers.forget(partition);
-        let group = &self.parts.groups[partition.unsigned_abs() as usize % self.parts.groups.len()];
         let shard = shard::start(Parts {
             term: Term { partition, coordinator_epoch: epoch.0 },
             log: TopicPartition::new(TRANSACTIONS_TOPIC, partition),
@@ -119,7 +119,7 @@ impl TransactionCoordinator {
             replicas: Arc::clone(&self.parts.replicas),
             producer_ids: Arc::clone(&self.parts.producer_ids),
             markers: Arc::clone(&self.markers),
-            group: group.clone(),
+            group: group_of(&self.parts.groups, partition).clone(),
         });
         shards.insert(partition, shard);
     }
@@ -149,41 +149,31 @@ impl TransactionCoordinator {
         expected: Option<ProducerIdAndEpoch>,
     ) -> Result<ProducerIdAndEpoch, ErrorCode> {
         self.parts.settings.check_new_producer(transactional_id, timeout_ms)?;
-        let shard = self.shard_of(transactional_id)?;
         let asked = InitProducerId { transactional_id: transactional_id.into(), timeout_ms, expected };
-        match ask(&shard, |reply| Message::InitProducerId(asked, reply)).await? {
+        let message = |reply| Message::InitProducerId(asked, reply);
+        match put(self.shard_of(transactional_id), message).await.answer().await? {
             Answer::Producer(told) => told,
             Answer::Code(code) => Err(code),
         }
     }
 
-    /// NONE when the partitions are in the transaction.
+    /// Adds partitions to a transaction. The code is NONE when they are in it.
     pub async fn add_partitions(
         &self,
         transactional_id: &str,
         producer: ProducerIdAndEpoch,
         partitions: BTreeSet<TopicPartition>,
-    ) -> ErrorCode {
-        let transactional_id = transactional_id.into();
-        self.code(transactional_id, |transactional_id, reply| Message::AddPartitions {
-            transactional_id,
-            producer,
-            partitions,
-            reply,
-        })
-        .await
+    ) -> Asked<Answer> {
+        let id = transactional_id.into();
+        let message = |reply| Message::AddPartitions { transactional_id: id, producer, partitions, reply };
+        put(self.shard_of(transactional_id), message).await
     }
 
     /// NONE when the end is decided: the markers follow.
     pub async fn end(&self, transactional_id: &str, producer: ProducerIdAndEpoch, outcome: Outcome) -> ErrorCode {
-        let transactional_id = transactional_id.into();
-        self.code(transactional_id, |transactional_id, reply| Message::EndTxn {
-            transactional_id,
-            producer,
-            outcome,
-            reply,
-        })
-        .await
+        let id = transactional_id.into();
+        let message = |reply| Message::EndTxn { transactional_id: id, producer, outcome, reply };
+        put(self.shard_of(transactional_id), message).await.code().await
     }
 
     /// Whether partitions are in a transaction, for brokers that are about to append.
@@ -192,15 +182,15 @@ impl TransactionCoordinator {
         transactional_id: &str,
         producer: ProducerIdAndEpoch,
         partitions: BTreeSet<TopicPartition>,
-    ) -> Verified {
-        let shard = self.shard_of(transactional_id)?;
-        let transactional_id = transactional_id.into();
-        ask(&shard, |reply| Message::Verify { transactional_id, producer, partitions, reply }).await?
+    ) -> Asked<Verified> {
+        let id = transactional_id.into();
+        let message = |reply| Message::Verify { transactional_id: id, producer, partitions, reply };
+        put(self.shard_of(transactional_id), message).await
     }
 
     pub async fn describe(&self, transactional_id: &str) -> Result<Description, ErrorCode> {
-        let shard = self.shard_of(transactional_id)?;
-        ask(&shard, |reply| Message::Describe(transactional_id.into(), reply)).await?
+        let message = |reply| Message::Describe(transactional_id.into(), reply);
+        put(self.shard_of(transactional_id), message).await.answer().await?
     }
 
     /// The transactions of every shard that this broker has.
@@ -213,7 +203,8 @@ impl TransactionCoordinator {
         let mut all = Vec::new();
         for shard in shards {
             // One that has moved on since is listed by its new coordinator.
-            if let Ok(listed) = ask(&shard, |reply| Message::List(Arc::clone(&filter), reply)).await {
+            let asked = put(Ok(shard), |reply| Message::List(Arc::clone(&filter), reply)).await;
+            if let Ok(listed) = asked.answer().await {
                 all.extend(listed);
             }
         }
@@ -227,26 +218,43 @@ impl TransactionCoordinator {
         let shard = self.shards.get(self.partition_for(transactional_id)).ok_or(ErrorCode::NotCoordinator)?;
         if shard.is_loaded.load(Ordering::Acquire) { Ok(shard) } else { Err(ErrorCode::CoordinatorLoadInProgress) }
     }
+}
 
-    async fn code(
-        &self,
-        transactional_id: Arc<str>,
-        message: impl FnOnce(Arc<str>, oneshot::Sender<Answer>) -> Message,
-    ) -> ErrorCode {
-        let asking = async {
-            let shard = self.shard_of(&transactional_id)?;
-            ask(&shard, |reply| message(transactional_id, reply)).await
-        };
-        match asking.await {
+/// A question that a shard has got. Several may be put before the first answer is waited for.
+#[must_use]
+pub struct Asked<T>(Result<oneshot::Receiver<T>, ErrorCode>);
+
+impl<T> Asked<T> {
+    async fn answer(self) -> Result<T, ErrorCode> {
+        // A shard that ends answers no one: by then it is not the coordinator any more.
+        self.0?.await.map_err(|_| ErrorCode::NotCoordinator)
+    }
+}
+
+impl Asked<Answer> {
+    pub async fn code(self) -> ErrorCode {
+        match self.answer().await {
             Ok(Answer::Code(code)) | Ok(Answer::Producer(Err(code))) | Err(code) => code,
             Ok(Answer::Producer(Ok(_))) => ErrorCode::UnknownServerError,
         }
     }
 }
 
-/// A shard that ends answers nobody: by then it is not the coordinator any more.
-async fn ask<T>(shard: &ShardHandle, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, ErrorCode> {
+impl Asked<Verified> {
+    /// For each partition whether it is in the transaction, or why none is.
+    pub async fn verified(self) -> Verified {
+        self.answer().await?
+    }
+}
+
+/// Hands a question to a shard, once there is room in its mailbox.
+async fn put<T>(
+    shard: Result<ShardHandle, ErrorCode>,
+    message: impl FnOnce(oneshot::Sender<T>) -> Message,
+) -> Asked<T> {
     let (reply, answer) = oneshot::channel();
-    shard.mailbox.send(message(reply)).await.map_err(|_| ErrorCode::NotCoordinator)?;
-    answer.await.map_err(|_| ErrorCode::NotCoordinator)
+    Asked(match shard {
+        Ok(shard) => shard.mailbox.send(message(reply)).await.map(|()| answer).map_err(|_| ErrorCode::NotCoordinator),
+        Err(code) => Err(code),
+    })
 }

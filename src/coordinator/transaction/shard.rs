@@ -69,7 +69,7 @@ pub(super) enum Message {
 }
 
 /// For each partition whether it is in the transaction, or why none is.
-pub(super) type Verified = Result<Vec<(TopicPartition, ErrorCode)>, ErrorCode>;
+pub type Verified = Result<Vec<(TopicPartition, ErrorCode)>, ErrorCode>;
 
 /// How a batch of writes ended.
 struct Done {

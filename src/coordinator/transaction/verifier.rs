@@ -10,8 +10,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::group_of;
 use super::service::TransactionCoordinator;
 use super::state::ProducerIdAndEpoch;
 use crate::client::broker_client::{BrokerConnection, CallError};
@@ -44,7 +46,7 @@ pub struct Verifier {
     request_timeout: Duration,
     image: Arc<ArcSwap<MetadataImage>>,
     coordinator: Arc<TransactionCoordinator>,
-    group: Group,
+    groups: Arc<[Group]>,
     nodes: Mutex<HashMap<BrokerId, Arc<Node>>>,
 }
 
@@ -76,9 +78,9 @@ impl Verifier {
         request_timeout: Duration,
         image: Arc<ArcSwap<MetadataImage>>,
         coordinator: Arc<TransactionCoordinator>,
-        group: Group,
+        groups: Arc<[Group]>,
     ) -> Self {
-        Self { us, listener, request_timeout, image, coordinator, group, nodes: Mutex::default() }
+        Self { us, listener, request_timeout, image, coordinator, groups, nodes: Mutex::default() }
     }
 
     /// Asks the coordinator of a transactional id. `knows_abortable`: the client's version has TRANSACTION_ABORTABLE;
@@ -93,7 +95,8 @@ impl Verifier {
         let mut refused = match self.coordinator_of(transactional_id) {
             None => all(partitions, ErrorCode::CoordinatorNotAvailable),
             Some(broker) if broker == self.us => {
-                match self.coordinator.verify(transactional_id, producer, partitions.clone()).await {
+                let asked = self.coordinator.verify(transactional_id, producer, partitions.clone()).await;
+                match asked.verified().await {
                     Ok(told) => told.into_iter().filter(|(_, code)| code.is_error()).collect(),
                     Err(code) => all(partitions, code),
                 }
@@ -126,7 +129,9 @@ impl Verifier {
     ) -> Refused {
         let node = Arc::clone(self.nodes.lock().entry(broker).or_insert_with(|| {
             let node = Arc::<Node>::default();
-            self.group.spawn("transaction-verifier", Arc::clone(self).run(broker, Arc::clone(&node)));
+            let group = group_of(&self.groups, broker.0);
+            let stop = group.stop_token().clone();
+            group.spawn("transaction-verifier", Arc::clone(self).run(broker, Arc::clone(&node), stop));
             node
         }));
         let (reply, told) = oneshot::channel();
@@ -158,8 +163,7 @@ impl Verifier {
         told.await.unwrap_or_else(|_| all(partitions, ErrorCode::NetworkException))
     }
 
-    async fn run(self: Arc<Self>, broker: BrokerId, node: Arc<Node>) {
-        let stop = self.group.stop_token().clone();
+    async fn run(self: Arc<Self>, broker: BrokerId, node: Arc<Node>, stop: CancellationToken) {
         let mut connection = None;
         loop {
             let questions = std::mem::take(&mut *node.waiting.lock());

@@ -14,7 +14,8 @@ const FENCED_VERSION: i16 = 2;
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: AddOffsetsToTxnRequest) -> Reply {
     let producer = ProducerIdAndEpoch { producer_id: request.producer_id, epoch: request.producer_epoch };
     let offsets = TopicPartition::new(OFFSETS_TOPIC, broker.groups.partition_for(&request.group_id));
-    let code = broker.transactions.add_partitions(&request.transactional_id, producer, [offsets].into()).await;
+    let asked = broker.transactions.add_partitions(&request.transactional_id, producer, [offsets].into()).await;
+    let code = asked.code().await;
     let code = super::without_fenced(code, call.version() >= FENCED_VERSION);
     call.reply(&AddOffsetsToTxnResponse { error_code: code.wire(), ..Default::default() })
 }

@@ -3,7 +3,7 @@
 //! `KafkaApis.handleAddPartitionsToTxnRequest`.
 
 use crate::common::{ErrorCode, TopicPartition};
-use crate::coordinator::transaction::ProducerIdAndEpoch;
+use crate::coordinator::transaction::{Answer, Asked, ProducerIdAndEpoch, Verified};
 use crate::network::Reply;
 use crate::protocol::Str;
 use crate::protocol::messages::add_partitions_to_txn_request::{
@@ -33,42 +33,64 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
             topics: request.v3_and_below_topics,
             ..Default::default()
         };
-        let results = to_topics(add_or_verify(broker, version, &transaction).await);
+        let results = to_topics(Question::put(broker, &transaction).await.codes(version).await);
         return call
             .reply(&AddPartitionsToTxnResponse { results_by_topic_v3_and_below: results, ..Default::default() });
     }
-    let mut results = Vec::with_capacity(request.transactions.len());
+    // All are asked before the first answer is waited for: a transaction whose coordinator is slow does not hold up others.
+    let mut questions = Vec::with_capacity(request.transactions.len());
     for transaction in &request.transactions {
+        questions.push(Question::put(broker, transaction).await);
+    }
+    let mut results = Vec::with_capacity(questions.len());
+    for (transaction, question) in request.transactions.iter().zip(questions) {
         results.push(AddPartitionsToTxnResult {
             transactional_id: transaction.transactional_id.clone(),
-            topic_results: to_topics(add_or_verify(broker, version, transaction).await),
+            topic_results: to_topics(question.codes(version).await),
             ..Default::default()
         });
     }
     call.reply(&AddPartitionsToTxnResponse { results_by_transaction: results, ..Default::default() })
 }
 
-/// The code of each partition.
-async fn add_or_verify(
-    broker: &Broker,
-    version: i16,
-    transaction: &AddPartitionsToTxnTransaction,
-) -> BTreeMap<TopicPartition, ErrorCode> {
-    let partitions = partitions(&transaction.topics);
-    let all = |code: ErrorCode| partitions.iter().map(|tp| (tp.clone(), code)).collect();
-    if let Some(refused) = refuse_unknown(broker, &partitions) {
-        return refused;
+/// What was asked of the coordinator of one transaction.
+enum Question {
+    Refused(BTreeMap<TopicPartition, ErrorCode>),
+    Add(BTreeSet<TopicPartition>, Asked<Answer>),
+    Verify(BTreeSet<TopicPartition>, Asked<Verified>),
+}
+
+impl Question {
+    async fn put(broker: &Broker, transaction: &AddPartitionsToTxnTransaction) -> Self {
+        let partitions = partitions(&transaction.topics);
+        if let Some(refused) = refuse_unknown(broker, &partitions) {
+            return Self::Refused(refused);
+        }
+        let id = &*transaction.transactional_id;
+        let producer = ProducerIdAndEpoch { producer_id: transaction.producer_id, epoch: transaction.producer_epoch };
+        if transaction.verify_only {
+            let asked = broker.transactions.verify(id, producer, partitions.clone()).await;
+            Self::Verify(partitions, asked)
+        } else {
+            let asked = broker.transactions.add_partitions(id, producer, partitions.clone()).await;
+            Self::Add(partitions, asked)
+        }
     }
-    let id = &*transaction.transactional_id;
-    let producer = ProducerIdAndEpoch { producer_id: transaction.producer_id, epoch: transaction.producer_epoch };
-    if transaction.verify_only {
-        return match broker.transactions.verify(id, producer, partitions.clone()).await {
-            Ok(told) => told.into_iter().collect(),
-            Err(code) => all(code),
-        };
+
+    /// The code of each partition.
+    async fn codes(self, version: i16) -> BTreeMap<TopicPartition, ErrorCode> {
+        let all = |partitions: BTreeSet<TopicPartition>, code| partitions.into_iter().map(|tp| (tp, code)).collect();
+        match self {
+            Self::Refused(codes) => codes,
+            Self::Add(partitions, asked) => {
+                all(partitions, super::without_fenced(asked.code().await, version >= FENCED_VERSION))
+            }
+            Self::Verify(partitions, asked) => match asked.verified().await {
+                Ok(codes) => codes.into_iter().collect(),
+                Err(code) => all(partitions, code),
+            },
+        }
     }
-    let code = broker.transactions.add_partitions(id, producer, partitions.clone()).await;
-    all(super::without_fenced(code, version >= FENCED_VERSION))
 }
 
 /// One partition that does not exist fails the whole transaction: the others are not tried.

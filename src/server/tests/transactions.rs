@@ -4,6 +4,7 @@ use super::*;
 use crate::protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
+use crate::protocol::messages::add_partitions_to_txn_response::AddPartitionsToTxnTopicResult;
 use crate::protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 
 const TXN: &str = "tx";
@@ -246,17 +247,16 @@ fn brokers_ask_for_many_transactions_at_once_and_only_to_verify() {
         (ask("other", "t", producer_epoch, true), ErrorCode::InvalidProducerIdMapping),
         (ask("", "t", producer_epoch, true), ErrorCode::InvalidRequest),
         (ask(TXN, "u", producer_epoch, false), ErrorCode::None),
-        (ask(TXN, "u", producer_epoch, true), ErrorCode::None),
     ];
-    let transactions = cases.iter().map(|(asked, _)| asked.clone()).collect();
-    let request = AddPartitionsToTxnRequest { transactions, ..Default::default() };
-    let answer: AddPartitionsToTxnResponse = client.ask(ApiKey::AddPartitionsToTxn, 5, &request);
-    let codes: Vec<_> = answer
-        .results_by_transaction
-        .iter()
-        .map(|result| ErrorCode::from_wire(result.topic_results[0].results_by_partition[0].partition_error_code))
-        .collect();
-    assert_eq!(codes, cases.map(|(_, code)| code));
+    let mut codes = |transactions| -> Vec<ErrorCode> {
+        let request = AddPartitionsToTxnRequest { transactions, ..Default::default() };
+        let answer: AddPartitionsToTxnResponse = client.ask(ApiKey::AddPartitionsToTxn, 5, &request);
+        let results = answer.results_by_transaction.iter();
+        let code = |topic: &AddPartitionsToTxnTopicResult| topic.results_by_partition[0].partition_error_code;
+        results.map(|result| ErrorCode::from_wire(code(&result.topic_results[0]))).collect()
+    };
+    assert_eq!(codes(cases.iter().map(|(asked, _)| asked.clone()).collect()), cases.map(|(_, code)| code));
+    assert_eq!(codes(vec![ask(TXN, "u", producer_epoch, true)]), [ErrorCode::None]);
 }
 
 #[test]
