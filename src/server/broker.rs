@@ -189,7 +189,7 @@ impl BrokerServer {
             replicas: Arc::clone(&replicas),
             image: Arc::clone(&image),
             producer_ids: Arc::clone(&producer_ids),
-            writer: Arc::new(MarkerWriter::new(Arc::clone(&replicas), Arc::clone(&groups))),
+            writer: Arc::new(MarkerWriter::new(Arc::clone(&replicas), Arc::clone(&groups), Arc::clone(&data))),
             groups: Arc::clone(&data),
         }));
         let (image_of, asked) = (Arc::clone(&image), Arc::clone(&transactions));

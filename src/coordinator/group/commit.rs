@@ -9,7 +9,6 @@ use super::sync::GroupMember;
 use crate::common::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
 use crate::log::VerificationGuard;
 use crate::protocol::Str;
-use tracing::warn;
 
 /// Who commits as part of a transaction, verified with its coordinator (KIP-890).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,13 +146,6 @@ impl Group {
                     }
                 }
             }
-        }
-    }
-
-    pub(super) fn end_transaction(&mut self, producer: i64, committed: bool) {
-        let missing = self.offsets.end_transaction(producer, committed);
-        if missing > 0 {
-            warn!(group = %self.id, producer, missing, "a transaction was committed before its offsets were written");
         }
     }
 

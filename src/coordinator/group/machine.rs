@@ -203,12 +203,17 @@ impl GroupMachine {
         Ok(may_delete.into_iter().map(code).collect())
     }
 
-    /// A transaction of `producer` is decided: its marker is in the partition. Kafka: `handleTxnCompletion`.
-    pub fn on_transaction_marker(&mut self, producer: i64, committed: bool) {
-        for id in self.env.open_groups.remove(&producer).unwrap_or_default() {
-            if let Some(group) = self.groups.get_mut(&id) {
-                group.end_transaction(producer, committed);
-            }
+    /// A transaction of `producer` is decided: its marker lies at `marker` in the partition, and on its replicas. What the
+    /// producer has written behind it is of a later transaction. Kafka: `handleTxnCompletion`, which takes the offsets of
+    /// the later one along.
+    pub fn on_transaction_marker(&mut self, producer: i64, committed: bool, marker: Offset) {
+        let Some(open) = self.env.open_groups.get_mut(&producer) else { return };
+        open.retain(|id| match self.groups.get_mut(id) {
+            Some(group) => !group.offsets.end_transaction(producer, committed, marker),
+            None => false,
+        });
+        if open.is_empty() {
+            self.env.open_groups.remove(&producer);
         }
     }
 

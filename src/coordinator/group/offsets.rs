@@ -149,18 +149,22 @@ impl Offsets {
         is_done
     }
 
-    /// A transaction is decided. Returns how many of its offsets were not in the log, which a client that waits for its
-    /// answers cannot bring about.
-    pub(super) fn end_transaction(&mut self, producer: i64, committed: bool) -> usize {
-        let Some(offsets) = self.transactional.remove(&producer).filter(|_| committed) else { return 0 };
-        let mut missing = 0;
-        for (tp, offset) in offsets {
-            match offset.at {
-                Some(at) => self.keep_later(tp, StoredOffset { committed: offset.committed, at }),
-                None => missing += 1,
+    /// The marker of a transaction decides what lies before it in the log. What is still on its way lies behind it: the
+    /// replicas have the marker, so they have all that is before it. True when the producer has nothing left here.
+    pub(super) fn end_transaction(&mut self, producer: i64, committed: bool, marker: Offset) -> bool {
+        let Some(offsets) = self.transactional.get_mut(&producer) else { return true };
+        let is_decided = |_: &TopicPartition, offset: &mut TxnOffset| offset.at.is_some_and(|at| at < marker);
+        let decided: Vec<(TopicPartition, TxnOffset)> = offsets.extract_if(.., is_decided).collect();
+        let is_done = offsets.is_empty();
+        if is_done {
+            self.transactional.remove(&producer);
+        }
+        for (tp, TxnOffset { committed: offset, at, .. }) in decided {
+            if let Some(at) = at.filter(|_| committed) {
+                self.keep_later(tp, StoredOffset { committed: offset, at });
             }
         }
-        missing
+        is_done
     }
 
     // ---- removal

@@ -6,7 +6,7 @@ use super::join::{Join, JoinAnswer};
 use super::metadata::{GroupDescription, GroupOverview};
 use super::shard::{self, MAILBOX_CAPACITY, Request, ShardParts};
 use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
-use crate::common::{ErrorCode, LeaderEpoch, TopicPartition};
+use crate::common::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
 use crate::config::GroupConfig;
 use crate::coordinator::{OFFSETS_TOPIC, partition_for};
 use crate::protocol::Str;
@@ -228,12 +228,13 @@ impl GroupCoordinator {
         self.ask(&to, GroupId::NotEmpty, |reply| Request::DeleteOffsets { group, partitions, reply }).await?
     }
 
-    /// A transaction of `producer` is decided: its marker is in `partition` of the offsets topic, and on its replicas.
-    pub async fn on_transaction_marker(&self, partition: i32, producer: i64, committed: bool) {
+    /// A transaction of `producer` is decided: its marker lies at `at` in `partition` of the offsets topic, and on its
+    /// replicas.
+    pub async fn on_transaction_marker(&self, partition: i32, producer: i64, committed: bool, at: Offset) {
         // A shard that loads has its mailbox already, and looks into it once it has read the log.
         let mailbox = self.shards.read().running.get(&partition).map(|handle| handle.mailbox.clone());
         let Some(mailbox) = mailbox else { return };
-        if mailbox.send(Request::TransactionMarker { producer, committed }).await.is_err() {
+        if mailbox.send(Request::TransactionMarker { producer, committed, at }).await.is_err() {
             info!(partition, producer, "a marker came after its groups went elsewhere");
         }
     }

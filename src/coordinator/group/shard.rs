@@ -11,7 +11,7 @@ use super::loading::{Loaded, Loader};
 use super::machine::GroupMachine;
 use super::metadata::{GroupDescription, GroupOverview};
 use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
-use crate::common::{ErrorCode, Millis, TopicPartition};
+use crate::common::{ErrorCode, Millis, Offset, TopicPartition};
 use crate::config::GroupConfig;
 use crate::protocol::Str;
 use crate::record::{BatchBuilder, BatchOptions, Codec, Compression, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, RecordError};
@@ -63,6 +63,8 @@ pub(super) enum Request {
     TransactionMarker {
         producer: i64,
         committed: bool,
+        /// Where the marker lies.
+        at: Offset,
     },
     PartitionsDeleted(Arc<[TopicPartition]>),
 }
@@ -272,8 +274,8 @@ impl Shard {
             Request::DeleteGroup(group, reply) => answer(reply, self.machine.delete_group(now, &group, out)),
             Request::Describe(group, reply) => answer(reply, self.machine.describe(&group)),
             Request::List(reply) => answer(reply, self.machine.list()),
-            Request::TransactionMarker { producer, committed } => {
-                self.machine.on_transaction_marker(producer, committed);
+            Request::TransactionMarker { producer, committed, at } => {
+                self.machine.on_transaction_marker(producer, committed, at);
             }
             Request::PartitionsDeleted(partitions) => self.machine.on_partitions_deleted(now, &partitions, out),
         }

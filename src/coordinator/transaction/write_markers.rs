@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::group_of;
 use super::shard::now_ms;
 use crate::common::ErrorCode;
 use crate::common::ids::{LeaderEpoch, TopicPartition};
@@ -17,23 +18,29 @@ use crate::protocol::messages::write_txn_markers_response::{
 use crate::protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
 use crate::record::control::EndTransactionMarker;
 use crate::replica::{Appended, ReplicaManager};
+use crate::util::task::Group;
+use tokio::task::JoinHandle;
 
 /// See the module's page.
 pub struct MarkerWriter {
     replicas: Arc<ReplicaManager>,
     /// Hears of markers in `__consumer_offsets`: offsets that were pending become true or are dropped.
     groups: Arc<GroupCoordinator>,
+    /// Waits for the replicas of markers in `__consumer_offsets` run on these.
+    tasks: Arc<[Group]>,
 }
 
 impl MarkerWriter {
-    pub fn new(replicas: Arc<ReplicaManager>, groups: Arc<GroupCoordinator>) -> Self {
-        Self { replicas, groups }
+    pub fn new(replicas: Arc<ReplicaManager>, groups: Arc<GroupCoordinator>, tasks: Arc<[Group]>) -> Self {
+        Self { replicas, groups, tasks }
     }
 
-    /// Appends every marker, then waits until all are committed, at most for `timeout`.
+    /// Appends every marker, then waits until all are committed, at most for `timeout`. Groups do not wait for that: the
+    /// offsets of each are decided as soon as the replicas have its own marker, and before the coordinator of transactions
+    /// has the answer with which the producer may begin its next transaction.
     pub async fn write(&self, request: &WriteTxnMarkersRequest, timeout: Duration) -> WriteTxnMarkersResponse {
         let mut results: BTreeMap<i64, BTreeMap<TopicPartition, ErrorCode>> = BTreeMap::new();
-        let mut appended = Vec::new();
+        let (mut appended, mut of_groups) = (Vec::new(), Vec::new());
         for marker in &request.markers {
             let end = EndTransactionMarker {
                 committed: marker.transaction_result,
@@ -45,7 +52,11 @@ impl MarkerWriter {
                 for partition in &topic.partition_indexes {
                     let tp = TopicPartition { topic: Arc::clone(&name), partition: *partition };
                     match self.append(&tp, end, producer_id, epoch).await {
-                        Ok(done) => appended.push((producer_id, end, tp, done)),
+                        Ok(done) if &*name == OFFSETS_TOPIC => {
+                            let completing = self.complete(*partition, producer_id, end.committed, done, timeout);
+                            of_groups.push((producer_id, tp, completing));
+                        }
+                        Ok(done) => appended.push((producer_id, tp, done)),
                         Err(code) => {
                             results.entry(producer_id).or_default().insert(tp, code);
                         }
@@ -55,13 +66,34 @@ impl MarkerWriter {
         }
         let waits: Vec<_> = appended.iter().map(|(.., done)| done).collect();
         let codes = self.replicas.wait_committed(&waits, timeout).await;
-        for ((producer_id, end, tp, _), code) in appended.into_iter().zip(codes) {
-            if code == ErrorCode::None && &*tp.topic == OFFSETS_TOPIC {
-                self.groups.on_transaction_marker(tp.partition, producer_id, end.committed).await;
-            }
+        for ((producer_id, tp, _), code) in appended.into_iter().zip(codes) {
+            results.entry(producer_id).or_default().insert(tp, code);
+        }
+        for (producer_id, tp, completing) in of_groups {
+            let code = completing.await.ok().flatten().unwrap_or(ErrorCode::UnknownServerError);
             results.entry(producer_id).or_default().insert(tp, code);
         }
         answer(results)
+    }
+
+    /// Waits for the replicas of one marker, and then reports it to the groups of its partition.
+    fn complete(
+        &self,
+        partition: i32,
+        producer_id: i64,
+        committed: bool,
+        appended: Appended,
+        timeout: Duration,
+    ) -> JoinHandle<Option<ErrorCode>> {
+        let (replicas, groups) = (Arc::clone(&self.replicas), Arc::clone(&self.groups));
+        group_of(&self.tasks, partition).spawn_isolated("transaction-completion", async move {
+            let codes = replicas.wait_committed(&[&appended], timeout).await;
+            let code = codes.first().copied().unwrap_or(ErrorCode::UnknownServerError);
+            if code == ErrorCode::None {
+                groups.on_transaction_marker(partition, producer_id, committed, appended.info.first_offset).await;
+            }
+            code
+        })
     }
 
     async fn append(

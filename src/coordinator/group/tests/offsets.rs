@@ -71,6 +71,32 @@ fn offsets_of_a_transaction_count_from_its_commit_on() {
 }
 
 #[test]
+fn a_marker_that_is_reported_late_decides_nothing_of_the_next_transaction() {
+    let mut rig = Rig::new();
+    let within = |rig: &mut Rig, offset| {
+        let offsets = vec![(tp(0), rig.offset(offset))];
+        rig.commit_as(rig.member("", -1), Some(PRODUCER), offsets);
+    };
+    within(&mut rig, 41);
+    rig.settle();
+    // The coordinator of transactions had no answer for the first marker in time, and had another one written.
+    let late = rig.write_marker(PRODUCER.id, true);
+    rig.end_transaction(PRODUCER.id, true);
+    assert_eq!(rig.committed(0), 41);
+    within(&mut rig, 42);
+    rig.step(|m, _, _| m.on_transaction_marker(PRODUCER.id, true, late));
+    rig.settle();
+    rig.step(|m, _, _| m.on_transaction_marker(PRODUCER.id, true, late));
+    assert_eq!(rig.committed(0), 41, "42 is not decided");
+    let fetched = rig.machine.fetch_offsets("g", Some(&[tp(0)]), true);
+    assert_eq!(fetched[0].1.error, ErrorCode::UnstableOffsetCommit);
+    rig.end_transaction(PRODUCER.id, false);
+    assert_eq!(rig.committed(0), 41);
+    rig.reload();
+    assert_eq!(rig.committed(0), 41);
+}
+
+#[test]
 fn what_was_written_later_counts_whichever_was_decided_later() {
     let mut rig = Rig::new();
     let offsets = vec![(tp(0), rig.offset(5))];

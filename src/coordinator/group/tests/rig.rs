@@ -302,10 +302,16 @@ impl Rig {
 
     /// A marker that ends the producer's transaction, in the log and in the machine.
     pub(super) fn end_transaction(&mut self, producer: i64, committed: bool) {
+        let marker = self.write_marker(producer, committed);
+        self.step(|m, _, _| m.on_transaction_marker(producer, committed, marker));
+    }
+
+    /// A marker in the log, of which the machine has not heard. Returns where it lies.
+    pub(super) fn write_marker(&mut self, producer: i64, committed: bool) -> Offset {
         let marker = crate::record::control::EndTransactionMarker { committed, coordinator_epoch: 0 };
         let batch = marker.batch(self.log_end, LeaderEpoch(0), self.now.wall, producer, 0).unwrap();
         self.log.extend_from_slice(&batch);
         self.log_end += 1;
-        self.step(|m, _, _| m.on_transaction_marker(producer, committed));
+        self.log_end - 1
     }
 }
