@@ -20,6 +20,8 @@ pub struct GroupConfig {
     pub offsets_retention_check_interval_ms: Millis,
     /// How long a commit or a group's record may wait for its replicas.
     pub commit_timeout_ms: i32,
+    /// What a commit or a group's record waits for: all replicas (-1), or its own log (0 and 1).
+    pub commit_required_acks: i32,
     /// Codec id of what the coordinator writes.
     pub compression_codec: i32,
 }
@@ -64,6 +66,7 @@ impl GroupConfig {
             offsets_retention_ms: Millis::from(v.int("offsets.retention.minutes")) * 60_000,
             offsets_retention_check_interval_ms: v.long("offsets.retention.check.interval.ms"),
             commit_timeout_ms: v.int("offsets.commit.timeout.ms"),
+            commit_required_acks: v.int("offsets.commit.required.acks"),
             compression_codec: v.int("offsets.topic.compression.codec"),
         }
     }

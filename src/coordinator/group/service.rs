@@ -8,7 +8,7 @@ use super::shard::{self, MAILBOX_CAPACITY, Request, ShardParts};
 use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
 use crate::common::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
 use crate::config::GroupConfig;
-use crate::coordinator::{OFFSETS_TOPIC, partition_for};
+use crate::coordinator::{OFFSETS_TOPIC, RELOAD_PAUSE, partition_for};
 use crate::protocol::Str;
 use crate::replica::ReplicaManager;
 use crate::util::task::{Group, StillRunning};
@@ -73,7 +73,7 @@ impl GroupCoordinator {
     // ---- leadership
 
     /// This broker leads a partition of the offsets topic: its groups are loaded. Does not wait for that.
-    pub fn on_election(&self, partition: i32, epoch: LeaderEpoch) {
+    pub fn on_election(self: &Arc<Self>, partition: i32, epoch: LeaderEpoch) {
         let mut shards = self.shards.write();
         if shards.epochs.get(&partition).is_some_and(|known| *known > epoch) {
             info!(partition, %epoch, "an old election of the group coordinator is passed over");
@@ -84,6 +84,10 @@ impl GroupCoordinator {
         if shards.running.get(&partition).is_some_and(|handle| !handle.mailbox.is_closed()) {
             return;
         }
+        self.start(&mut shards, partition, epoch);
+    }
+
+    fn start(self: &Arc<Self>, shards: &mut Shards, partition: i32, epoch: LeaderEpoch) {
         let Some(tasks) = self.parts.tasks.get(partition.unsigned_abs() as usize % self.parts.tasks.len().max(1))
         else {
             return;
@@ -100,12 +104,29 @@ impl GroupCoordinator {
             stop: stop.clone(),
             previous: shards.ended.insert(partition, ended.clone()),
         };
-        shards.running.insert(partition, Handle { mailbox, loading, stop });
-        // Its panic costs its own groups: they are loaded again at the next election.
-        tasks.spawn_isolated("group-coordinator", async move {
+        shards.running.insert(partition, Handle { mailbox, loading, stop: stop.clone() });
+        let shard = tasks.spawn_isolated("group-coordinator", async move {
             let _ended = ended.drop_guard();
             shard::run(parts).await;
         });
+        let me = Arc::clone(self);
+        tasks.spawn("group-coordinator-watch", async move {
+            // Its panic costs its own groups, until they are loaded again.
+            let Ok(None) = shard.await else { return };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(RELOAD_PAUSE) => me.on_death(partition, epoch),
+            }
+        });
+    }
+
+    fn on_death(self: &Arc<Self>, partition: i32, epoch: LeaderEpoch) {
+        let mut shards = self.shards.write();
+        let is_led = shards.epochs.get(&partition) == Some(&epoch);
+        if is_led && shards.running.get(&partition).is_some_and(|handle| handle.mailbox.is_closed()) {
+            self.start(&mut shards, partition, epoch);
+        }
     }
 
     /// This broker no longer leads a partition; without an epoch, the partition is deleted.

@@ -13,6 +13,7 @@ use super::metadata::{GroupDescription, GroupOverview};
 use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
 use crate::common::{ErrorCode, Millis, Offset, TopicPartition};
 use crate::config::GroupConfig;
+use crate::coordinator::RELOAD_PAUSE;
 use crate::protocol::Str;
 use crate::record::{BatchBuilder, BatchOptions, Codec, Compression, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, RecordError};
 use crate::replica::{Appended, ReplicaManager};
@@ -28,6 +29,8 @@ use tracing::{debug, info, warn};
 
 /// Requests that wait for a shard. More wait on their connections.
 pub(super) const MAILBOX_CAPACITY: usize = 1_024;
+/// `offsets.commit.required.acks` for all replicas in sync.
+const ACKS_ALL: i32 = -1;
 /// Requests taken at once, before timers and replicas are looked at again.
 const MAILBOX_BATCH: usize = 64;
 
@@ -95,6 +98,7 @@ struct Shard {
     machine: GroupMachine,
     compression: Compression,
     commit_timeout_ms: Millis,
+    commit_required_acks: i32,
     clock: Clock,
     next_ticket: u64,
     joins: HashMap<JoinTicket, oneshot::Sender<JoinAnswer>>,
@@ -130,16 +134,19 @@ pub(super) async fn run(mut parts: ShardParts) {
     let started = Instant::now();
     let tp = parts.topic_partition.clone();
     let clock = Clock { start: started };
+    let loading = async {
+        loop {
+            match load(&parts, &clock).await {
+                Ok(loaded) => return loaded,
+                Err(code) => warn!(partition = %tp, %code, "groups and offsets are not loaded, trying again"),
+            }
+            tokio::time::sleep(RELOAD_PAUSE).await;
+        }
+    };
     let loaded = tokio::select! {
         biased;
         () = parts.stop.cancelled() => return,
-        loaded = load(&parts, &clock) => match loaded {
-            Ok(loaded) => loaded,
-            Err(code) => {
-                warn!(partition = %tp, %code, "groups and offsets are not loaded");
-                return;
-            }
-        },
+        loaded = loading => loaded,
     };
     info!(
         partition = %tp, groups = loaded.groups(), offsets = loaded.offsets(), ms = started.elapsed().as_millis(),
@@ -154,6 +161,7 @@ pub(super) async fn run(mut parts: ShardParts) {
         // The key has no check of its own in Kafka either: an id that is none fails there at the start.
         compression: Codec::from_id(parts.config.compression_codec as u8).map_or(Compression::None, Compression::of),
         commit_timeout_ms: parts.config.commit_timeout_ms.into(),
+        commit_required_acks: parts.config.commit_required_acks,
         clock,
         next_ticket: 0,
         joins: HashMap::new(),
@@ -318,10 +326,15 @@ impl Shard {
     async fn append(&mut self, append: Append, out: &mut Effects) {
         let now = self.clock.now();
         let guard = append.producer.and_then(|producer| producer.guard);
+        let acks_all = append.id.is_some() && self.commit_required_acks == ACKS_ALL;
         let appended = match self.batch(&append, now.wall) {
+            // Kafka takes them at its start and refuses every commit.
+            Ok(_) if append.id.is_some() && !(ACKS_ALL..=1).contains(&self.commit_required_acks) => {
+                Err(ErrorCode::InvalidRequiredAcks)
+            }
             Ok(batch) => {
                 let replicas = Arc::clone(&self.replicas);
-                replicas.append_internal_here(&self.topic_partition, &batch, guard, append.id.is_some(), now.wall).await
+                replicas.append_internal_here(&self.topic_partition, &batch, guard, acks_all, now.wall).await
             }
             Err(error) => {
                 warn!(partition = %self.topic_partition, %error, "a batch of groups and offsets");
@@ -329,6 +342,9 @@ impl Shard {
             }
         };
         match (append.id, appended) {
+            (Some(id), Ok(appended)) if !acks_all => {
+                self.machine.on_appended(now, id, Ok(appended.info.first_offset), out);
+            }
             (Some(id), Ok(appended)) => match appended.is_committed() {
                 Ok(true) => self.machine.on_appended(now, id, Ok(appended.info.first_offset), out),
                 Ok(false) => {

@@ -22,7 +22,7 @@ use super::write_markers::MarkerWriter;
 use crate::cluster::image::MetadataImage;
 use crate::common::ErrorCode;
 use crate::common::ids::{BrokerId, LeaderEpoch, TopicPartition};
-use crate::coordinator::{TRANSACTIONS_TOPIC, partition_for};
+use crate::coordinator::{RELOAD_PAUSE, TRANSACTIONS_TOPIC, partition_for};
 use crate::replica::ReplicaManager;
 use crate::util::task::Group;
 
@@ -99,7 +99,7 @@ impl TransactionCoordinator {
     // ---- leadership
 
     /// This broker leads a partition now: its transactions are loaded in the background. Kafka: `onElection`.
-    pub fn on_election(&self, partition: i32, epoch: LeaderEpoch) {
+    pub fn on_election(self: &Arc<Self>, partition: i32, epoch: LeaderEpoch) {
         let mut epochs = self.shards.epochs.lock();
         if epochs.get(&partition).is_some_and(|known| *known >= epoch) {
             return;
@@ -110,8 +110,13 @@ impl TransactionCoordinator {
         if let Some(before) = shards.remove(&partition) {
             before.stop.cancel();
         }
+        self.start(&mut shards, partition, epoch);
+    }
+
+    fn start(self: &Arc<Self>, shards: &mut BTreeMap<i32, ShardHandle>, partition: i32, epoch: LeaderEpoch) {
         self.markers.forget(partition);
-        let shard = shard::start(Parts {
+        let group = group_of(&self.parts.groups, partition);
+        let (shard, task) = shard::start(Parts {
             term: Term { partition, coordinator_epoch: epoch.0 },
             log: TopicPartition::new(TRANSACTIONS_TOPIC, partition),
             settings: self.parts.settings,
@@ -119,9 +124,28 @@ impl TransactionCoordinator {
             replicas: Arc::clone(&self.parts.replicas),
             producer_ids: Arc::clone(&self.parts.producer_ids),
             markers: Arc::clone(&self.markers),
-            group: group_of(&self.parts.groups, partition).clone(),
+            group: group.clone(),
         });
+        let (me, stop) = (Arc::clone(self), shard.stop.clone());
         shards.insert(partition, shard);
+        group.spawn("transaction-shard-watch", async move {
+            // Its panic costs its own transactions, until they are loaded again.
+            let Ok(None) = task.await else { return };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(RELOAD_PAUSE) => me.on_death(partition, epoch),
+            }
+        });
+    }
+
+    fn on_death(self: &Arc<Self>, partition: i32, epoch: LeaderEpoch) {
+        let epochs = self.shards.epochs.lock();
+        let mut shards = self.shards.shards.lock();
+        let is_led = epochs.get(&partition) == Some(&epoch);
+        if is_led && shards.get(&partition).is_some_and(|shard| shard.mailbox.is_closed()) {
+            self.start(&mut shards, partition, epoch);
+        }
     }
 
     /// Another broker leads a partition now; without an epoch, the partition is deleted. Kafka: `onResignation`.

@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -26,6 +27,7 @@ use super::sender::MarkerSender;
 use super::state::{Outcome, ProducerIdAndEpoch, TransactionMetadata, Transit};
 use crate::common::ErrorCode;
 use crate::common::ids::{LeaderEpoch, Millis, TopicPartition};
+use crate::coordinator::RELOAD_PAUSE;
 use crate::replica::ReplicaManager;
 use crate::util::task::Group;
 
@@ -110,7 +112,7 @@ struct Shard {
 }
 
 /// Starts the actor of a term. It loads first.
-pub(super) fn start(parts: Parts) -> ShardHandle {
+pub(super) fn start(parts: Parts) -> (ShardHandle, JoinHandle<Option<()>>) {
     let (sender, mailbox) = mpsc::channel(MAILBOX_CAPACITY);
     let group = parts.group.clone();
     let handle = ShardHandle {
@@ -119,8 +121,8 @@ pub(super) fn start(parts: Parts) -> ShardHandle {
         is_loaded: Arc::default(),
         stop: group.stop_token().child_token(),
     };
-    group.spawn("transaction-shard", run(parts, handle.stop.clone(), Arc::clone(&handle.is_loaded), mailbox));
-    handle
+    let running = run(parts, handle.stop.clone(), Arc::clone(&handle.is_loaded), mailbox);
+    (handle, group.spawn_isolated("transaction-shard", running))
 }
 
 async fn run(parts: Parts, stop: CancellationToken, is_loaded: Arc<AtomicBool>, mut mailbox: mpsc::Receiver<Message>) {
@@ -318,37 +320,18 @@ impl Shard {
     }
 }
 
-/// Reads the whole partition. What was read before an error stays, as in Kafka. None when the term ends before that.
+/// Reads the whole partition, however often that takes. None when the term ends before.
 async fn load(parts: &Parts, stop: &CancellationToken) -> Option<BTreeMap<Arc<str>, TransactionMetadata>> {
     let (log, epoch) = (&parts.log, parts.term.coordinator_epoch);
     info!(%log, epoch, "loading transactions");
     let reading = async {
-        let mut loader = records::Loader::default();
-        let (mut next, end) = match parts.replicas.internal_bounds(log) {
-            Ok(bounds) => bounds,
-            Err(code) => {
-                warn!(%log, %code, "transactions not read");
-                (0, 0)
+        loop {
+            match read(parts).await {
+                Ok(loaded) => return loaded,
+                Err(code) => warn!(%log, epoch, %code, "transactions are not loaded, trying again"),
             }
-        };
-        while next < end {
-            let part = match parts.replicas.read_internal(log, next, parts.load_buffer_bytes).await {
-                Ok(part) => part,
-                Err(code) => {
-                    warn!(%log, offset = next, %code, "the rest of the transactions is not read");
-                    break;
-                }
-            };
-            let complain = |unreadable: records::Unreadable| {
-                warn!(%log, offset = unreadable.offset, why = unreadable.why, "record of a transaction left out");
-            };
-            match loader.read(&part, complain) {
-                Some(behind) => next = behind,
-                None => break,
-            }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(RELOAD_PAUSE).await;
         }
-        loader.finish()
     };
     let loaded = tokio::select! {
         biased;
@@ -357,6 +340,24 @@ async fn load(parts: &Parts, stop: &CancellationToken) -> Option<BTreeMap<Arc<st
     };
     info!(%log, epoch, transactional_ids = loaded.len(), "transactions loaded");
     Some(loaded)
+}
+
+async fn read(parts: &Parts) -> Result<BTreeMap<Arc<str>, TransactionMetadata>, ErrorCode> {
+    let log = &parts.log;
+    let mut loader = records::Loader::default();
+    let (mut next, end) = parts.replicas.internal_bounds(log)?;
+    while next < end {
+        let part = parts.replicas.read_internal(log, next, parts.load_buffer_bytes).await?;
+        let complain = |unreadable: records::Unreadable| {
+            warn!(%log, offset = unreadable.offset, why = unreadable.why, "record of a transaction left out");
+        };
+        match loader.read(&part, complain) {
+            Some(behind) => next = behind,
+            None => break,
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(loader.finish())
 }
 
 fn tell_operator(note: &Note) {

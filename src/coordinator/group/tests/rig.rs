@@ -25,6 +25,7 @@ pub(super) fn config() -> GroupConfig {
         offsets_retention_ms: RETENTION_MS,
         offsets_retention_check_interval_ms: 600_000,
         commit_timeout_ms: 5_000,
+        commit_required_acks: -1,
         compression_codec: 0,
     }
 }
