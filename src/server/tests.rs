@@ -12,6 +12,7 @@ use crate::protocol::messages::create_topics_request::CreatableTopic;
 use crate::protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use crate::protocol::messages::leader_and_isr_request::{LeaderAndIsrPartitionState, LeaderAndIsrTopicState};
 use crate::protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use crate::protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use crate::protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use crate::protocol::messages::stop_replica_request::{StopReplicaPartitionState, StopReplicaTopicState};
 use crate::protocol::messages::*;
@@ -335,6 +336,59 @@ fn orders_of_old_controllers_for_other_registrations_or_topics_change_nothing() 
     }
     let answer: ProduceResponse = client.ask(ApiKey::Produce, 9, &produce("t", -1, batch(&["still here"])));
     assert_eq!(produced(&answer), (ErrorCode::None, 0));
+}
+
+/// Kafka: `DelayedProduce` changes the error of an answer and nothing else.
+#[test]
+fn records_that_no_replica_has_in_time_are_answered_with_where_they_lie() {
+    let fixture = Fixture::start();
+    fixture.create_topic("t");
+    let mut client = fixture.connect();
+    let metadata = MetadataRequest { topics: None, ..Default::default() };
+    let answer: MetadataResponse = client.ask(ApiKey::Metadata, 12, &metadata);
+    let answer: LeaderAndIsrResponse =
+        client.ask(ApiKey::LeaderAndIsr, 7, &leader_and_isr(1, -1, 1, answer.topics[0].topic_id, &[7, 8]));
+    assert_eq!(answer.topics[0].partition_errors[0].error_code, 0);
+    let written: ProduceResponse = client.ask(ApiKey::Produce, 9, &produce("t", 1, batch(&["a", "b"])));
+    assert_eq!(produced(&written), (ErrorCode::None, 0));
+    let mut request = produce("t", -1, batch(&["c"]));
+    request.timeout_ms = 10;
+    let late: ProduceResponse = client.ask(ApiKey::Produce, 9, &request);
+    assert_eq!(produced(&late), (ErrorCode::RequestTimedOut, 2));
+    assert_eq!(late.responses[0].partition_responses[0].log_start_offset, 0);
+}
+
+/// Of a topic that asks for more replicas than there are.
+#[test]
+fn offsets_commit_required_acks_says_what_a_commit_waits_for() {
+    for (acks, code) in [("-1", ErrorCode::CoordinatorNotAvailable), ("1", ErrorCode::None), ("0", ErrorCode::None)] {
+        let fixture = Fixture::start_with(&[
+            ("offsets.topic.replication.factor", "1"),
+            ("offsets.topic.num.partitions", "1"),
+            ("min.insync.replicas", "2"),
+            ("offsets.commit.required.acks", acks),
+        ]);
+        fixture.create_topic("t");
+        let mut client = fixture.connect();
+        let find = FindCoordinatorRequest { coordinator_keys: vec!["g".into()], ..Default::default() };
+        let partition = OffsetCommitRequestPartition { committed_offset: 42, ..Default::default() };
+        let topic = OffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+        let commit = OffsetCommitRequest {
+            group_id: "g".into(),
+            generation_id_or_member_epoch: -1,
+            topics: vec![topic],
+            ..Default::default()
+        };
+        let told = loop {
+            let _: FindCoordinatorResponse = client.ask(ApiKey::FindCoordinator, 4, &find);
+            let answer: OffsetCommitResponse = client.ask(ApiKey::OffsetCommit, 8, &commit);
+            match ErrorCode::from_wire(answer.topics[0].partitions[0].error_code) {
+                ErrorCode::NotCoordinator | ErrorCode::CoordinatorLoadInProgress => std::thread::yield_now(),
+                told => break told,
+            }
+        };
+        assert_eq!(told, code, "{acks}");
+    }
 }
 
 #[test]

@@ -21,8 +21,9 @@ use std::time::Duration;
 /// Clients of this name may write into internal topics. Kafka: `AdminUtils.ADMIN_CLIENT_ID`.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
-/// What the producer hears of a partition so far.
-type Outcome = Result<Appended, AppendFailure>;
+/// What the producer hears of a partition so far: its records are in the log, with what became of the replicas, or they
+/// are not.
+type Outcome = Result<(Appended, ErrorCode), AppendFailure>;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: ProduceRequest) -> Reply {
     let now = now_ms();
@@ -103,43 +104,43 @@ async fn append_one(
     if super::is_internal(topic) && call.header.client_id != ADMIN_CLIENT_ID {
         return Err(ErrorCode::InvalidTopicException.into());
     }
-    broker.replicas.append(topic, data.index, records, acks == -1, guard, now).await
+    let appended = broker.replicas.append(topic, data.index, records, acks == -1, guard, now).await?;
+    Ok((appended, ErrorCode::None))
 }
 
 async fn wait_committed(broker: &Broker, topics: &mut [(Str, Vec<(i32, Outcome)>)], timeout_ms: i32) {
-    let appended: Vec<_> =
-        topics.iter().flat_map(|(_, outcomes)| outcomes).filter_map(|(_, outcome)| outcome.as_ref().ok()).collect();
+    let in_log = topics.iter().flat_map(|(_, outcomes)| outcomes).filter_map(|(_, outcome)| outcome.as_ref().ok());
+    let appended: Vec<_> = in_log.map(|(appended, _)| appended).collect();
     let timeout = Duration::from_millis(timeout_ms.max(0) as u64);
-    let mut errors = broker.replicas.wait_committed(&appended, timeout).await.into_iter();
-    for (_, outcome) in topics.iter_mut().flat_map(|(_, outcomes)| outcomes).filter(|(_, outcome)| outcome.is_ok()) {
-        if let Some(error) = errors.next().filter(|error| error.is_error()) {
-            *outcome = Err(error.into());
-        }
+    let codes = broker.replicas.wait_committed(&appended, timeout).await;
+    let in_log = topics.iter_mut().flat_map(|(_, outcomes)| outcomes).filter_map(|(_, outcome)| outcome.as_mut().ok());
+    for ((_, of_replicas), code) in in_log.zip(codes) {
+        *of_replicas = code;
     }
 }
 
 fn to_topic(image: &MetadataImage, call: &Call, (name, outcomes): (Str, Vec<(i32, Outcome)>)) -> TopicProduceResponse {
     let partition_responses = outcomes.into_iter().map(|(index, outcome)| {
         let mut answer = PartitionProduceResponse { index, base_offset: -1, ..Default::default() };
+        if call.version() >= 10
+            && is_not_leader(&outcome)
+            && let Some(known) = image.partition(&name, index)
+        {
+            answer.current_leader = LeaderIdAndEpoch {
+                leader_id: known.leader.0,
+                leader_epoch: known.leader_epoch.0,
+                ..Default::default()
+            };
+        }
         match outcome {
-            Ok(appended) => {
+            // Where they lie is said of records that their replicas do not have in time, too.
+            Ok((appended, code)) => {
+                answer.error_code = code.wire();
                 answer.base_offset = appended.info.first_offset;
                 answer.log_append_time_ms = appended.info.log_append_time;
                 answer.log_start_offset = appended.info.log_start_offset;
             }
-            Err(failure) => {
-                if call.version() >= 10
-                    && failure.code == ErrorCode::NotLeaderOrFollower
-                    && let Some(known) = image.partition(&name, index)
-                {
-                    answer.current_leader = LeaderIdAndEpoch {
-                        leader_id: known.leader.0,
-                        leader_epoch: known.leader_epoch.0,
-                        ..Default::default()
-                    };
-                }
-                refuse(&mut answer, failure);
-            }
+            Err(failure) => refuse(&mut answer, failure),
         }
         answer
     });
@@ -190,5 +191,9 @@ fn current_leaders(image: &MetadataImage, call: &Call, topics: &[(Str, Vec<(i32,
 }
 
 fn is_not_leader(outcome: &Outcome) -> bool {
-    matches!(outcome, Err(failure) if failure.code == ErrorCode::NotLeaderOrFollower)
+    let code = match outcome {
+        Ok((_, of_replicas)) => *of_replicas,
+        Err(failure) => failure.code,
+    };
+    code == ErrorCode::NotLeaderOrFollower
 }
