@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::protocol::frame::{self, FrameError};
 use crate::protocol::{ApiKey, DecodeError, EncodeError, Frame, Message, Reader, RequestHeader, ResponseHeader, Str};
+use crate::util::dial::dial;
 
 /// The longest answer that is taken: Kafka's inter-broker clients have no bound, a broker's own requests have this one.
 const MAX_RESPONSE_BYTES: usize = 100 << 20;
@@ -49,7 +51,7 @@ pub struct BrokerConnection {
 }
 
 impl BrokerConnection {
-    /// The name is resolved at every connection.
+    /// The name is resolved at every connection, and each of its addresses is tried.
     pub async fn connect(host: &str, port: u16, client_id: Str, within: Duration) -> Result<Self, CallError> {
         Self::connect_with(host, port, client_id, within, None).await
     }
@@ -62,8 +64,7 @@ impl BrokerConnection {
         within: Duration,
         receive_buffer_bytes: Option<u32>,
     ) -> Result<Self, CallError> {
-        let connecting = open(host, port, receive_buffer_bytes);
-        let stream = timeout(within, connecting).await.map_err(|_| CallError::TimedOut(within))??;
+        let stream = dial(host, port, within, |address| open(address, receive_buffer_bytes)).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, client_id, next_correlation_id: 0, buffer: BytesMut::new() })
     }
@@ -152,19 +153,12 @@ impl BrokerConnection {
     }
 }
 
-/// The first of the host's addresses that accepts.
-async fn open(host: &str, port: u16, receive_buffer_bytes: Option<u32>) -> io::Result<TcpStream> {
-    let Some(bytes) = receive_buffer_bytes else { return TcpStream::connect((host, port)).await };
-    let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in tokio::net::lookup_host((host, port)).await? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+async fn open(address: SocketAddr, receive_buffer_bytes: Option<u32>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(bytes) = receive_buffer_bytes {
         socket.set_recv_buffer_size(bytes)?;
-        match socket.connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => refused = error,
-        }
     }
-    Err(refused)
+    socket.connect(address).await
 }
 
 #[cfg(test)]

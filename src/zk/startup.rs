@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::client::{Client, ConnectOptions, CreateMode, Error, MultiError, Write, Written};
@@ -14,6 +14,7 @@ use super::paths;
 use super::watch::Watcher;
 use crate::common::{BrokerEpoch, BrokerId, Uuid};
 use crate::config::endpoint::Endpoint;
+use crate::util::dial::dial;
 use crate::util::task::Group;
 
 /// Sessions end at a tick of the server's clock, a little after their timeout.
@@ -245,8 +246,8 @@ impl Registrar {
         for endpoint in
             there.iter().filter(|e| clashing(std::slice::from_ref(e), &self.registration.endpoints).is_empty())
         {
-            let address = (endpoint.host.as_deref().unwrap_or("localhost"), endpoint.port);
-            if matches!(timeout(LIVENESS_PROBE, TcpStream::connect(address)).await, Ok(Ok(_))) {
+            let host = endpoint.host.as_deref().unwrap_or("localhost");
+            if dial(host, endpoint.port, LIVENESS_PROBE, TcpStream::connect).await.is_ok() {
                 return Err(taken());
             }
         }
