@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -67,6 +68,16 @@ impl BrokerConnection {
         let stream = dial(host, port, within, |address| open(address, receive_buffer_bytes)).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, client_id, next_correlation_id: 0, buffer: BytesMut::new() })
+    }
+
+    /// Whether the other side still keeps the connection. Every broker closes what was idle for
+    /// `connections.max.idle.ms`, so a connection is looked at before it is used again. One that is closed after the look
+    /// fails its call, as any other that is lost.
+    pub fn is_alive(&self) -> bool {
+        // The system is asked, not the runtime: what that knows may be older than a pause of this process. Bytes that
+        // nobody asked for are as bad as an end.
+        let looked = recv(&self.stream, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        matches!(looked, Err(rustix::io::Errno::WOULDBLOCK))
     }
 
     /// Sends one request and waits for its answer. Not cancel safe: a dropped call leaves the connection in the middle.
@@ -218,6 +229,19 @@ mod tests {
         let waiting: Option<UpdateMetadataResponse> =
             broker.call_unless(ApiKey::UpdateMetadata, 8, &request, SOON, async {}).await.unwrap();
         assert_eq!(waiting, None);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_other_side_closed_is_not_alive() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let open = BrokerConnection::connect("127.0.0.1", port, "1".into(), SOON).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(open.is_alive());
+        // Waits for the end, and does not eat it.
+        drop(stream.shutdown().await);
+        assert_eq!(open.stream.peek(&mut [0]).await.unwrap(), 0);
+        assert!(!open.is_alive());
     }
 
     #[tokio::test]

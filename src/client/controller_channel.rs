@@ -166,8 +166,8 @@ impl ControllerChannel {
     async fn link(&self, node: &ControllerNode) -> Result<Link, CallError> {
         let kept = {
             let mut idle = self.shared.idle.lock();
-            // What leads to former controllers is of no use.
-            idle.retain(|link| link.node == *node);
+            // What leads to former controllers is of no use, nor what the controller has closed meanwhile.
+            idle.retain(|link| link.node == *node && link.connection.is_alive());
             idle.pop()
         };
         if let Some(link) = kept {

@@ -199,14 +199,19 @@ impl Channel {
         connection: &mut Option<BrokerConnection>,
         request: &ControlRequest,
     ) -> Result<Answer, CallError> {
-        let open = match connection {
-            Some(open) => open,
+        let kept = connection.take();
+        // The broker closes what was idle for too long: that is no failure, and nothing to report.
+        let is_again = kept.is_some();
+        let open = match kept.filter(BrokerConnection::is_alive) {
+            Some(open) => connection.insert(open),
             None => {
                 let host = self.endpoint.host.as_deref().unwrap_or("localhost");
                 let client_id = self.settings.us.to_string().into();
                 let within = self.settings.connect_timeout;
                 let open = BrokerConnection::connect(host, self.endpoint.port, client_id, within).await?;
-                info!(broker = self.broker.0, endpoint = %self.endpoint, "controller connected to broker");
+                if !is_again {
+                    info!(broker = self.broker.0, endpoint = %self.endpoint, "controller connected to broker");
+                }
                 connection.insert(open)
             }
         };

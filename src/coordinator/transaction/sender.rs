@@ -133,7 +133,7 @@ impl MarkerSender {
         debug!(%broker, markers = entries.len(), "sending markers");
         let within = self.request_timeout;
         let calling = async {
-            let open = match connection.take() {
+            let open = match connection.take().filter(BrokerConnection::is_alive) {
                 Some(open) => open,
                 None => self.connect(broker).await?,
             };

@@ -190,7 +190,7 @@ impl Verifier {
         questions: BTreeMap<Str, Question>,
     ) {
         let calling = async {
-            let (open, version) = match connection.take() {
+            let (open, version) = match connection.take().filter(|(open, _)| open.is_alive()) {
                 Some(open) => open,
                 None => self.connect(broker).await?,
             };

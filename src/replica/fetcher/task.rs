@@ -167,7 +167,7 @@ impl Fetcher {
         version: i16,
         request: &FetchRequest,
     ) -> Result<Option<FetchResponse>, CallError> {
-        let mut connection = match link.connection.take() {
+        let mut connection = match link.connection.take().filter(BrokerConnection::is_alive) {
             Some(connection) => connection,
             None => self.connect().await?,
         };
@@ -184,7 +184,7 @@ impl Fetcher {
         version: i16,
         request: &Q,
     ) -> Result<A, CallError> {
-        let mut connection = match link.connection.take() {
+        let mut connection = match link.connection.take().filter(BrokerConnection::is_alive) {
             Some(connection) => connection,
             None => self.connect().await?,
         };
