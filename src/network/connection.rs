@@ -16,7 +16,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -35,9 +35,11 @@ pub struct Connection {
     pub peer: SocketAddr,
     pub local: SocketAddr,
     pub listener: Arc<ListenerInfo>,
-    socket: TcpStream,
-    /// Milliseconds after `opened` of the last frame read or reply sent.
+    pub(super) socket: TcpStream,
+    /// Milliseconds after `opened` at which bytes last moved, either way.
     last_active_ms: AtomicU64,
+    /// Ended from outside of its task.
+    is_closing: AtomicBool,
     opened: Instant,
     _count: ConnectionCount,
 }
@@ -59,11 +61,20 @@ impl Connection {
         socket.set_nodelay(true)?;
         SockRef::from(&socket).set_keepalive(true)?;
         let local = socket.local_addr()?;
-        let last_active_ms = AtomicU64::new(0);
-        Ok(Arc::new(Self { peer, local, listener, socket, last_active_ms, opened: Instant::now(), _count: count }))
+        Ok(Arc::new(Self {
+            peer,
+            local,
+            listener,
+            socket,
+            last_active_ms: AtomicU64::new(0),
+            is_closing: AtomicBool::new(false),
+            opened: Instant::now(),
+            _count: count,
+        }))
     }
 
-    fn touch(&self) {
+    /// Bytes have moved.
+    pub(super) fn touch(&self) {
         self.last_active_ms.store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
@@ -71,8 +82,13 @@ impl Connection {
         self.opened.elapsed().saturating_sub(Duration::from_millis(self.last_active_ms.load(Ordering::Relaxed)))
     }
 
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
+    }
+
     /// Ends the connection from outside of its task, which then reads an end of file.
     pub(super) fn close(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
         if let Err(error) = SockRef::from(&self.socket).shutdown(Shutdown::Both) {
             debug!(connection = ?self, %error, "already closed");
         }
@@ -100,7 +116,7 @@ pub(super) async fn run<H: ApiHandler>(connection: Arc<Connection>, context: Arc
         let frame = tokio::select! {
             biased;
             () = context.stop_reading.cancelled() => return,
-            frame = reader.next(&connection.socket) => frame,
+            frame = reader.next(&connection) => frame,
         };
         let frame = match frame {
             Ok(Some(frame)) => frame,
@@ -117,7 +133,6 @@ pub(super) async fn run<H: ApiHandler>(connection: Arc<Connection>, context: Arc
             }
         };
         let received = Instant::now();
-        connection.touch();
         // A peer that pipelines without a pause gives the connections of its thread their turns.
         tokio::task::coop::consume_budget().await;
         let request = Request { frame: frame.bytes, connection: Arc::clone(&connection), received };
@@ -125,11 +140,11 @@ pub(super) async fn run<H: ApiHandler>(connection: Arc<Connection>, context: Arc
             Reply::Nothing => {}
             Reply::Close => return,
             Reply::Send(response) => {
-                if let Err(error) = write_response(&connection.socket, response).await {
+                let writer = Writer { connection: &connection, stop: &context.stop_reading };
+                if let Err(error) = writer.write_response(response).await {
                     debug!(?connection, %error, "reply not sent");
                     return;
                 }
-                connection.touch();
             }
         }
     }
@@ -148,56 +163,92 @@ async fn until_it_waits(hold: ByteHold, handling: impl Future<Output = Reply>) -
     .await
 }
 
-async fn write_response(socket: &TcpStream, response: Response) -> io::Result<()> {
-    let mut pieces = response.pieces.into_iter().peekable();
-    while let Some(piece) = pieces.next() {
-        match piece {
-            Piece::Bytes(bytes) => write_bytes(socket, &bytes, pieces.peek().is_some()).await?,
-            Piece::File(slice) => write_file(socket, slice).await?,
-        }
-    }
-    Ok(())
-}
-
-async fn write_bytes(socket: &TcpStream, mut bytes: &[u8], more: bool) -> io::Result<()> {
-    let flags = if more { SendFlags::MORE | SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL };
-    while !bytes.is_empty() {
-        match socket.try_io(Interest::WRITABLE, || Ok(send(socket, bytes, flags)?)) {
-            Ok(n) => bytes = &bytes[n..],
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => socket.writable().await?,
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
-}
+/// How long a reader may take nothing of its reply once the broker stops. Kafka closes all connections at that point.
+const STALLED_AT_STOP: Duration = Duration::from_secs(1);
 
 /// Bytes read by the blocking pool at a time where a slice is not in the page cache.
 const COLD_READ: u32 = 256 << 10;
 
-/// Sends the slice from the page cache by `sendfile`. Cold ranges are read by the blocking pool first: a `sendfile` that
-/// waits for the disk would block its data worker. Fewer bytes than announced end the connection: the file was truncated.
-async fn write_file(socket: &TcpStream, slice: FileSlice) -> io::Result<()> {
-    let mut sent = 0;
-    let mut warm = if slice.is_resident(0) { slice.len } else { 0 };
-    while sent < slice.len {
-        if warm <= sent {
-            let cold = slice.clone();
-            let read = tokio::task::spawn_blocking(move || {
-                let mut scratch = vec![0; COLD_READ as usize];
-                cold.read(sent, &mut scratch)
-            });
-            warm = sent + read.await.map_err(io::Error::other)?? as u32;
-            if warm == sent {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+/// Sends replies on one connection.
+struct Writer<'a> {
+    connection: &'a Connection,
+    /// Cancelled when the broker stops.
+    stop: &'a CancellationToken,
+}
+
+impl Writer<'_> {
+    async fn write_response(&self, response: Response) -> io::Result<()> {
+        let mut pieces = response.pieces.into_iter().peekable();
+        while let Some(piece) = pieces.next() {
+            match piece {
+                Piece::Bytes(bytes) => self.write_bytes(&bytes, pieces.peek().is_some()).await?,
+                Piece::File(slice) => self.write_file(slice).await?,
             }
         }
-        let part = FileSlice { len: warm, ..slice.clone() };
-        match socket.try_io(Interest::WRITABLE, || part.send(sent, socket.as_fd())) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(n) => sent += n as u32,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => socket.writable().await?,
-            Err(e) => return Err(e),
+        Ok(())
+    }
+
+    async fn write_bytes(&self, mut bytes: &[u8], more: bool) -> io::Result<()> {
+        let flags = if more { SendFlags::MORE | SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL };
+        let socket = &self.connection.socket;
+        while !bytes.is_empty() {
+            let n = self.write_some(|| Ok(send(socket, bytes, flags)?)).await?;
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    /// Sends the slice from the page cache by `sendfile`. Cold ranges are read by the blocking pool first: a `sendfile` that
+    /// waits for the disk would block its data worker. Fewer bytes than announced end the connection: the file was
+    /// truncated.
+    async fn write_file(&self, slice: FileSlice) -> io::Result<()> {
+        let mut sent = 0;
+        let mut warm = if slice.is_resident(0) { slice.len } else { 0 };
+        while sent < slice.len {
+            if warm <= sent {
+                let cold = slice.clone();
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut scratch = vec![0; COLD_READ as usize];
+                    cold.read(sent, &mut scratch)
+                });
+                warm = sent + read.await.map_err(io::Error::other)?? as u32;
+                if warm == sent {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            let part = FileSlice { len: warm, ..slice.clone() };
+            match self.write_some(|| part.send(sent, self.connection.socket.as_fd())).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => sent += n as u32,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes as much as the socket takes, once it takes something.
+    async fn write_some(&self, mut write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+        loop {
+            match self.connection.socket.try_io(Interest::WRITABLE, &mut write) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+                Ok(n) => {
+                    // A reader that is slow is not idle.
+                    self.connection.touch();
+                    return Ok(n);
+                }
+                Err(e) => return Err(e),
+            }
         }
     }
-    Ok(())
+
+    async fn writable(&self) -> io::Result<()> {
+        let stalled = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(STALLED_AT_STOP).await;
+        };
+        tokio::select! {
+            biased;
+            ready = self.connection.socket.writable() => ready,
+            () = stalled => Err(io::Error::new(io::ErrorKind::TimedOut, "the broker stops, and the reader does not read")),
+        }
+    }
 }

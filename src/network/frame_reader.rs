@@ -3,6 +3,7 @@
 //! An idle connection holds no buffer. A frame's buffer grows with the bytes received, never by the size claimed, and is
 //! contiguous, so that the batches in it go to the page cache as they came. Kafka: `NetworkReceive`.
 
+use super::connection::Connection;
 use super::frame_pool::{FrameBuffer, FramePool};
 use super::limits::{ByteBudget, ByteHold};
 use crate::protocol::frame::{self, SIZE_LEN};
@@ -10,7 +11,6 @@ use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 /// A connection of small requests reads this much at once: several pipelined requests in one system call.
 const READ_AHEAD: usize = 16 << 10;
@@ -50,7 +50,7 @@ impl FrameReader {
     }
 
     /// The next frame; None when the peer closed between two frames. Cancel safe: what was read stays buffered.
-    pub(super) async fn next(&mut self, socket: &TcpStream) -> Result<Option<Frame>, FrameError> {
+    pub(super) async fn next(&mut self, connection: &Connection) -> Result<Option<Frame>, FrameError> {
         loop {
             let have = self.buffer.as_ref().map_or(0, |b| b.filled().len());
             let need = self.frame_len()?;
@@ -59,10 +59,10 @@ impl FrameReader {
             }
             if have == 0 {
                 self.buffer = None;
-                socket.readable().await?;
+                connection.socket.readable().await?;
                 self.budget.admit().await;
             }
-            if self.read(socket, have, need).await? == 0 {
+            if self.read(connection, have, need).await? == 0 {
                 return if have == 0 { Ok(None) } else { Err(FrameError::Truncated) };
             }
         }
@@ -76,7 +76,8 @@ impl FrameReader {
         Ok(Some(SIZE_LEN + frame::frame_len(*size, self.size_max)?))
     }
 
-    async fn read(&mut self, socket: &TcpStream, have: usize, need: Option<usize>) -> Result<usize, FrameError> {
+    async fn read(&mut self, connection: &Connection, have: usize, need: Option<usize>) -> Result<usize, FrameError> {
+        let socket = &connection.socket;
         // Once the size is known a read ends with the frame, so that the next frame starts at the front of a buffer of its
         // own and nothing is copied; before, it asks for as much as the connection sent the last time.
         let wanted = match need {
@@ -96,6 +97,8 @@ impl FrameReader {
             });
             match outcome {
                 _ if got > 0 => {
+                    // A sender that is slow is not idle.
+                    connection.touch();
                     buffer.advance(got);
                     self.budget.charge(got);
                     self.charged += got;

@@ -1,76 +1,143 @@
-//! Owns the bounds of the front door: connections in all and per address, bytes of requests that nobody works on yet.
-//! Kafka: `ConnectionQuotas`, `SimpleMemoryPool`.
+//! Owns the bounds of the front door: connections in all and per address, bytes of requests that no one works on yet.
+//! Kafka: `ConnectionQuotas`, `SimpleMemoryPool`. Absent so far: rates of new connections.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
-/// `max.connections`, `max.connections.per.ip` and its overrides.
+/// `max.connections`, `max.connections.per.ip` and their overrides.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimits {
     pub max: usize,
+    /// `listener.name.X.max.connections`, by upper-case name. A listener without one may have `max`.
+    pub max_of_listener: HashMap<String, usize>,
     pub max_per_ip: usize,
     pub max_per_ip_overrides: HashMap<IpAddr, usize>,
 }
 
-/// Counts open connections. Kafka: `ConnectionQuotas`.
-pub(super) struct ConnectionCounts {
-    limits: ConnectionLimits,
-    slots: Arc<Semaphore>,
-    per_ip: Mutex<HashMap<IpAddr, usize>>,
+/// Counts open connections against limits that may change. Kafka: `ConnectionQuotas`.
+pub struct ConnectionQuotas {
+    /// The inter-broker listener, unless it is the only one: its connections are let in beyond `max.connections`, and those
+    /// of other listeners make room.
+    protected: Option<String>,
+    state: Mutex<Quotas>,
+    /// A connection ended, or the limits are others.
+    changed: Notify,
+    /// There are more connections than `max.connections`.
+    exceeded: Notify,
 }
 
-impl ConnectionCounts {
-    pub(super) fn new(limits: ConnectionLimits) -> Arc<Self> {
-        let slots = Arc::new(Semaphore::new(limits.max.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { limits, slots, per_ip: Mutex::default() })
+struct Quotas {
+    limits: ConnectionLimits,
+    total: usize,
+    of_listener: HashMap<String, usize>,
+    per_ip: HashMap<IpAddr, usize>,
+}
+
+impl Quotas {
+    fn has_room(&self, listener: &str, is_protected: bool) -> bool {
+        let here = self.of_listener.get(listener).copied().unwrap_or_default();
+        let max_here = self.limits.max_of_listener.get(listener).copied().unwrap_or(self.limits.max);
+        here < max_here && (is_protected || self.total < self.limits.max)
     }
 
-    /// Waits until `max.connections` leaves room: Kafka stops accepting meanwhile. Cancel safe.
-    pub(super) async fn slot(&self) -> OwnedSemaphorePermit {
-        let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
-            unreachable!("the semaphore is never closed")
-        };
-        slot
+    fn max_of(&self, ip: IpAddr) -> usize {
+        self.limits.max_per_ip_overrides.get(&ip).copied().unwrap_or(self.limits.max_per_ip)
+    }
+}
+
+impl ConnectionQuotas {
+    pub(super) fn new(limits: ConnectionLimits, protected: Option<String>) -> Arc<Self> {
+        let state = Quotas { limits, total: 0, of_listener: HashMap::new(), per_ip: HashMap::new() };
+        Arc::new(Self { protected, state: Mutex::new(state), changed: Notify::new(), exceeded: Notify::new() })
     }
 
-    /// Counts a connection of `ip`; None when it has as many as it may.
-    pub(super) fn admit(self: &Arc<Self>, ip: IpAddr, slot: OwnedSemaphorePermit) -> Option<ConnectionCount> {
+    /// Takes over other limits. Connections that are beyond them make room as Kafka's do: those beyond `max.connections`
+    /// are closed, longest unused first; those beyond another limit stay until they end.
+    pub fn set_limits(&self, limits: ConnectionLimits) {
+        self.state.lock().limits = limits;
+        self.changed.notify_waiters();
+        self.exceeded.notify_one();
+    }
+
+    /// Waits until the limits leave room on `listener` and counts a connection of `ip`; None when that has as many as it
+    /// may. Kafka accepts a connection and then waits with it: a listener that no one comes to takes no place. Cancel safe.
+    pub(super) async fn admit(self: &Arc<Self>, listener: &str, ip: IpAddr) -> Option<ConnectionCount> {
         // A dual-stack socket reports IPv4 peers as mapped addresses; the overrides name them as IPv4.
         let ip = ip.to_canonical();
-        let max = self.limits.max_per_ip_overrides.get(&ip).copied().unwrap_or(self.limits.max_per_ip);
-        let mut per_ip = self.per_ip.lock();
-        let count = per_ip.entry(ip).or_default();
-        if *count >= max {
-            if *count == 0 {
-                per_ip.remove(&ip);
+        loop {
+            let changed = self.changed.notified();
+            if let Some(admitted) = self.try_admit(listener, ip) {
+                return admitted.then(|| ConnectionCount {
+                    listener: listener.to_owned(),
+                    ip,
+                    quotas: Arc::clone(self),
+                });
             }
+            changed.await;
+        }
+    }
+
+    /// None while there is no room; false when the address has too many.
+    fn try_admit(&self, listener: &str, ip: IpAddr) -> Option<bool> {
+        let mut state = self.state.lock();
+        if !state.has_room(listener, self.is_protected(listener)) {
             return None;
         }
-        *count += 1;
-        Some(ConnectionCount { ip, counts: Arc::clone(self), _slot: slot })
+        if state.per_ip.get(&ip).copied().unwrap_or_default() >= state.max_of(ip) {
+            return Some(false);
+        }
+        state.total += 1;
+        *state.of_listener.entry(listener.to_owned()).or_default() += 1;
+        *state.per_ip.entry(ip).or_default() += 1;
+        if state.total > state.limits.max {
+            self.exceeded.notify_one();
+        }
+        Some(true)
+    }
+
+    pub(super) fn is_protected(&self, listener: &str) -> bool {
+        self.protected.as_deref() == Some(listener)
+    }
+
+    /// Ends when there may be more connections than `max.connections`. Cancel safe.
+    pub(super) async fn exceeded(&self) {
+        self.exceeded.notified().await;
+    }
+
+    /// How many connections there are beyond `max.connections`.
+    pub(super) fn excess(&self) -> usize {
+        let state = self.state.lock();
+        state.total.saturating_sub(state.limits.max)
     }
 }
 
 /// One counted connection, until dropped.
 pub(super) struct ConnectionCount {
+    listener: String,
     ip: IpAddr,
-    counts: Arc<ConnectionCounts>,
-    _slot: OwnedSemaphorePermit,
+    quotas: Arc<ConnectionQuotas>,
 }
 
 impl Drop for ConnectionCount {
     fn drop(&mut self) {
-        let mut per_ip = self.counts.per_ip.lock();
-        if let Some(count) = per_ip.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                per_ip.remove(&self.ip);
+        {
+            let mut state = self.quotas.state.lock();
+            state.total -= 1;
+            if let Some(count) = state.of_listener.get_mut(&self.listener) {
+                *count -= 1;
+            }
+            if let Some(count) = state.per_ip.get_mut(&self.ip) {
+                *count -= 1;
+                if *count == 0 {
+                    state.per_ip.remove(&self.ip);
+                }
             }
         }
+        self.quotas.changed.notify_waiters();
     }
 }
 
@@ -136,34 +203,90 @@ impl Drop for ByteHold {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::Future;
     use std::net::Ipv4Addr;
+    use std::task::{Context, Poll, Waker};
 
-    fn counts(max: usize, max_per_ip: usize) -> Arc<ConnectionCounts> {
+    const OPEN: &str = "OPEN";
+    const BROKERS: &str = "BROKERS";
+    const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn limits(max: usize, max_per_ip: usize) -> ConnectionLimits {
         let overridden = (IpAddr::from([127, 0, 0, 9]), 0);
-        ConnectionCounts::new(ConnectionLimits { max, max_per_ip, max_per_ip_overrides: HashMap::from([overridden]) })
+        ConnectionLimits {
+            max,
+            max_of_listener: HashMap::new(),
+            max_per_ip,
+            max_per_ip_overrides: HashMap::from([overridden]),
+        }
+    }
+
+    fn quotas(limits: ConnectionLimits) -> Arc<ConnectionQuotas> {
+        ConnectionQuotas::new(limits, Some(BROKERS.to_owned()))
+    }
+
+    /// None when it would have to wait.
+    fn admit(quotas: &Arc<ConnectionQuotas>, listener: &str) -> Option<ConnectionCount> {
+        let admitted = std::pin::pin!(quotas.admit(listener, LOCALHOST));
+        match admitted.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(admitted) => admitted,
+            Poll::Pending => None,
+        }
     }
 
     #[tokio::test]
     async fn an_address_gets_its_share_and_a_mapped_address_is_the_same_address() {
-        let counts = counts(100, 1);
+        let quotas = quotas(limits(100, 1));
         let ip = Ipv4Addr::LOCALHOST;
-        let first = counts.admit(ip.into(), counts.slot().await);
+        let first = quotas.admit(OPEN, ip.into()).await;
         assert!(first.is_some());
-        assert!(counts.admit(ip.to_ipv6_mapped().into(), counts.slot().await).is_none());
+        assert!(quotas.admit(OPEN, ip.to_ipv6_mapped().into()).await.is_none());
         drop(first);
-        assert!(counts.admit(ip.into(), counts.slot().await).is_some());
-        assert!(counts.admit(IpAddr::from([127, 0, 0, 9]), counts.slot().await).is_none());
-        assert!(counts.per_ip.lock().is_empty());
+        assert!(quotas.admit(OPEN, ip.into()).await.is_some());
+        assert!(quotas.admit(OPEN, IpAddr::from([127, 0, 0, 9])).await.is_none());
+        assert!(quotas.state.lock().per_ip.is_empty());
+        quotas.set_limits(ConnectionLimits { max_per_ip_overrides: HashMap::new(), ..limits(100, 1) });
+        assert!(quotas.admit(OPEN, IpAddr::from([127, 0, 0, 9])).await.is_some(), "the limits are others now");
     }
 
     #[tokio::test]
-    async fn accepting_waits_for_max_connections() {
-        let counts = counts(1, 10);
-        let only = counts.admit(Ipv4Addr::LOCALHOST.into(), counts.slot().await);
-        let waiting = tokio::time::timeout(std::time::Duration::ZERO, counts.slot()).await;
-        assert!(waiting.is_err());
-        drop(only);
-        drop(counts.slot().await);
+    async fn a_new_connection_waits_for_one_that_ends_or_for_another_limit() {
+        let quotas = quotas(limits(1, 10));
+        let only = admit(&quotas, OPEN);
+        assert!(only.is_some() && admit(&quotas, OPEN).is_none());
+        let (second, ()) = tokio::join!(quotas.admit(OPEN, LOCALHOST), async { drop(only) });
+        assert!(second.is_some());
+        let raise = async { quotas.set_limits(limits(2, 10)) };
+        let (third, ()) = tokio::join!(quotas.admit(OPEN, LOCALHOST), raise);
+        assert!(third.is_some());
+    }
+
+    #[test]
+    fn brokers_are_let_in_beyond_the_limit_and_the_others_are_not() {
+        let quotas = quotas(limits(2, 10));
+        let open = [admit(&quotas, OPEN), admit(&quotas, OPEN)];
+        assert!(open.iter().all(Option::is_some) && admit(&quotas, OPEN).is_none());
+        let brokers = [admit(&quotas, BROKERS), admit(&quotas, BROKERS)];
+        assert!(brokers.iter().all(Option::is_some));
+        assert_eq!(quotas.excess(), 2);
+        // The same key bounds each listener by itself.
+        assert!(admit(&quotas, BROKERS).is_none());
+    }
+
+    #[test]
+    fn the_only_listener_is_not_protected_from_its_own_clients() {
+        let quotas = ConnectionQuotas::new(limits(1, 10), None);
+        let first = admit(&quotas, BROKERS);
+        assert!(first.is_some() && admit(&quotas, BROKERS).is_none());
+    }
+
+    #[test]
+    fn a_listener_may_have_a_limit_of_its_own() {
+        let of_listener = HashMap::from([(OPEN.to_owned(), 1)]);
+        let quotas = quotas(ConnectionLimits { max_of_listener: of_listener, ..limits(10, 10) });
+        let open = admit(&quotas, OPEN);
+        assert!(open.is_some() && admit(&quotas, OPEN).is_none());
+        assert!(admit(&quotas, "OTHER").is_some());
     }
 
     #[tokio::test]

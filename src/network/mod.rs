@@ -21,7 +21,7 @@ mod server;
 mod tests;
 
 pub use connection::{Connection, ListenerInfo};
-pub use limits::ConnectionLimits;
+pub use limits::{ConnectionLimits, ConnectionQuotas};
 pub use reply::{Piece, Reply, Response};
 pub use server::{Listener, NetworkConfig, SocketServer};
 

@@ -3,9 +3,9 @@
 use super::ApiHandler;
 use super::connection::{Connection, ConnectionContext, ListenerInfo, run};
 use super::frame_pool::FramePool;
-use super::limits::{ByteBudget, ConnectionCounts, ConnectionLimits};
+use super::limits::{ByteBudget, ConnectionLimits, ConnectionQuotas};
 use crate::util::rate_limit::RateLimit;
-use crate::util::task::{Group, StillRunning};
+use crate::util::task::{self, Group, StillRunning};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
@@ -43,6 +43,8 @@ pub struct NetworkConfig {
     /// `connections.max.idle.ms`.
     pub connections_max_idle: Duration,
     pub limits: ConnectionLimits,
+    /// `inter.broker.listener.name`, upper case.
+    pub inter_broker_listener: String,
 }
 
 /// Bound listeners, and once started the connections on them.
@@ -56,6 +58,7 @@ pub struct SocketServer {
     processors: Arc<[Group]>,
     stop_reading: CancellationToken,
     connections: Arc<Connections>,
+    quotas: Arc<ConnectionQuotas>,
 }
 
 /// Open connections, so that idle ones can be closed and a stop can end them all.
@@ -82,6 +85,19 @@ impl Connections {
             connection.close();
         }
     }
+
+    /// Closes connections that are not protected until those that are closing are `excess`, longest unused first.
+    fn make_room(&self, excess: usize, quotas: &ConnectionQuotas) {
+        let open = self.open.lock();
+        let unprotected = || open.1.values().filter(|c| !quotas.is_protected(&c.listener.name));
+        let wanted = excess.saturating_sub(unprotected().filter(|c| c.is_closing()).count());
+        let mut candidates: Vec<_> = unprotected().filter(|c| !c.is_closing()).collect();
+        candidates.sort_by_key(|c| std::cmp::Reverse(c.idle_for()));
+        for connection in candidates.into_iter().take(wanted) {
+            info!(?connection, "closed to make room: more than max.connections are open");
+            connection.close();
+        }
+    }
 }
 
 impl SocketServer {
@@ -100,7 +116,15 @@ impl SocketServer {
             bound.push((Arc::new(ListenerInfo { name: listener.name.clone() }), socket));
         }
         let stop_reading = group.stop_token().child_token();
-        Ok(Self { config, bound, ports, group, processors, stop_reading, connections: Arc::default() })
+        // As in Kafka, the only listener is not protected from its own clients.
+        let protected = (config.listeners.len() > 1).then(|| config.inter_broker_listener.clone());
+        let quotas = ConnectionQuotas::new(config.limits.clone(), protected);
+        Ok(Self { config, bound, ports, group, processors, stop_reading, connections: Arc::default(), quotas })
+    }
+
+    /// What bounds the connections, for limits that change.
+    pub fn quotas(&self) -> Arc<ConnectionQuotas> {
+        Arc::clone(&self.quotas)
     }
 
     /// The port that a listener is bound to, for listeners configured with port 0.
@@ -117,13 +141,12 @@ impl SocketServer {
             request_bytes_max: self.config.request_bytes_max,
             stop_reading: self.stop_reading.clone(),
         });
-        let counts = ConnectionCounts::new(self.config.limits.clone());
         for (info, socket) in self.bound.drain(..) {
             let _runtime = self.group.handle().enter();
             let acceptor = Acceptor {
                 info,
                 socket: TcpListener::from_std(socket)?,
-                counts: Arc::clone(&counts),
+                quotas: Arc::clone(&self.quotas),
                 context: Arc::clone(&context),
                 connections: Arc::clone(&self.connections),
                 processors: Arc::clone(&self.processors),
@@ -131,10 +154,15 @@ impl SocketServer {
             };
             self.group.spawn("acceptor", acceptor.run());
         }
-        self.group.spawn(
-            "idle-connections",
-            close_idle(Arc::clone(&self.connections), self.config.connections_max_idle, self.stop_reading.clone()),
+        let idle = close_idle(
+            Arc::clone(&self.connections),
+            self.config.connections_max_idle,
+            Arc::clone(&self.processors),
+            self.stop_reading.clone(),
         );
+        self.group.spawn("idle-connections", idle);
+        let room = make_room(Arc::clone(&self.connections), Arc::clone(&self.quotas), self.stop_reading.clone());
+        self.group.spawn("connection-limit", room);
         Ok(())
     }
 
@@ -146,10 +174,7 @@ impl SocketServer {
     /// Waits for requests under way up to `within`, then closes what is left.
     pub async fn shut_down(&self, within: Duration) -> Result<(), StillRunning> {
         self.stop_reading();
-        let mut drained = self.group.shut_down(within).await;
-        for processor in &*self.processors {
-            drained = drained.and(processor.shut_down(within).await);
-        }
+        let drained = task::shut_down_all(std::iter::once(&self.group).chain(&*self.processors), within).await;
         self.connections.close_where(|_| true);
         drained
     }
@@ -192,7 +217,7 @@ fn listen(listener: &Listener, config: &NetworkConfig) -> io::Result<std::net::T
 struct Acceptor<H> {
     info: Arc<ListenerInfo>,
     socket: TcpListener,
-    counts: Arc<ConnectionCounts>,
+    quotas: Arc<ConnectionQuotas>,
     context: Arc<ConnectionContext<H>>,
     connections: Arc<Connections>,
     processors: Arc<[Group]>,
@@ -208,15 +233,16 @@ impl<H: ApiHandler> Acceptor<H> {
     async fn run(self) {
         for processor in self.processors.iter().cycle() {
             let accept = async {
-                let slot = self.counts.slot().await;
-                (slot, self.socket.accept().await)
+                let (socket, peer) = self.socket.accept().await?;
+                let count = self.quotas.admit(&self.info.name, peer.ip()).await;
+                io::Result::Ok((socket, peer, count))
             };
-            let (slot, accepted) = tokio::select! {
+            let accepted = tokio::select! {
                 biased;
                 () = self.context.stop_reading.cancelled() => return,
                 accepted = accept => accepted,
             };
-            let (socket, peer) = match accepted {
+            let (socket, peer, count) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     if let Some(left_out) = ACCEPT_ERRORS.permit() {
@@ -226,7 +252,7 @@ impl<H: ApiHandler> Acceptor<H> {
                     continue;
                 }
             };
-            let Some(count) = self.counts.admit(peer.ip(), slot) else {
+            let Some(count) = count else {
                 if let Some(left_out) = REFUSED.permit() {
                     info!(%peer, left_out, "rejected connection, address already has the configured maximum of connections");
                 }
@@ -274,13 +300,35 @@ impl Drop for ForgetOnDrop {
 }
 
 /// Closes connections that were idle for `connections.max.idle.ms`, to within a tenth of it.
-async fn close_idle(connections: Arc<Connections>, max_idle: Duration, stop: CancellationToken) {
+async fn close_idle(
+    connections: Arc<Connections>,
+    max_idle: Duration,
+    processors: Arc<[Group]>,
+    stop: CancellationToken,
+) {
     let period = (max_idle / 10).clamp(Duration::from_millis(10), Duration::from_secs(30));
+    let round = async || {
+        tokio::time::sleep(period).await;
+        // After a pause of this process there are bytes in the sockets of connections that look idle.
+        task::turn(&processors).await;
+        connections.close_where(|c| c.idle_for() >= max_idle);
+    };
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(period) => connections.close_where(|c| c.idle_for() >= max_idle),
+            () = round() => {}
+        }
+    }
+}
+
+/// Closes connections of clients where brokers came in beyond `max.connections`, or where that was lowered.
+async fn make_room(connections: Arc<Connections>, quotas: Arc<ConnectionQuotas>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = quotas.exceeded() => connections.make_room(quotas.excess(), &quotas),
         }
     }
 }

@@ -50,7 +50,13 @@ async fn server(change: impl FnOnce(&mut NetworkConfig)) -> (SocketServer, Socke
         request_bytes_max: 10 << 20,
         queued_max_request_bytes: -1,
         connections_max_idle: Duration::from_secs(600),
-        limits: ConnectionLimits { max: 1_000, max_per_ip: 1_000, max_per_ip_overrides: HashMap::new() },
+        limits: ConnectionLimits {
+            max: 1_000,
+            max_of_listener: HashMap::new(),
+            max_per_ip: 1_000,
+            max_per_ip_overrides: HashMap::new(),
+        },
+        inter_broker_listener: "PLAINTEXT".into(),
     };
     change(&mut config);
     let group = crate::util::task::Group::new(Handle::current());
@@ -195,4 +201,100 @@ async fn shut_down_ends_idle_connections() {
     assert_eq!(read_frame(&mut socket).await.expect("reply").as_slice().get_u8(), b'x');
     server.shut_down(Duration::from_secs(60)).await.expect("drained");
     assert!(ends(&mut socket).await);
+}
+
+async fn echoes(socket: &mut TcpStream, body: &[u8]) -> bool {
+    socket.write_all(&frame(body)).await.expect("write");
+    read_frame(socket).await.is_ok_and(|reply| reply == body)
+}
+
+/// Of what a reply has, a client that takes a piece now and then must not find it all in its own buffers.
+async fn connect_with_little_room(address: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().expect("socket");
+    socket.set_recv_buffer_size(64 << 10).expect("receive buffer");
+    socket.connect(address).await.expect("connect")
+}
+
+#[tokio::test]
+async fn bytes_that_move_slowly_keep_a_connection_busy() {
+    const IDLE: Duration = Duration::from_secs(1);
+    let (_server, address) = server(|c| c.connections_max_idle = IDLE).await;
+    let mut socket = connect_with_little_room(address).await;
+    let body = vec![200; 4 << 20];
+    let sent = frame(&body);
+    // Each way takes longer than the limit.
+    for piece in sent.chunks(sent.len() / 15) {
+        socket.write_all(piece).await.expect("write");
+        tokio::time::sleep(IDLE / 10).await;
+    }
+    let mut reply = vec![0; sent.len()];
+    for piece in reply.chunks_mut(sent.len() / 15) {
+        socket.read_exact(piece).await.expect("read");
+        tokio::time::sleep(IDLE / 10).await;
+    }
+    assert!(reply == sent);
+}
+
+#[tokio::test]
+async fn readers_that_stall_do_not_hold_up_a_stop() {
+    let (server, address) = server(|_| {}).await;
+    let mut readers = Vec::new();
+    for _ in 0..3 {
+        let mut socket = connect_with_little_room(address).await;
+        socket.write_all(&frame(&vec![200; 8 << 20])).await.expect("write");
+        // The reply is under way.
+        assert_eq!(socket.read_i32().await.expect("size"), 8 << 20);
+        readers.push(socket);
+    }
+    server.shut_down(Duration::from_secs(60)).await.expect("nothing waits for them");
+}
+
+#[tokio::test]
+async fn brokers_come_in_beyond_the_limit_and_clients_make_room() {
+    let named = |name: &str| Listener { name: name.into(), host: "127.0.0.1".into(), port: 0 };
+    let (server, brokers) = server(|c| {
+        c.listeners = vec![named("PLAINTEXT"), named("OPEN"), named("IDLE")];
+        c.limits.max = 2;
+    })
+    .await;
+    let open = (Ipv4Addr::LOCALHOST, server.port("OPEN").expect("bound"));
+    // The listeners that no one comes to take no place.
+    let mut clients =
+        [TcpStream::connect(open).await.expect("connect"), TcpStream::connect(open).await.expect("connect")];
+    for client in &mut clients {
+        assert!(echoes(client, b"client").await);
+    }
+    // The first was used last.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(echoes(&mut clients[0], b"client").await);
+    let mut broker = TcpStream::connect(brokers).await.expect("connect");
+    assert!(echoes(&mut broker, b"broker").await);
+    assert!(ends(&mut clients[1]).await);
+    assert!(echoes(&mut clients[0], b"client").await);
+    // A client waits for its place.
+    let mut waiting = TcpStream::connect(open).await.expect("connect");
+    waiting.write_all(&frame(b"waiting")).await.expect("write");
+    drop(broker);
+    assert_eq!(read_frame(&mut waiting).await.expect("reply"), b"waiting");
+}
+
+#[tokio::test]
+async fn limits_change_while_connections_are_open() {
+    let (server, address) = server(|_| {}).await;
+    let mut first = TcpStream::connect(address).await.expect("connect");
+    assert!(echoes(&mut first, b"a").await);
+    let limits = |max, max_per_ip| ConnectionLimits {
+        max,
+        max_of_listener: HashMap::new(),
+        max_per_ip,
+        max_per_ip_overrides: HashMap::new(),
+    };
+    server.quotas().set_limits(limits(1_000, 1));
+    assert!(ends(&mut TcpStream::connect(address).await.expect("connect")).await);
+    server.quotas().set_limits(limits(1_000, 2));
+    let mut second = TcpStream::connect(address).await.expect("connect");
+    assert!(echoes(&mut second, b"b").await);
+    server.quotas().set_limits(limits(1, 2));
+    assert!(ends(&mut first).await);
+    assert!(echoes(&mut second, b"c").await);
 }

@@ -202,6 +202,7 @@ impl BrokerServer {
             cluster_id,
             producer_ids,
             to_controller,
+            connection_quotas: sockets.quotas(),
             replicas,
             groups,
             coordinator_partitions,
@@ -440,10 +441,6 @@ fn read_metas(config: &BrokerConfig) -> (Vec<DirMeta>, Unreadable) {
 
 fn network_config(config: &BrokerConfig) -> NetworkConfig {
     let bound = |value: i32| usize::try_from(value).unwrap_or(0);
-    let overrides = config.max_connections_per_ip_overrides.iter().flat_map(|(host, max)| {
-        let addresses = (host.as_str(), 0).to_socket_addrs().into_iter().flatten();
-        addresses.map(|address| (address.ip().to_canonical(), bound(*max))).collect::<Vec<_>>()
-    });
     NetworkConfig {
         listeners: config
             .listeners
@@ -462,11 +459,28 @@ fn network_config(config: &BrokerConfig) -> NetworkConfig {
             Ok(ms) => Duration::from_millis(ms),
             Err(_) => Duration::MAX,
         },
-        limits: ConnectionLimits {
-            max: bound(config.max_connections),
-            max_per_ip: bound(config.max_connections_per_ip),
-            max_per_ip_overrides: overrides.collect::<HashMap<_, _>>(),
-        },
+        limits: connection_limits(config),
+        inter_broker_listener: config.inter_broker_listener_name.to_string(),
+    }
+}
+
+/// Blocks: the hosts of `max.connections.per.ip.overrides` are resolved.
+pub(super) fn connection_limits(config: &BrokerConfig) -> ConnectionLimits {
+    let bound = |value: i32| usize::try_from(value).unwrap_or(0);
+    let overrides = config.max_connections_per_ip_overrides.iter().flat_map(|(host, max)| {
+        let addresses = (host.as_str(), 0).to_socket_addrs().into_iter().flatten();
+        addresses.map(|address| (address.ip().to_canonical(), bound(*max))).collect::<Vec<_>>()
+    });
+    let of_listener = config.listeners.iter().filter_map(|e| {
+        let key = format!("{}max.connections", e.listener.config_prefix());
+        let max = config.props.get(&key)?.trim().parse().ok()?;
+        Some((e.listener.to_string(), bound(max)))
+    });
+    ConnectionLimits {
+        max: bound(config.max_connections),
+        max_of_listener: of_listener.collect(),
+        max_per_ip: bound(config.max_connections_per_ip),
+        max_per_ip_overrides: overrides.collect(),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::controller::ControllerHandle;
 use crate::coordinator::group::GroupCoordinator;
 use crate::coordinator::transaction::{ProducerIds, TransactionCoordinator, Verifier};
 use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+use crate::network::ConnectionQuotas;
 use crate::replica::{LeaderAndIsr, ReplicaManager, StateChange};
 use crate::util::task::Group;
 use crate::zk::client::{Client, Error};
@@ -43,6 +44,7 @@ pub struct Broker {
     /// Our own requests to the controller, which may be another broker.
     pub to_controller: ControllerChannel,
     pub groups: Arc<GroupCoordinator>,
+    pub connection_quotas: Arc<ConnectionQuotas>,
     pub coordinator_partitions: CoordinatorPartitions,
     /// The version of `/feature`, -1 for unknown.
     pub(super) features_epoch: AtomicI64,

@@ -1,11 +1,12 @@
 //! Owns the broker's configuration as it is now, and the way of a change in ZooKeeper into what runs. Kafka:
 //! `ZkConfigManager`, `TopicConfigHandler`, `BrokerConfigHandler`, `DynamicLogConfig`.
 //!
-//! What follows a change at once: everything of topics and their logs, the log cleaner, the number of replica fetchers and
-//! the rates of throttled replication. Other dynamic keys are taken over into the configuration that DescribeConfigs tells,
+//! What follows a change at once: everything of topics and their logs, the log cleaner, the number of replica fetchers,
+//! the limits of connections and the rates of throttled replication. Other dynamic keys are taken over into the configuration that DescribeConfigs tells,
 //! and act from the next start on.
 //! Absent so far: quotas of users, clients and addresses.
 
+use super::broker::connection_limits;
 use super::context::{Broker, Learned, now_ms};
 use crate::common::BrokerId;
 use crate::config::dynamic::{Applied, Layer};
@@ -176,6 +177,9 @@ impl Broker {
             self.replicas.set_default_config(Arc::new(config.log.clone()), &config.log_defaults);
             self.replicas.resize_fetchers(config.num_replica_fetchers);
             self.take_over_throttles();
+            let limits_of = Arc::clone(&config);
+            let limits = self.blocking(move || connection_limits(&limits_of)).await;
+            self.connection_quotas.set_limits(limits);
             self.controller.set_unclean_election_default(config.unclean_leader_election_enable).await;
             if self.replicas.logs().has_cleaner() {
                 let (logs, settings) = (Arc::clone(self.replicas.logs()), CleanerSettings::of(&config));

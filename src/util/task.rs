@@ -1,7 +1,7 @@
 //! Owns the start and the end of tasks: each has a name, a group that waits for it, and a rule for its panic.
 //! Kafka: `KafkaThread`, `ShutdownableThread`, `Exit`. The only place that calls tokio's `spawn`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -22,26 +22,31 @@ pub struct Group {
     handle: Handle,
     tracker: TaskTracker,
     stop: CancellationToken,
-    shared: Arc<Shared>,
-}
-
-/// What a group shares with its children.
-struct Shared {
-    /// Cancelled by the first panic of a task that the broker cannot live without.
+    /// Cancelled by the first panic of a task that the broker cannot live without. Shared with children.
     fatal: CancellationToken,
     /// How many tasks of a name are running.
-    running: Mutex<BTreeMap<&'static str, usize>>,
+    running: Arc<Mutex<BTreeMap<&'static str, usize>>>,
 }
 
 impl Group {
     pub fn new(handle: Handle) -> Self {
-        let shared = Shared { fatal: CancellationToken::new(), running: Mutex::default() };
-        Self { handle, tracker: TaskTracker::new(), stop: CancellationToken::new(), shared: Arc::new(shared) }
+        Self {
+            handle,
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            fatal: CancellationToken::new(),
+            running: Arc::default(),
+        }
     }
 
     /// A group whose stop follows this one's, with tasks of its own to wait for, on `handle`'s runtime.
     pub fn child_on(&self, handle: Handle) -> Self {
-        Self { handle, tracker: TaskTracker::new(), stop: self.stop.child_token(), shared: Arc::clone(&self.shared) }
+        Self { stop: self.stop.child_token(), ..self.beside_on(handle) }
+    }
+
+    /// A group that does not stop with this one, on `handle`'s runtime. A panic in either is fatal to both.
+    pub fn beside_on(&self, handle: Handle) -> Self {
+        Self { fatal: self.fatal.clone(), ..Self::new(handle) }
     }
 
     /// Ends when the group is asked to stop. Every task of the group selects on it, first and biased.
@@ -51,7 +56,7 @@ impl Group {
 
     /// Ends when a task panicked that the broker cannot live without.
     pub fn fatal_token(&self) -> &CancellationToken {
-        &self.shared.fatal
+        &self.fatal
     }
 
     pub fn handle(&self) -> &Handle {
@@ -81,15 +86,16 @@ impl Group {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let shared = Arc::clone(&self.shared);
-        *shared.running.lock().entry(name).or_default() += 1;
+        *self.running.lock().entry(name).or_default() += 1;
+        let counted = Counted { name, running: Arc::clone(&self.running) };
+        let on_panic = fatal.then(|| self.fatal.clone());
         let watched = async move {
-            let counted = Counted { name, shared };
+            let _counted = counted;
             let result = CatchPanic { future: Box::pin(future) }.await;
             if result.is_none() {
                 error!(task = name, "task panicked");
-                if fatal {
-                    counted.shared.fatal.cancel();
+                if let Some(fatal) = on_panic {
+                    fatal.cancel();
                 }
             }
             result
@@ -99,12 +105,65 @@ impl Group {
 
     /// Asks all tasks to stop and waits for them up to `within`. The error names those that are still running.
     pub async fn shut_down(&self, within: Duration) -> Result<(), StillRunning> {
-        self.stop.cancel();
-        self.tracker.close();
-        tokio::time::timeout(within, self.tracker.wait()).await.map_err(|_| StillRunning {
-            names: self.shared.running.lock().iter().filter(|(_, n)| **n > 0).map(|(name, _)| *name).collect(),
-        })
+        shut_down_all([self], within).await
     }
+
+    /// Names of tasks that have not ended.
+    fn running(&self) -> BTreeSet<&'static str> {
+        self.running.lock().iter().filter(|(_, n)| **n > 0).map(|(name, _)| *name).collect()
+    }
+}
+
+/// Asks the tasks of all these groups to stop and waits for them together, up to `within`. The error names those that are
+/// still running.
+pub async fn shut_down_all<'a>(
+    groups: impl IntoIterator<Item = &'a Group> + Clone,
+    within: Duration,
+) -> Result<(), StillRunning> {
+    for group in groups.clone() {
+        group.stop.cancel();
+        group.tracker.close();
+    }
+    let ended = async {
+        for group in groups.clone() {
+            group.tracker.wait().await;
+        }
+    };
+    tokio::time::timeout(within, ended).await.map_err(|_| {
+        let names: BTreeSet<_> = groups.into_iter().flat_map(Group::running).collect();
+        StillRunning { names: names.into_iter().collect() }
+    })
+}
+
+/// A runtime that has not had its turn by then does not hold up the others' deadlines any longer.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Looks at the sockets take 1,024 news each. So many looks serve as many connections as a broker has.
+const LOOKS: usize = 16;
+
+/// Returns once the runtime of each of these groups has looked at its sockets and has run what they woke.
+///
+/// After a pause of this process, or of one thread in a stalled write, deadlines are over while what would have met them
+/// lies unread in sockets: whoever ends something because nothing was heard gives the sockets a turn first.
+pub async fn turn(groups: &[Group]) {
+    let looks = groups.iter().map(|group| {
+        // A task that yields runs again behind everything that the next look at the sockets wakes.
+        let looks = async {
+            for _ in 0..LOOKS {
+                tokio::task::yield_now().await;
+            }
+        };
+        group.spawn_isolated("sockets-turn", looks)
+    });
+    let looks: Vec<_> = looks.collect();
+    let all = async {
+        for look in looks {
+            // A runtime that has ended reads nothing more.
+            drop(look.await);
+        }
+    };
+    // A thread that is stuck for longer than this has its members time out, as with Kafka.
+    drop(tokio::time::timeout(TURN_WITHIN, all).await);
 }
 
 /// Tasks that did not stop in time.
@@ -116,12 +175,12 @@ pub struct StillRunning {
 
 struct Counted {
     name: &'static str,
-    shared: Arc<Shared>,
+    running: Arc<Mutex<BTreeMap<&'static str, usize>>>,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if let Some(n) = self.shared.running.lock().get_mut(self.name) {
+        if let Some(n) = self.running.lock().get_mut(self.name) {
             *n -= 1;
         }
     }
@@ -170,5 +229,34 @@ mod tests {
         group.spawn("stubborn", std::future::pending::<()>());
         let left = group.shut_down(Duration::from_millis(1)).await.expect_err("one never stops");
         assert_eq!(left.names, ["stubborn"]);
+    }
+
+    #[tokio::test]
+    async fn groups_that_stop_together_share_the_wait() {
+        let groups = [(); 3].map(|()| Group::new(Handle::current()));
+        for group in &groups {
+            group.spawn("stubborn", std::future::pending::<()>());
+        }
+        let (started, within) = (tokio::time::Instant::now(), Duration::from_secs(1));
+        let left = shut_down_all(&groups, within).await.expect_err("none stops");
+        assert_eq!(left.names, ["stubborn"]);
+        assert!(started.elapsed() < 3 * within, "one wait for all of them");
+    }
+
+    #[tokio::test]
+    async fn a_turn_ends_after_what_the_sockets_woke_has_run() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let mut far = tokio::net::TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connect");
+        let (mut near, _) = listener.accept().await.expect("accept");
+        let group = Group::new(Handle::current());
+        let read = Arc::new(Mutex::new(0));
+        let seen = Arc::clone(&read);
+        group.spawn("reader", async move { *seen.lock() = near.read_u8().await.expect("a byte") });
+        tokio::task::yield_now().await;
+        far.write_u8(7).await.expect("write");
+        // As after a pause: the byte lies in the socket, and the runtime has not looked yet.
+        turn(std::slice::from_ref(&group)).await;
+        assert_eq!(*read.lock(), 7);
     }
 }
