@@ -35,7 +35,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -76,6 +76,8 @@ pub enum BrokerError {
     NoBrokerId,
     #[error(transparent)]
     Logs(#[from] StartError),
+    #[error("this machine's name, which a listener without a host is registered with: {0}")]
+    HostName(#[source] io::Error),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -139,7 +141,7 @@ impl BrokerServer {
         let mut sockets = SocketServer::bind(network_config(&config), acceptors, runtimes.data_groups(&control))?;
         let registration = BrokerRegistration {
             id,
-            endpoints: advertised_endpoints(&config, &sockets)?,
+            endpoints: advertised_endpoints(&config, &sockets, &control).await?,
             rack: config.broker_rack.clone(),
             jmx_port: -1,
             features: BTreeMap::new(),
@@ -485,16 +487,33 @@ pub(super) fn connection_limits(config: &BrokerConfig) -> ConnectionLimits {
 }
 
 /// What is registered: ports that the system chose, and this machine's name where no host is configured.
-fn advertised_endpoints(config: &BrokerConfig, sockets: &SocketServer) -> Result<Vec<Endpoint>, BrokerError> {
-    let endpoints = config.advertised_listeners.iter().map(|e| {
-        let port = if e.port == 0 { sockets.port(e.listener.as_str()).unwrap_or(0) } else { e.port };
-        let host = e.host.clone().filter(|host| !host.is_empty()).map_or_else(host_name, Ok)?;
-        Ok(Endpoint { host: Some(host), port, ..e.clone() })
-    });
-    endpoints.collect()
+async fn advertised_endpoints(
+    config: &BrokerConfig,
+    sockets: &SocketServer,
+    tasks: &Group,
+) -> Result<Vec<Endpoint>, BrokerError> {
+    let mut endpoints = config.advertised_listeners.clone();
+    for endpoint in &mut endpoints {
+        if endpoint.port == 0 {
+            endpoint.port = sockets.port(endpoint.listener.as_str()).unwrap_or(0);
+        }
+        if endpoint.host.as_ref().is_none_or(String::is_empty) {
+            let named = tasks.handle().spawn_blocking(canonical_host_name).await.map_err(io::Error::other)?;
+            endpoint.host = Some(named.map_err(BrokerError::HostName)?);
+        }
+    }
+    Ok(endpoints)
 }
 
-fn host_name() -> io::Result<String> {
+/// This machine's name, as Java's `InetAddress.getLocalHost().getCanonicalHostName()` finds it: the name that the address
+/// of the host name has, or the address itself where that name does not lead back to it. Blocks.
+fn canonical_host_name() -> io::Result<String> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Ok(name)
+    let addresses_of = |name: &str| (name, 0).to_socket_addrs().map(|found| found.map(|a| a.ip()).collect::<Vec<_>>());
+    // Java takes IPv4 first.
+    let address = addresses_of(&name)?.into_iter().min_by_key(IpAddr::is_ipv6);
+    let address = address.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{name} has no address")))?;
+    let canonical = dns_lookup::lookup_addr(&address).unwrap_or_default();
+    let leads_back = addresses_of(&canonical).is_ok_and(|addresses| addresses.contains(&address));
+    Ok(if leads_back { canonical } else { address.to_string() })
 }

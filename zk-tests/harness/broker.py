@@ -29,6 +29,8 @@ class Broker:
         self.jaas = None
         # More of the environment that it is started with.
         self.environment = {}
+        # Words in front of the command, which start it in surroundings of its own.
+        self.wrap = []
 
     @property
     def file(self):
@@ -45,8 +47,7 @@ class Broker:
     def as_kind(self, kind):
         """The other implementation in this one's place: same file, directories, port and ZooKeeper."""
         other = Broker(kind, self.number, self.directory, self.properties, self.port)
-        other.jaas = self.jaas
-        other.environment = self.environment
+        other.jaas, other.environment, other.wrap = self.jaas, self.environment, self.wrap
         return other
 
     def partition(self, topic, partition, log_dir=0):
@@ -61,6 +62,7 @@ class Broker:
         else:
             command = [ZURAU, "broker", self.file, *extra]
         env = {"KAFKA_OPTS": " ".join(self._login()), **self.environment}
+        command = [*self.wrap, *command]
         self.process = Process(command, self.directory / f"{self.kind}.log", f"broker {self.number} ({self.kind})", env=env)
         return self
 
