@@ -242,6 +242,9 @@ struct Controller<C, F> {
     stop: CancellationToken,
 }
 
+/// How long ZooKeeper may take to hear that this controller stops.
+const RESIGN_WITHIN: Duration = Duration::from_secs(1);
+
 /// The wall clock in milliseconds since the epoch, for the time stamps in znodes.
 fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -292,7 +295,13 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            () = self.serve() => {}
+            () = self.serve() => return,
+        }
+        // Nothing of ours answers as the controller any more, and the session goes on until the logs are closed.
+        match tokio::time::timeout(RESIGN_WITHIN, self.abandon()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(?error, "the controllership ends with the session"),
+            Err(_) => debug!("the controllership ends with the session"),
         }
     }
 

@@ -41,9 +41,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// How long requests under way may take once the broker stops.
+/// How long requests under way, and the broker's own tasks, may take once the broker stops: all of them side by side.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Kafka's default of `socket.receive.buffer.bytes`. Setting it, as every stock server.properties does, switches Linux's own
@@ -78,6 +79,8 @@ pub enum BrokerError {
     Logs(#[from] StartError),
     #[error("this machine's name, which a listener without a host is registered with: {0}")]
     HostName(#[source] io::Error),
+    #[error("asked to stop before it had started")]
+    Stopped,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -96,14 +99,14 @@ pub struct BrokerServer {
 }
 
 impl BrokerServer {
-    /// Starts a broker. When it returns, clients can connect.
-    pub async fn start(config: BrokerConfig, runtimes: &Runtimes) -> Result<Self, BrokerError> {
+    /// Starts a broker. When it returns, clients can connect; unless `stop` was cancelled before, which is obeyed at once,
+    /// as Java ends a process that is still starting.
+    pub async fn start(
+        config: BrokerConfig,
+        runtimes: &Runtimes,
+        stop: CancellationToken,
+    ) -> Result<Self, BrokerError> {
         refuse_unserved_security(&config)?;
-        // Connections and segments: the usual soft limit of 1,024 is soon reached. Java raises it too.
-        let file_limit = disk::raise_file_limit().unwrap_or_else(|error| {
-            warn!(%error, "the limit of open files stays");
-            USUAL_FILE_LIMIT
-        });
         for key in config.unknown_keys() {
             warn!(key, "the configuration is not known");
         }
@@ -112,7 +115,32 @@ impl BrokerServer {
         }
         let config = Arc::new(config);
         let control = Group::new(runtimes.control.handle().clone());
-        let zk = connect(&config, &control.child_on(runtimes.session.handle().clone())).await?;
+        // The session ends last: until the logs are closed, nobody else is to take this broker's id.
+        let session = control.beside_on(runtimes.session.handle().clone());
+        let zk = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(BrokerError::Stopped),
+            connected = connect(&config, &session) => connected?,
+        };
+        let started = tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(BrokerError::Stopped),
+            started = Self::start_in(zk.clone(), config, control, runtimes) => started,
+        };
+        if started.is_err() {
+            // What was registered goes at once.
+            zk.close().await;
+        }
+        started
+    }
+
+    /// Starts all that needs ZooKeeper.
+    async fn start_in(
+        zk: Client,
+        config: Arc<BrokerConfig>,
+        control: Group,
+        runtimes: &Runtimes,
+    ) -> Result<Self, BrokerError> {
         let cluster_id = startup::get_or_create_cluster_id(&zk).await?;
         info!("Cluster ID = {cluster_id}");
 
@@ -127,6 +155,11 @@ impl BrokerServer {
         zk.expect_cluster(&cluster_id);
         let layers = dynamic_config::load(&zk, config, id).await?;
         let config = Arc::clone(layers.current());
+        // Connections and segments: the usual soft limit of 1,024 is soon reached. Java raises it too.
+        let file_limit = disk::raise_file_limit().unwrap_or_else(|error| {
+            warn!(%error, "the limit of open files stays");
+            USUAL_FILE_LIMIT
+        });
         // The other half is for connections.
         let max_open_files = (file_limit / 2).min(OPEN_SEGMENT_FILES_MAX) as usize;
         let (logs, dir_failures) = open_logs(&config, &metas, unreadable, id, &cluster_id, max_open_files)?;
@@ -241,24 +274,27 @@ impl BrokerServer {
     }
 
     /// Stops in the order of Kafka's `KafkaServer.shutdown`: requests under way are answered, logs are flushed and marked
-    /// as cleanly closed, and the registration goes at once.
-    pub async fn shut_down(self) {
+    /// as cleanly closed, and the registration goes. `hurry` ends the waits for others; closing the logs takes the time
+    /// that it takes, as in Kafka.
+    pub async fn shut_down(self, hurry: CancellationToken) {
         let id = self.broker.id;
         info!(target: "kafka.server.KafkaServer", "[KafkaServer id={id}] shutting down");
         // While everything still runs: new leaders catch up with us.
-        controlled_shutdown::run(&self.broker).await;
+        hurry.run_until_cancelled(controlled_shutdown::run(&self.broker)).await;
         self.sockets.stop_reading();
         self.broker.replicas.stop_fetchers();
         // Parked requests end with the control group; what they were waiting for is not coming any more.
-        if let Err(still_running) = self.control.shut_down(DRAIN_WITHIN).await {
-            warn!(%still_running, "not stopped in time");
-        }
-        if let Err(still_running) = self.sockets.shut_down(DRAIN_WITHIN).await {
-            warn!(%still_running, "not stopped in time");
-        }
-        if let Err(still_running) = self.broker.groups.shut_down(DRAIN_WITHIN).await {
-            warn!(%still_running, "not stopped in time");
-        }
+        self.control.stop_token().cancel();
+        let drain = async {
+            let (control, sockets) =
+                tokio::join!(self.control.shut_down(DRAIN_WITHIN), self.sockets.shut_down(DRAIN_WITHIN));
+            for drained in [control, sockets, self.broker.groups.shut_down(DRAIN_WITHIN).await] {
+                if let Err(still_running) = drained {
+                    warn!(%still_running, "not stopped in time");
+                }
+            }
+        };
+        hurry.run_until_cancelled(drain).await;
         let logs = Arc::clone(self.broker.replicas.logs());
         let closing = tokio::task::spawn_blocking(move || logs.shutdown(now_ms()));
         if closing.await.is_err() {

@@ -57,6 +57,12 @@ impl Runtimes {
         })
     }
 
+    /// Ends the runtimes without waiting: what still runs on a blocking thread has nothing to lose.
+    pub fn end(self) {
+        self.control.shutdown_background();
+        self.session.shutdown_background();
+    }
+
     /// A group of tasks for each thread of connections, whose stop follows that of `parent`.
     pub fn data_groups(&self, parent: &Group) -> Arc<[Group]> {
         self.data.iter().map(|thread| parent.child_on(thread.handle.clone())).collect()

@@ -24,6 +24,7 @@ use bytes::Bytes;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 struct Fixture {
     runtimes: Runtimes,
@@ -57,7 +58,10 @@ impl Fixture {
         let zookeeper = zk::server::Server::start(zookeeper, &tasks).expect("ZooKeeper");
         props.insert("zookeeper.connect".into(), format!("{}/a/chroot", zookeeper.local_addr()));
         let config = BrokerConfig::new(&props).expect("config");
-        let server = runtimes.control.block_on(BrokerServer::start(config, &runtimes)).expect("broker");
+        let server = runtimes
+            .control
+            .block_on(BrokerServer::start(config, &runtimes, CancellationToken::new()))
+            .expect("broker");
         let port = server.port("PLAINTEXT").expect("bound");
         Self { runtimes, server: Some(server), port, _zookeeper: zookeeper, _dir: dir }
     }
@@ -88,7 +92,7 @@ impl Fixture {
 impl Drop for Fixture {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {
-            self.runtimes.control.block_on(server.shut_down());
+            self.runtimes.control.block_on(server.shut_down(CancellationToken::new()));
         }
     }
 }

@@ -5,9 +5,11 @@ use crate::server::broker::{BrokerError, BrokerServer};
 use crate::server::runtimes::Runtimes;
 use crate::util::logging;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::task::{Context, Poll};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 #[derive(clap::Args)]
@@ -35,16 +37,12 @@ pub(super) fn run(args: Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtimes.control.block_on(async {
-        let signals = Signals::new();
-        match BrokerServer::start(config, &runtimes).await {
-            Ok(server) => signals.run_until_stopped(server).await,
-            Err(error) => refuse(&error),
-        }
-    })
+    let code = runtimes.control.block_on(async { Signals::new().run(config, &runtimes, || {}).await });
+    runtimes.end();
+    code
 }
 
-pub(super) fn refuse(error: &BrokerError) -> ExitCode {
+fn refuse(error: &BrokerError) -> ExitCode {
     error!("Exiting Kafka due to fatal exception during startup: {error}");
     ExitCode::FAILURE
 }
@@ -56,36 +54,61 @@ fn read_config(args: &Args) -> Result<BrokerConfig, String> {
     BrokerConfig::new(&props).map_err(|error| error.to_string())
 }
 
-/// SIGTERM and SIGINT. They are taken over before the broker starts, so that none is missed.
+/// The signals that end a broker. They are taken over before the broker starts, so that none is missed.
 pub(super) struct Signals {
-    terminate: std::io::Result<Signal>,
-    interrupt: std::io::Result<Signal>,
+    taken: Vec<(SignalKind, Signal)>,
 }
 
-/// A bound for the whole of a clean stop. What is left then is what a crash would leave.
-const STOP_WITHIN: Duration = Duration::from_secs(60);
-
 impl Signals {
+    /// As a JVM does, leaves alone what the process was started to ignore: `nohup` and `kafka-server-start.sh -daemon` do
+    /// that to SIGHUP.
     pub(super) fn new() -> Self {
-        Self { terminate: signal(SignalKind::terminate()), interrupt: signal(SignalKind::interrupt()) }
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ending = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        let taken = ending.into_iter().filter(|kind| !is_ignored(&status, *kind));
+        Self { taken: taken.filter_map(|kind| Some((kind, signal(kind).ok()?))).collect() }
     }
 
     /// Waits for the next signal and says which it was.
     async fn next(&mut self) -> SignalKind {
-        async fn one(signal: &mut std::io::Result<Signal>) {
-            match signal {
-                Ok(signal) => drop(signal.recv().await),
-                Err(_) => std::future::pending().await,
+        let next = |cx: &mut Context<'_>| {
+            let mut came = self.taken.iter_mut().filter_map(|(k, s)| s.poll_recv(cx).is_ready().then_some(*k));
+            came.next().map_or(Poll::Pending, Poll::Ready)
+        };
+        std::future::poll_fn(next).await
+    }
+
+    /// Runs a broker from its start until a signal or a fatal error has ended it. `started` is called once it serves.
+    pub(super) async fn run(mut self, config: BrokerConfig, runtimes: &Runtimes, started: impl FnOnce()) -> ExitCode {
+        let stop = CancellationToken::new();
+        let mut starting = pin!(BrokerServer::start(config, runtimes, stop.clone()));
+        let mut signalled = None;
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut starting => outcome,
+            signal = self.next() => {
+                log_signal();
+                signalled = Some(signal);
+                stop.cancel();
+                starting.await
             }
-        }
-        tokio::select! {
-            () = one(&mut self.terminate) => SignalKind::terminate(),
-            () = one(&mut self.interrupt) => SignalKind::interrupt(),
+        };
+        match (outcome, signalled) {
+            (Ok(server), None) => {
+                started();
+                self.run_until_stopped(server).await
+            }
+            // It came when the start was done.
+            (Ok(server), Some(signal)) => {
+                self.stop(server).await;
+                exit_code_after(signal)
+            }
+            (Err(_), Some(signal)) => exit_code_after(signal),
+            (Err(error), None) => refuse(&error),
         }
     }
 
-    /// Runs the broker until a signal or a fatal error, and stops it. A second signal skips the waits.
-    pub(super) async fn run_until_stopped(mut self, server: BrokerServer) -> ExitCode {
+    async fn run_until_stopped(&mut self, server: BrokerServer) -> ExitCode {
         let code = tokio::select! {
             biased;
             reason = server.failed() => {
@@ -93,21 +116,56 @@ impl Signals {
                 ExitCode::FAILURE
             }
             signal = self.next() => {
-                info!(target: "org.apache.kafka.common.utils.LoggingSignalHandler", "Terminating process due to signal");
+                log_signal();
                 exit_code_after(signal)
             }
         };
-        tokio::select! {
-            biased;
-            () = server.shut_down() => {}
-            _ = self.next() => info!("second signal: not waiting any longer"),
-            () = tokio::time::sleep(STOP_WITHIN) => error!("not stopped after {STOP_WITHIN:?}"),
-        }
+        self.stop(server).await;
         code
     }
+
+    /// Stops the broker. A second signal skips the waits for others.
+    async fn stop(&mut self, server: BrokerServer) {
+        let hurry = CancellationToken::new();
+        let mut stopping = pin!(server.shut_down(hurry.clone()));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stopping => return,
+                _ = self.next(), if !hurry.is_cancelled() => {
+                    info!("second signal: not waiting any longer");
+                    hurry.cancel();
+                }
+            }
+        }
+    }
+}
+
+fn log_signal() {
+    info!(target: "org.apache.kafka.common.utils.LoggingSignalHandler", "Terminating process due to signal");
+}
+
+/// Whether `/proc/PID/status` says that the process ignores the signal.
+fn is_ignored(status: &str, kind: SignalKind) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or_default();
+    mask & (1 << (kind.as_raw_value() - 1)) != 0
 }
 
 /// 128 and the signal's number, as a JVM ends: service managers are configured for Kafka's 143.
 fn exit_code_after(signal: SignalKind) -> ExitCode {
     u8::try_from(128 + signal.as_raw_value()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_is_ignored_stays_so() {
+        let status = "Name:\tzurau\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000440\n";
+        assert!(is_ignored(status, SignalKind::hangup()));
+        assert!(!is_ignored(status, SignalKind::terminate()));
+        assert!(!is_ignored("", SignalKind::hangup()));
+    }
 }

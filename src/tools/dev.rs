@@ -1,9 +1,8 @@
 //! `zurau dev`: a broker with a ZooKeeper of its own, ready to try. Absent on purpose: anything that a production broker
 //! does not have; it is the same broker on an ordinary configuration.
 
-use super::broker::{Signals, refuse};
+use super::broker::Signals;
 use crate::config::{BrokerConfig, Props};
-use crate::server::broker::BrokerServer;
 use crate::server::runtimes::Runtimes;
 use crate::util::logging;
 use crate::util::task::Group;
@@ -51,16 +50,9 @@ fn serve(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
         ..zk::server::Config::new(SocketAddr::from((Ipv4Addr::LOCALHOST, args.zookeeper_port)))
     };
     let _zookeeper = zk::server::Server::start(zookeeper, &tasks)?;
-    Ok(runtimes.control.block_on(async {
-        let signals = Signals::new();
-        match BrokerServer::start(config, &runtimes).await {
-            Ok(server) => {
-                println!("{}", greeting(args, &data_dir));
-                signals.run_until_stopped(server).await
-            }
-            Err(error) => refuse(&error),
-        }
-    }))
+    let greet = || println!("{}", greeting(args, &data_dir));
+    let code = runtimes.control.block_on(async { Signals::new().run(config, &runtimes, greet).await });
+    Ok(code)
 }
 
 fn properties(args: &Args, data_dir: &Path) -> Props {
