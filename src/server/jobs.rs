@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -121,10 +122,17 @@ async fn watch_disks(logs: Arc<LogManager>, stop: CancellationToken) {
 async fn expire_isrs(broker: Arc<Broker>, period: Duration, stop: CancellationToken) {
     loop {
         broker.replicas.shrink_isrs(now_ms());
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(period) => {}
+        loop {
+            let asleep = Instant::now();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(period) => {}
+            }
+            // After a pause of this process it is us who were late, and not the followers: they have a period to be heard.
+            if asleep.elapsed() < period * 2 {
+                break;
+            }
         }
     }
 }

@@ -101,6 +101,7 @@ impl GroupCoordinator {
             config: self.parts.config,
             mailbox: requests,
             loading: Arc::clone(&loading),
+            tasks: Arc::clone(&self.parts.tasks),
             stop: stop.clone(),
             previous: shards.ended.insert(partition, ended.clone()),
         };

@@ -1,7 +1,8 @@
 //! Owns the task of one partition of the offsets topic: it loads the partition, then drives its machine. Kafka: the
 //! scheduler and the purgatories of `GroupMetadataManager`.
 //!
-//! One loop waits: for the end, a deadline, the replicas, requests; and then decides and acts, in this order. Appends go
+//! One loop waits: for the end, a deadline, the replicas, requests; and then decides and acts. Before anything expires the
+//! sockets have a turn, and what came with it is worked through: after a pause, the heartbeats lie there. Appends go
 //! to the log in the order of the machine's decisions; what their replicas have is confirmed in the same order.
 
 use super::commit::{Commit, CommitAnswer, FetchedOffset};
@@ -17,8 +18,10 @@ use crate::coordinator::RELOAD_PAUSE;
 use crate::protocol::Str;
 use crate::record::{BatchBuilder, BatchOptions, Codec, Compression, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, RecordError};
 use crate::replica::{Appended, ReplicaManager};
+use crate::util::task::{self, Group};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -80,6 +83,8 @@ pub(super) struct ShardParts {
     pub(super) mailbox: mpsc::Receiver<Request>,
     /// True until the groups are there.
     pub(super) loading: Arc<AtomicBool>,
+    /// On each thread that reads requests.
+    pub(super) tasks: Arc<[Group]>,
     pub(super) stop: CancellationToken,
     /// Ends with the shard that had the partition before: two must not append.
     pub(super) previous: Option<CancellationToken>,
@@ -171,7 +176,7 @@ pub(super) async fn run(mut parts: ShardParts) {
     };
     parts.loading.store(false, Ordering::Release);
     shard.run_effects(out).await;
-    shard.serve(&mut parts.mailbox, &parts.stop).await;
+    shard.serve(&mut parts.mailbox, &parts.tasks, &parts.stop).await;
     shard.end();
 }
 
@@ -200,30 +205,40 @@ async fn load(parts: &ShardParts, clock: &Clock) -> Result<Loaded, ErrorCode> {
 }
 
 impl Shard {
-    async fn serve(&mut self, mailbox: &mut mpsc::Receiver<Request>, stop: &CancellationToken) {
+    async fn serve(&mut self, mailbox: &mut mpsc::Receiver<Request>, tasks: &[Group], stop: &CancellationToken) {
         let confirmed = self.replicas.watch_internal(&self.topic_partition);
         let mut requests = Vec::with_capacity(MAILBOX_BATCH);
         let timer = tokio::time::sleep_until(self.clock.start);
         tokio::pin!(timer);
+        // Under way from a deadline on until the sockets have had their turn.
+        let mut turn = None;
         loop {
             let next = self.next_deadline();
             let at = self.clock.at(next);
             if timer.deadline() != at {
                 timer.as_mut().reset(at);
             }
+            let mut is_expiry = false;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = &mut timer => {}
+                () = &mut timer, if turn.is_none() => {
+                    turn = Some(Box::pin(task::turn(tasks)));
+                    continue;
+                }
+                () = ended(&mut turn) => {
+                    turn = None;
+                    is_expiry = true;
+                    let waiting = mailbox.len();
+                    if waiting > 0 {
+                        mailbox.recv_many(&mut requests, waiting).await;
+                    }
+                }
                 () = confirmed.woken(), if !self.unconfirmed.is_empty() => {}
                 taken = mailbox.recv_many(&mut requests, MAILBOX_BATCH) => if taken == 0 { return },
             }
             let mut out = Effects::default();
-            let now = self.clock.now();
-            if now.ticks >= self.machine.next_deadline() {
-                self.machine.on_tick(now, &mut out);
-            }
-            self.confirm(now, &mut out);
+            self.confirm(self.clock.now(), is_expiry, &mut out);
             self.run_effects(out).await;
             let mut out = Effects::default();
             for request in requests.drain(..) {
@@ -232,6 +247,10 @@ impl Shard {
                     self.run_effects(std::mem::take(&mut out)).await;
                 }
                 self.apply(request, &mut out);
+            }
+            let now = self.clock.now();
+            if is_expiry && now.ticks >= self.machine.next_deadline() {
+                self.machine.on_tick(now, &mut out);
             }
             self.run_effects(out).await;
             #[cfg(debug_assertions)]
@@ -376,13 +395,13 @@ impl Shard {
         builder.finish()
     }
 
-    /// Tells the machine of appends that their replicas have, or that took too long.
-    fn confirm(&mut self, now: Now, out: &mut Effects) {
+    /// Tells the machine of appends that their replicas have, or at an expiry that took too long.
+    fn confirm(&mut self, now: Now, is_expiry: bool, out: &mut Effects) {
         while let Some(first) = self.unconfirmed.front() {
             let outcome = match first.appended.is_committed() {
                 Ok(true) => Ok(first.appended.info.first_offset),
                 Err(code) => Err(code),
-                Ok(false) if now.ticks >= first.deadline => Err(ErrorCode::RequestTimedOut),
+                Ok(false) if is_expiry && now.ticks >= first.deadline => Err(ErrorCode::RequestTimedOut),
                 Ok(false) => return,
             };
             let id = first.id;
@@ -397,6 +416,14 @@ impl Shard {
         self.machine.unload(&mut out);
         self.answer(out.joins, out.syncs, out.commits);
         info!(partition = %self.topic_partition, groups, "unloaded groups and offsets");
+    }
+}
+
+/// Waits for the end of a turn that is under way.
+async fn ended(turn: &mut Option<Pin<Box<impl Future<Output = ()>>>>) {
+    match turn {
+        Some(turn) => turn.as_mut().await,
+        None => std::future::pending().await,
     }
 }
 
