@@ -50,7 +50,7 @@ class Scripts:
         (shims / "ps").chmod(0o755)
         self._path = f"{shims}:{os.environ['PATH']}"
 
-    def run(self, script, *arguments):
+    def run(self, script, *arguments, **more):
         log = self.directory / f"{script}.log"
         env = {
             "ZURAU_BIN": str(ZURAU),
@@ -58,6 +58,7 @@ class Scripts:
             "PATH": self._path,
             # A process that is never there stands for an empty list.
             "SHOWN_PIDS": ",".join(map(str, self.pids)) or "4194305",
+            **more,
         }
         log.unlink(missing_ok=True)
         code = run([BIN / script, *arguments], log, script, env=env)
@@ -103,6 +104,31 @@ def test_servers_start_in_the_background_and_stop(directory, scripts):
     assert is_running(zookeeper_pid)
     assert scripts.run("zookeeper-server-stop.sh") == (0, "")
     wait_until(lambda: not is_running(zookeeper_pid), "ZooKeeper stopped")
+
+
+def test_a_stop_finds_the_broker_that_is_meant(directory, scripts):
+    """By the filters of Kafka's script, and never that of another installation."""
+    none = (1, "No kafka server to stop\n")
+    pids = {}
+    for number, words in {7: ["--override", "broker.id=7"], 8: []}.items():
+        file = directory / f"{number}.properties"
+        # Without a ZooKeeper they start for as long as this test takes.
+        lines = ["broker.id = 8", f"zookeeper.connect=127.0.0.1:{free_port()}", "zookeeper.connection.timeout.ms=300000"]
+        file.write_text("\n".join([*lines, f"log.dirs={directory}/data-{number}\n"]))
+        pids[number] = scripts.start("kafka-server-start.sh", file, *words)
+    other = directory / "elsewhere" / "zurau"
+    other.parent.mkdir()
+    shutil.copy(ZURAU, other)
+
+    assert scripts.run("kafka-server-stop.sh", ZURAU_BIN=str(other)) == none
+    assert scripts.run("kafka-server-stop.sh", "--process-role=controller") == none
+    assert scripts.run("kafka-server-stop.sh", "--node-id=9") == none
+    assert all(map(is_running, pids.values()))
+    assert scripts.run("kafka-server-stop.sh", "--node-id=8", "--process-role=controller")[0] == 0
+    wait_until(lambda: not is_running(pids[8]), "the broker of that id stopped")
+    assert is_running(pids[7])
+    assert scripts.run("kafka-server-stop.sh", "--process-role=broker") == (0, "")
+    wait_until(lambda: not is_running(pids[7]), "the broker stopped")
 
 
 @pytest.mark.parametrize(
