@@ -75,7 +75,7 @@ class Server:
                 raise AssertionError(f"{self.name} ended:\n{self.process.output()[-3000:]}")
             return "Mode: " in self.ask("srvr")
 
-        wait_until(ready, f"{self.name} serves")
+        wait_until(ready, f"{self.name} serves", 120)
 
     def ask(self, word):
         """The answer to a four-letter word."""
