@@ -141,10 +141,11 @@ impl BrokerServer {
         control: Group,
         runtimes: &Runtimes,
     ) -> Result<Self, BrokerError> {
+        let (metas, unreadable) = read_metas(&config);
+        identity::check_not_lost(startup::cluster_id(&zk).await?.as_deref(), &metas)?;
         let cluster_id = startup::get_or_create_cluster_id(&zk).await?;
         info!("Cluster ID = {cluster_id}");
 
-        let (metas, unreadable) = read_metas(&config);
         let id = match identity::verify(config.broker_id, &cluster_id, &metas)? {
             Some(id) => id,
             None if config.broker_id_generation_enable => {

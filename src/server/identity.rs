@@ -18,6 +18,13 @@ pub enum IdentityError {
     )]
     OtherCluster { ours: String, stored: String, dir: PathBuf },
     #[error(
+        "The znode /cluster/id under zookeeper.connect is missing, but {} is of cluster {stored}: ZooKeeper came back empty, or \
+         zookeeper.connect leads elsewhere. Restore ZooKeeper's data; to begin anew with these logs, create the znode as \
+         {{\"version\":\"1\",\"id\":\"{stored}\"}}.",
+        dir.display()
+    )]
+    ClusterLost { stored: String, dir: PathBuf },
+    #[error(
         "Configured broker.id {configured} doesn't match stored broker.id {stored} in {}. If you moved your data, make \
          sure your configured broker.id matches. If you intend to create a new broker, you should remove all data in your \
          data directories (log.dirs).",
@@ -28,6 +35,16 @@ pub enum IdentityError {
     DirsDisagree { first: BrokerId, first_dir: PathBuf, second: BrokerId, second_dir: PathBuf },
     #[error("{} has version {version} of meta.properties, which is not that of a ZooKeeper broker", dir.display())]
     NotZooKeeper { version: i32, dir: PathBuf },
+}
+
+/// Refuses an ensemble without a cluster id to a broker that has been in a cluster. Kafka's broker makes one up first, and
+/// so keeps out every other broker of its cluster.
+pub(super) fn check_not_lost(cluster_id: Option<&str>, dirs: &[DirMeta]) -> Result<(), IdentityError> {
+    let stored = dirs.iter().find_map(|(dir, meta)| Some((dir, meta.as_ref()?.cluster_id.clone()?)));
+    match (cluster_id, stored) {
+        (None, Some((dir, stored))) => Err(IdentityError::ClusterLost { stored, dir: dir.clone() }),
+        _ => Ok(()),
+    }
 }
 
 /// The id that this broker has to take, or None when one has to be generated.
@@ -89,6 +106,17 @@ mod tests {
         assert_eq!(verify(Some(BrokerId(1)), "c", &dirs([meta(1, "c"), None])), id(1));
         assert_eq!(verify(None, "c", &dirs([None, meta(1_001, "c")])), id(1_001));
         assert_eq!(verify(None, "c", &dirs([None, None])), Ok(None));
+    }
+
+    #[test]
+    fn a_broker_of_a_cluster_does_not_begin_another() {
+        assert_eq!(check_not_lost(None, &dirs([None, None])), Ok(()));
+        assert_eq!(check_not_lost(Some("x"), &dirs([meta(1, "c"), None])), Ok(()));
+        let refused = check_not_lost(None, &dirs([None, meta(1, "c")])).expect_err("refused").to_string();
+        assert!(
+            refused.contains("/d1 is of cluster c") && refused.contains(r#"{"version":"1","id":"c"}"#),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -69,23 +69,32 @@ pub async fn create_paths(client: &Client) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads the cluster's id; the first broker of all makes it up.
-pub async fn get_or_create_cluster_id(client: &Client) -> Result<String, StartupError> {
+/// The cluster's id; None where no broker has made it up yet.
+pub async fn cluster_id(client: &Client) -> Result<Option<String>, StartupError> {
     let data = match client.get(paths::CLUSTER_ID).await {
         Ok(node) => node.data,
-        Err(Error::NoNode) => {
-            let proposed = Uuid::random().to_string();
-            match client.create_recursive(paths::CLUSTER_ID, Some(&cluster::encode_cluster_id(&proposed))).await {
-                Ok(()) => return Ok(proposed),
-                // Another broker was faster, or our own first attempt lost its answer.
-                Err(Error::NodeExists) => client.get(paths::CLUSTER_ID).await?.data,
-                Err(error) => return Err(error.into()),
-            }
-        }
+        Err(Error::NoNode) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     cluster::decode_cluster_id(data.as_deref())
+        .map(Some)
         .map_err(|error| StartupError::Malformed { path: paths::CLUSTER_ID.to_owned(), error })
+}
+
+/// Reads the cluster's id; the first broker of all makes it up.
+pub async fn get_or_create_cluster_id(client: &Client) -> Result<String, StartupError> {
+    loop {
+        if let Some(id) = cluster_id(client).await? {
+            return Ok(id);
+        }
+        let proposed = Uuid::random().to_string();
+        match client.create_recursive(paths::CLUSTER_ID, Some(&cluster::encode_cluster_id(&proposed))).await {
+            Ok(()) => return Ok(proposed),
+            // Another broker was faster, or our own first attempt lost its answer.
+            Err(Error::NodeExists) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// The next id of `broker.id.generation.enable`: above `reserved.broker.max.id`, counted by a node's version.
