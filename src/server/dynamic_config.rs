@@ -174,7 +174,11 @@ impl Broker {
         if !applied.changed.is_empty() {
             info!(path, changed = ?applied.changed, "configuration changed");
             let config = Arc::clone(&self.config.load());
-            self.replicas.set_default_config(Arc::new(config.log.clone()), &config.log_defaults);
+            {
+                // Not while a topic's settings are resolved over the defaults before these.
+                let _news = self.config_news.lock();
+                self.replicas.set_default_config(Arc::new(config.log.clone()), &config.log_defaults);
+            }
             self.replicas.resize_fetchers(config.num_replica_fetchers);
             self.take_over_throttles();
             let limits_of = Arc::clone(&config);

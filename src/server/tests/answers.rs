@@ -55,11 +55,7 @@ fn what_is_named_again_and_again_is_answered_once() {
         client.cost(ApiKey::Metadata, 1, &metadata(vec![named("t"); TIMES])),
         client.cost(ApiKey::Metadata, 12, &metadata(vec![by_id; TIMES])),
         client.cost(ApiKey::DescribeGroups, 5, &groups),
-        client.cost(
-            ApiKey::OffsetFetch,
-            9,
-            &OffsetFetchRequest { groups: vec![whole; TIMES], ..Default::default() },
-        ),
+        client.cost(ApiKey::OffsetFetch, 9, &OffsetFetchRequest { groups: vec![whole; TIMES], ..Default::default() }),
         client.cost(ApiKey::DescribeTransactions, 0, &transactions),
         client.cost(
             ApiKey::DescribeProducers,
@@ -91,8 +87,12 @@ fn numbers_are_refused_before_anything_is_built_from_them() {
     let topic =
         CreatableTopic { name: "huge".into(), num_partitions: i32::MAX, replication_factor: 1, ..Default::default() };
     for validate_only in [true, false] {
-        let request =
-            CreateTopicsRequest { topics: vec![topic.clone()], timeout_ms: 60_000, validate_only, ..Default::default() };
+        let request = CreateTopicsRequest {
+            topics: vec![topic.clone()],
+            timeout_ms: 60_000,
+            validate_only,
+            ..Default::default()
+        };
         let answer: CreateTopicsResponse = client.ask(ApiKey::CreateTopics, 7, &request);
         assert_eq!(answer.topics[0].error_code, ErrorCode::InvalidPartitions.wire());
     }
@@ -170,7 +170,8 @@ fn created_topics_have_no_text_and_repeated_ones_one() {
     assert!(!late.topic_id.is_zero(), "it is created all the same");
 
     let more = CreatePartitionsTopic { name: "t".into(), count: 2, assignments: None, ..Default::default() };
-    let request = CreatePartitionsRequest { topics: vec![more.clone(), more], timeout_ms: 60_000, ..Default::default() };
+    let request =
+        CreatePartitionsRequest { topics: vec![more.clone(), more], timeout_ms: 60_000, ..Default::default() };
     let answer: CreatePartitionsResponse = client.ask(ApiKey::CreatePartitions, 3, &request);
     assert_eq!(answer.results.len(), 1);
     assert_eq!(answer.results[0].error_code, ErrorCode::InvalidRequest.wire());
