@@ -3,8 +3,10 @@
 
 pub mod error_code;
 pub mod ids;
+pub mod time;
 pub mod uuid;
 
 pub use error_code::ErrorCode;
 pub use ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Millis, Offset, TopicPartition};
+pub use time::Now;
 pub use uuid::Uuid;

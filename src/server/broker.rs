@@ -25,6 +25,7 @@ use crate::log::producer_state::ProducerStateConfig;
 use crate::log::{CleanerSettings, LogManager, LogManagerOptions, StartError};
 use crate::network::{ConnectionLimits, Listener, NetworkConfig, SocketServer};
 use crate::replica::{ReplicaManager, ReplicaSettings};
+use crate::util::clock::Clock;
 use crate::util::task::Group;
 use crate::zk::client::{Client, ConnectOptions, Error as ZkError};
 use crate::zk::configs;
@@ -242,6 +243,7 @@ impl BrokerServer {
             replicas,
             groups,
             coordinator_partitions,
+            clock: Clock::start(),
             fetch_sessions: FetchSessionCache::new(config.max_incremental_fetch_session_cache_slots.max(0) as usize),
             image,
             image_changed: Notify::new(),

@@ -12,6 +12,7 @@ use crate::coordinator::transaction::{ProducerIds, TransactionCoordinator, Verif
 use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use crate::network::ConnectionQuotas;
 use crate::replica::{LeaderAndIsr, ReplicaManager, StateChange};
+use crate::util::clock::Clock;
 use crate::util::task::Group;
 use crate::zk::client::{Client, Error};
 use crate::zk::configs;
@@ -36,6 +37,8 @@ pub struct Broker {
     pub image_changed: Notify,
     pub replicas: Arc<ReplicaManager>,
     pub fetch_sessions: FetchSessionCache,
+    /// Its ticks are those of the fetch sessions.
+    pub clock: Clock,
     pub producer_ids: Arc<ProducerIds>,
     pub transactions: Arc<TransactionCoordinator>,
     pub verifier: Arc<Verifier>,

@@ -1,20 +1,11 @@
-//! Owns the words between the machine and its shell: what time it is, who waits, what is to be done.
+//! Owns the words between the machine and its shell: who waits, what is to be done.
 
 use super::commit::CommitAnswer;
 use super::join::JoinAnswer;
 use super::sync::SyncAnswer;
-use crate::common::{ErrorCode, Millis};
+use crate::common::ErrorCode;
 use crate::coordinator::group::TxnProducer;
 use bytes::Bytes;
-
-/// Two clocks: a wall clock that is set back or forth must not expire members.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Now {
-    /// Never goes back. Timers go by it.
-    pub ticks: Millis,
-    /// Since the epoch. What is written and what offsets expire by.
-    pub wall: Millis,
-}
 
 macro_rules! ticket {
     ($(#[$doc:meta])* $name:ident) => {

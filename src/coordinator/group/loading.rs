@@ -4,13 +4,12 @@
 //! A record that cannot be read is skipped with one line that names its offset: a coordinator that does not load would
 //! take every group of the partition along.
 
-use super::effects::Now;
 use super::member::{Member, Protocol};
 use super::metadata::{Group, GroupState};
 use super::offsets::StoredOffset;
 use super::records::{self, Key};
 use super::timers::Timers;
-use crate::common::{Offset, TopicPartition};
+use crate::common::{Now, Offset, TopicPartition};
 use crate::protocol::Str;
 use crate::protocol::internal::group::GroupMetadataValue;
 use crate::record::control::EndTransactionMarker;

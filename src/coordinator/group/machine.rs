@@ -5,14 +5,14 @@
 //! ([`GroupMachine::on_appended`]), and calls [`GroupMachine::on_tick`] at [`GroupMachine::next_deadline`].
 
 use super::commit::{Commit, FetchedOffset, commit_code};
-use super::effects::{Append, AppendId, CommitTicket, Effects, JoinTicket, Now, Record, SyncTicket};
+use super::effects::{Append, AppendId, CommitTicket, Effects, JoinTicket, Record, SyncTicket};
 use super::join::{Join, JoinAnswer};
 use super::loading::Loaded;
 use super::metadata::{Env, Group, GroupDescription, GroupOverview, GroupState, Pending, Step};
 use super::records;
 use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
 use super::timers::{Timers, What};
-use crate::common::{ErrorCode, Millis, Offset, TopicPartition};
+use crate::common::{ErrorCode, Millis, Now, Offset, TopicPartition};
 use crate::config::GroupConfig;
 use crate::protocol::Str;
 use crate::record::NO_SEQUENCE;

@@ -11,13 +11,13 @@
 //!                                 the leader's assignments are in the log
 //! ```
 
-use super::effects::{Append, AppendId, Effects, Now, Record};
+use super::effects::{Append, AppendId, Effects, Record};
 use super::join::JoinAnswer;
 use super::member::{Member, Protocol};
 use super::offsets::Offsets;
 use super::sync::SyncAnswer;
 use super::timers::{Timers, What};
-use crate::common::{ErrorCode, Millis};
+use crate::common::{ErrorCode, Millis, Now};
 use crate::config::GroupConfig;
 use crate::coordinator::group::TxnProducer;
 use crate::protocol::Str;

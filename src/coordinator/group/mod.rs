@@ -28,7 +28,7 @@ mod tests;
 mod timers;
 
 pub use commit::{Commit, CommitAnswer, FetchedOffset, TxnProducer};
-pub use effects::{Append, AppendId, CommitTicket, Effects, JoinTicket, Now, Record, SyncTicket, commit_error};
+pub use effects::{Append, AppendId, CommitTicket, Effects, JoinTicket, Record, SyncTicket, commit_error};
 pub use join::{Join, JoinAnswer, JoinedMember};
 pub use loading::{Loaded, Loader};
 pub use machine::GroupMachine;

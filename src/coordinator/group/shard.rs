@@ -6,27 +6,26 @@
 //! to the log in the order of the machine's decisions; what their replicas have is confirmed in the same order.
 
 use super::commit::{Commit, CommitAnswer, FetchedOffset};
-use super::effects::{Append, AppendId, CommitTicket, Effects, JoinTicket, Now, SyncTicket};
+use super::effects::{Append, AppendId, CommitTicket, Effects, JoinTicket, SyncTicket};
 use super::join::{Join, JoinAnswer};
 use super::loading::{Loaded, Loader};
 use super::machine::GroupMachine;
 use super::metadata::{GroupDescription, GroupOverview};
 use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
-use crate::common::{ErrorCode, Millis, Offset, TopicPartition};
+use crate::common::{ErrorCode, Millis, Now, Offset, TopicPartition};
 use crate::config::GroupConfig;
 use crate::coordinator::RELOAD_PAUSE;
 use crate::protocol::Str;
 use crate::record::{BatchBuilder, BatchOptions, Codec, Compression, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, RecordError};
 use crate::replica::{Appended, ReplicaManager};
+use crate::util::clock::Clock;
 use crate::util::task::{self, Group};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -113,32 +112,12 @@ struct Shard {
     unconfirmed: VecDeque<Unconfirmed>,
 }
 
-/// Where a shard's time comes from.
-struct Clock {
-    start: Instant,
-}
-
-impl Clock {
-    fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis);
-        Now { ticks: self.start.elapsed().as_millis() as Millis, wall }
-    }
-
-    fn at(&self, ticks: Millis) -> Instant {
-        // A deadline may be "never".
-        const FAR: Duration = Duration::from_secs(60 * 60 * 24);
-        let at = Duration::from_millis(ticks.max(0).unsigned_abs());
-        self.start + at.min(self.start.elapsed() + FAR)
-    }
-}
-
 pub(super) async fn run(mut parts: ShardParts) {
     if let Some(previous) = &parts.previous {
         previous.cancelled().await;
     }
-    let started = Instant::now();
     let tp = parts.topic_partition.clone();
-    let clock = Clock { start: started };
+    let clock = Clock::start();
     let loading = async {
         loop {
             match load(&parts, &clock).await {
@@ -154,7 +133,7 @@ pub(super) async fn run(mut parts: ShardParts) {
         loaded = loading => loaded,
     };
     info!(
-        partition = %tp, groups = loaded.groups(), offsets = loaded.offsets(), ms = started.elapsed().as_millis(),
+        partition = %tp, groups = loaded.groups(), offsets = loaded.offsets(), ms = clock.now().ticks,
         "loaded groups and offsets"
     );
     let mut out = Effects::default();
@@ -208,7 +187,7 @@ impl Shard {
     async fn serve(&mut self, mailbox: &mut mpsc::Receiver<Request>, tasks: &[Group], stop: &CancellationToken) {
         let confirmed = self.replicas.watch_internal(&self.topic_partition);
         let mut requests = Vec::with_capacity(MAILBOX_BATCH);
-        let timer = tokio::time::sleep_until(self.clock.start);
+        let timer = tokio::time::sleep_until(self.clock.at(0));
         tokio::pin!(timer);
         // Under way from a deadline on until the sockets have had their turn.
         let mut turn = None;

@@ -22,8 +22,8 @@ use super::effects::{
     Ticket,
 };
 use super::state::{Outcome, ProducerIdAndEpoch, TransactionMetadata, TransactionState, Transit};
-use crate::common::ErrorCode;
 use crate::common::ids::{Millis, TopicPartition};
+use crate::common::{ErrorCode, Now};
 
 #[cfg(test)]
 mod tests;
@@ -35,10 +35,37 @@ pub const RETRY_MS: Millis = 100;
 /// Ids that one sweep buries; the next turn goes on.
 const EXPIRED_AT_ONCE_MAX: usize = 1_000;
 
+/// The metadata are the log's words, with times of the wall clock; how long ago something was is counted in ticks.
 #[derive(Clone, Debug)]
 struct Transaction {
     metadata: TransactionMetadata,
     completion: Option<Completion>,
+    /// Ticks when the transaction began that is open or was the last one.
+    began: Millis,
+    /// Ticks of the last transition.
+    updated: Millis,
+}
+
+impl Transaction {
+    fn new(metadata: TransactionMetadata, now: Now) -> Self {
+        Self { metadata, completion: None, began: now.ticks, updated: now.ticks }
+    }
+
+    /// From the log: what is left of a time-out is never more than the whole of it, however the wall clock was set.
+    fn loaded(metadata: TransactionMetadata, settings: &Settings, now: Now) -> Self {
+        let began = now.ticks_at(metadata.started, metadata.timeout_ms.into());
+        let updated = now.ticks_at(metadata.updated, settings.id_expiration_ms);
+        Self { metadata, completion: None, began, updated }
+    }
+
+    /// `prepared`: ticks when the transition was decided.
+    fn complete(&mut self, transit: Transit, prepared: Millis) {
+        if transit.state == TransactionState::Ongoing && !self.metadata.is_ongoing() {
+            self.began = prepared;
+        }
+        self.updated = prepared;
+        self.metadata.complete(transit);
+    }
 }
 
 /// The end of a transaction, decided and in the log. Kafka: `PendingCompleteTxn`.
@@ -46,6 +73,8 @@ struct Transaction {
 struct Completion {
     outcome: Outcome,
     transit: Transit,
+    /// Ticks when the end was decided.
+    prepared: Millis,
     /// It is being written, or has been given up: nothing more is to be done for it here.
     is_settled: bool,
 }
@@ -54,6 +83,8 @@ struct Completion {
 #[derive(Clone, Debug)]
 struct Append {
     transactional_id: Arc<str>,
+    /// Ticks.
+    prepared: Millis,
     then: Then,
 }
 
@@ -100,19 +131,19 @@ impl Machine {
     pub fn new(
         settings: Settings,
         loaded: BTreeMap<Arc<str>, TransactionMetadata>,
-        now: Millis,
+        now: Now,
         out: &mut Vec<Effect>,
     ) -> Self {
         let transactions =
-            loaded.into_iter().map(|(id, metadata)| (id, Transaction { metadata, completion: None })).collect();
+            loaded.into_iter().map(|(id, metadata)| (id, Transaction::loaded(metadata, &settings, now))).collect();
         let mut machine = Self {
             settings,
             transactions,
             appends: BTreeMap::new(),
             next_append: 0,
             later: BTreeSet::new(),
-            next_abort_sweep: now + settings.abort_interval_ms,
-            next_expiry_sweep: now + settings.expiry_interval_ms,
+            next_abort_sweep: now.ticks + settings.abort_interval_ms,
+            next_expiry_sweep: now.ticks + settings.expiry_interval_ms,
         };
         let ended: Vec<(Arc<str>, Outcome)> = machine
             .transactions
@@ -125,7 +156,7 @@ impl Machine {
         machine
     }
 
-    /// When [`Self::on_tick`] is due.
+    /// When [`Self::on_tick`] is due, in ticks.
     pub fn next_deadline(&self) -> Millis {
         let later = self.later.first().map_or(Millis::MAX, |(at, _)| *at);
         later.min(self.next_abort_sweep).min(self.next_expiry_sweep)
@@ -144,7 +175,7 @@ impl Machine {
     /// `fresh_id` is asked where a new producer id is needed. Kafka: `handleInitProducerId`.
     pub fn on_init_producer_id(
         &mut self,
-        now: Millis,
+        now: Now,
         ticket: Ticket,
         asked: InitProducerId,
         fresh_id: impl Fn() -> Result<i64, ErrorCode>,
@@ -160,8 +191,8 @@ impl Machine {
             Entry::Vacant(vacant) => match fresh_id() {
                 Err(code) => return out.push(refuse(code)),
                 Ok(producer_id) => {
-                    let metadata = TransactionMetadata::new(producer_id, asked.timeout_ms, now);
-                    vacant.insert(Transaction { metadata, completion: None })
+                    let metadata = TransactionMetadata::new(producer_id, asked.timeout_ms, now.wall);
+                    vacant.insert(Transaction::new(metadata, now))
                 }
             },
         };
@@ -180,15 +211,15 @@ impl Machine {
         let prepared = if is_exhausted && is_current {
             match fresh_id() {
                 Err(code) => return out.push(refuse(code)),
-                Ok(fresh) => {
-                    metadata.prepare_new_producer_id(fresh, asked.timeout_ms, asked.expected.is_some(), now).map(Some)
-                }
+                Ok(fresh) => metadata
+                    .prepare_new_producer_id(fresh, asked.timeout_ms, asked.expected.is_some(), now.wall)
+                    .map(Some),
             }
         } else {
-            metadata.prepare_new_epoch(asked.timeout_ms, asked.expected.map(|expected| expected.epoch), now)
+            metadata.prepare_new_epoch(asked.timeout_ms, asked.expected.map(|expected| expected.epoch), now.wall)
         };
         match prepared {
-            Ok(Some(transit)) => self.append(id, Then::TellProducer(ticket, transit), out),
+            Ok(Some(transit)) => self.append(now, id, Then::TellProducer(ticket, transit), out),
             Ok(None) => out.push(refuse(ErrorCode::ProducerFenced)),
             Err(why) => {
                 out.push(Effect::Note(Note::Broken { transactional_id: id, why }));
@@ -200,7 +231,7 @@ impl Machine {
     /// Kafka: `handleAddPartitionsToTransaction`, for AddPartitionsToTxn and AddOffsetsToTxn.
     pub fn on_add_partitions(
         &mut self,
-        now: Millis,
+        now: Now,
         ticket: Ticket,
         transactional_id: &str,
         producer: ProducerIdAndEpoch,
@@ -218,8 +249,8 @@ impl Machine {
         if metadata.is_ongoing() && partitions.is_subset(&metadata.partitions) {
             return reply(ErrorCode::None);
         }
-        match metadata.prepare_add_partitions(partitions, now) {
-            Ok(transit) => self.append(id, Then::TellCode(ticket, transit), out),
+        match metadata.prepare_add_partitions(partitions, now.wall) {
+            Ok(transit) => self.append(now, id, Then::TellCode(ticket, transit), out),
             Err(why) => {
                 reply(ErrorCode::UnknownServerError);
                 out.push(Effect::Note(Note::Broken { transactional_id: id, why }));
@@ -230,7 +261,7 @@ impl Machine {
     /// Kafka: `handleEndTransaction`.
     pub fn on_end_txn(
         &mut self,
-        now: Millis,
+        now: Now,
         ticket: Ticket,
         transactional_id: &str,
         producer: ProducerIdAndEpoch,
@@ -298,12 +329,12 @@ impl Machine {
     }
 
     /// Kafka: `listTransactionStates`.
-    pub fn list(&self, now: Millis, filter: &ListFilter) -> Vec<Listing> {
+    pub fn list(&self, now: Now, filter: &ListFilter) -> Vec<Listing> {
         let wanted = |metadata: &TransactionMetadata| {
             let of_producer =
                 filter.producer_ids.is_empty() || filter.producer_ids.contains(&metadata.producer.producer_id);
             let of_state = filter.states.as_ref().is_none_or(|states| states.contains(&metadata.state));
-            let old_enough = filter.duration_ms < 0 || now.saturating_sub(metadata.started) > filter.duration_ms;
+            let old_enough = filter.duration_ms < 0 || now.wall.saturating_sub(metadata.started) > filter.duration_ms;
             of_producer && of_state && old_enough
         };
         let found = self.transactions.iter().filter(|(_, txn)| wanted(&txn.metadata));
@@ -319,17 +350,17 @@ impl Machine {
     // ---- what became of effects
 
     /// `code` is the log's own error. Kafka: `appendTransactionToLog`'s callback, and those of its callers.
-    pub fn on_append_done(&mut self, now: Millis, id: AppendId, code: ErrorCode, out: &mut Vec<Effect>) {
+    pub fn on_append_done(&mut self, now: Now, id: AppendId, code: ErrorCode, out: &mut Vec<Effect>) {
         let Some(append) = self.appends.remove(&id) else { return };
         let error = coordinator_error(code);
         let Some(txn) = self.transactions.get_mut(&append.transactional_id) else { return };
-        let transactional_id = append.transactional_id;
+        let Append { transactional_id, prepared, .. } = append;
         let is_written = !error.is_error();
         match append.then {
             Then::TellProducer(ticket, transit) => {
                 let told = if is_written {
                     let producer = transit.producer;
-                    txn.metadata.complete(transit);
+                    txn.complete(transit, prepared);
                     out.push(Effect::Note(Note::Initialized { transactional_id, producer }));
                     Ok(producer)
                 } else {
@@ -340,7 +371,7 @@ impl Machine {
             }
             Then::TellCode(ticket, transit) => {
                 if is_written {
-                    txn.metadata.complete(transit);
+                    txn.complete(transit, prepared);
                 } else {
                     txn.metadata.give_up_pending();
                 }
@@ -348,7 +379,7 @@ impl Machine {
             }
             Then::SendMarkers { reply, outcome, transit, is_fence } => {
                 if is_written {
-                    txn.metadata.complete(transit);
+                    txn.complete(transit, prepared);
                     // The end is in the log: whatever happens now, it stands. The client need not wait for the markers.
                     end_reply(reply, &transactional_id, error, out);
                     return self.begin_completion(now, &transactional_id, outcome, out);
@@ -366,7 +397,7 @@ impl Machine {
                 let Some(completion) = txn.completion.as_mut() else { return };
                 if is_written {
                     if let Some(completion) = txn.completion.take() {
-                        txn.metadata.complete(completion.transit);
+                        txn.complete(completion.transit, completion.prepared);
                     }
                 } else {
                     // Also when another broker leads: then this term is about to end, and else nobody would go on.
@@ -375,7 +406,7 @@ impl Machine {
                         transactional_id: Arc::clone(&transactional_id),
                         error,
                     }));
-                    self.later.insert((now + RETRY_MS, Later::WriteCompletion(transactional_id)));
+                    self.later.insert((now.ticks + RETRY_MS, Later::WriteCompletion(transactional_id)));
                 }
             }
             Then::Buried => {
@@ -393,7 +424,7 @@ impl Machine {
     /// transaction that has ended since, changes nothing. Kafka: `TransactionMarkerRequestCompletionHandler`.
     pub fn on_markers_written(
         &mut self,
-        now: Millis,
+        now: Now,
         transactional_id: &str,
         producer: ProducerIdAndEpoch,
         results: impl IntoIterator<Item = (TopicPartition, MarkerResult)>,
@@ -404,7 +435,7 @@ impl Machine {
             return;
         }
         let id = Arc::clone(id);
-        let Some(Transaction { metadata, completion: Some(completion) }) = self.transactions.get_mut(&id) else {
+        let Some(Transaction { metadata, completion: Some(completion), .. }) = self.transactions.get_mut(&id) else {
             return;
         };
         let mut again = BTreeSet::new();
@@ -439,30 +470,31 @@ impl Machine {
             return;
         }
         if !again.is_empty() {
-            self.later.insert((now + RETRY_MS, Later::SendMarkers(Arc::clone(&id), again)));
+            self.later.insert((now.ticks + RETRY_MS, Later::SendMarkers(Arc::clone(&id), again)));
         }
-        self.complete_if_done(&id, out);
+        self.complete_if_done(now, &id, out);
     }
 
     /// Does what is due by the clock.
-    pub fn on_tick(&mut self, now: Millis, out: &mut Vec<Effect>) {
+    pub fn on_tick(&mut self, now: Now, out: &mut Vec<Effect>) {
         while let Some((at, _)) = self.later.first() {
-            if *at > now {
+            if *at > now.ticks {
                 break;
             }
             match self.later.pop_first() {
                 Some((_, Later::SendMarkers(id, partitions))) => self.send_markers(&id, Some(&partitions), out),
-                Some((_, Later::WriteCompletion(id))) => self.complete_if_done(&id, out),
+                Some((_, Later::WriteCompletion(id))) => self.complete_if_done(now, &id, out),
                 None => break,
             }
         }
-        if self.next_abort_sweep <= now {
-            self.next_abort_sweep = now + self.settings.abort_interval_ms;
+        if self.next_abort_sweep <= now.ticks {
+            self.next_abort_sweep = now.ticks + self.settings.abort_interval_ms;
             self.abort_timed_out(now, out);
         }
-        if self.next_expiry_sweep <= now {
+        if self.next_expiry_sweep <= now.ticks {
             let is_complete = self.bury_expired(now, out);
-            self.next_expiry_sweep = if is_complete { now + self.settings.expiry_interval_ms } else { now + RETRY_MS };
+            let pause = if is_complete { self.settings.expiry_interval_ms } else { RETRY_MS };
+            self.next_expiry_sweep = now.ticks + pause;
         }
     }
 
@@ -501,7 +533,7 @@ impl Machine {
         Ok((id, &mut txn.metadata))
     }
 
-    fn append(&mut self, transactional_id: Arc<str>, then: Then, out: &mut Vec<Effect>) {
+    fn append(&mut self, now: Now, transactional_id: Arc<str>, then: Then, out: &mut Vec<Effect>) {
         let state = match &then {
             Then::TellProducer(_, transit) | Then::TellCode(_, transit) | Then::SendMarkers { transit, .. } => {
                 Some(transit.clone())
@@ -515,14 +547,15 @@ impl Machine {
         let id = AppendId(self.next_append);
         self.next_append += 1;
         let timeout_ms = state.as_ref().map_or(self.settings.request_timeout_ms, |state| state.timeout_ms);
-        self.appends.insert(id, Append { transactional_id: Arc::clone(&transactional_id), then });
+        let prepared = now.ticks;
+        self.appends.insert(id, Append { transactional_id: Arc::clone(&transactional_id), prepared, then });
         out.push(Effect::Append { id, transactional_id, state, timeout_ms });
     }
 
     /// Ends an ongoing transaction. `is_fence` raises the epoch first.
     fn end(
         &mut self,
-        now: Millis,
+        now: Now,
         reply: EndReply,
         id: &Arc<str>,
         outcome: Outcome,
@@ -530,11 +563,12 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let Some(Transaction { metadata, .. }) = self.transactions.get_mut(id) else { return };
-        let prepared = if is_fence { metadata.prepare_fence(now) } else { metadata.prepare_end(outcome, now) };
+        let prepared =
+            if is_fence { metadata.prepare_fence(now.wall) } else { metadata.prepare_end(outcome, now.wall) };
         match prepared {
             Ok(transit) => {
                 let then = Then::SendMarkers { reply, outcome, transit, is_fence };
-                self.append(Arc::clone(id), then, out);
+                self.append(now, Arc::clone(id), then, out);
             }
             Err(why) => {
                 out.push(Effect::Note(Note::Broken { transactional_id: Arc::clone(id), why }));
@@ -544,13 +578,13 @@ impl Machine {
     }
 
     /// The end of a transaction is in the log: its markers are due.
-    fn begin_completion(&mut self, now: Millis, id: &Arc<str>, outcome: Outcome, out: &mut Vec<Effect>) {
+    fn begin_completion(&mut self, now: Now, id: &Arc<str>, outcome: Outcome, out: &mut Vec<Effect>) {
         let Some(txn) = self.transactions.get_mut(id) else { return };
-        match txn.metadata.prepare_complete(outcome, now) {
+        match txn.metadata.prepare_complete(outcome, now.wall) {
             Ok(transit) => {
-                txn.completion = Some(Completion { outcome, transit, is_settled: false });
+                txn.completion = Some(Completion { outcome, transit, prepared: now.ticks, is_settled: false });
                 self.send_markers(id, None, out);
-                self.complete_if_done(id, out);
+                self.complete_if_done(now, id, out);
             }
             Err(why) => out.push(Effect::Note(Note::Broken { transactional_id: Arc::clone(id), why })),
         }
@@ -558,7 +592,9 @@ impl Machine {
 
     /// Sends the markers that are missing, of `only` these partitions.
     fn send_markers(&self, id: &Arc<str>, only: Option<&BTreeSet<TopicPartition>>, out: &mut Vec<Effect>) {
-        let Some(Transaction { metadata, completion: Some(completion) }) = self.transactions.get(id) else { return };
+        let Some(Transaction { metadata, completion: Some(completion), .. }) = self.transactions.get(id) else {
+            return;
+        };
         if completion.is_settled {
             return;
         }
@@ -575,22 +611,23 @@ impl Machine {
     }
 
     /// Kafka: `maybeWriteTxnCompletion`.
-    fn complete_if_done(&mut self, id: &Arc<str>, out: &mut Vec<Effect>) {
-        let Some(Transaction { metadata, completion: Some(completion) }) = self.transactions.get_mut(id) else {
+    fn complete_if_done(&mut self, now: Now, id: &Arc<str>, out: &mut Vec<Effect>) {
+        let Some(Transaction { metadata, completion: Some(completion), .. }) = self.transactions.get_mut(id) else {
             return;
         };
         if metadata.partitions.is_empty() && !completion.is_settled {
             completion.is_settled = true;
-            self.append(Arc::clone(id), Then::Completed, out);
+            self.append(now, Arc::clone(id), Then::Completed, out);
         }
     }
 
     /// Kafka: `abortTimedOutTransactions`.
-    fn abort_timed_out(&mut self, now: Millis, out: &mut Vec<Effect>) {
-        let is_late = |m: &TransactionMetadata| {
-            m.pending.is_none() && m.is_ongoing() && m.started.saturating_add(m.timeout_ms.into()) < now
+    fn abort_timed_out(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let is_late = |txn: &Transaction| {
+            let m = &txn.metadata;
+            m.pending.is_none() && m.is_ongoing() && txn.began.saturating_add(m.timeout_ms.into()) < now.ticks
         };
-        let late = self.transactions.iter().filter(|(_, txn)| is_late(&txn.metadata));
+        let late = self.transactions.iter().filter(|(_, txn)| is_late(txn));
         let late: Vec<Arc<str>> = late.map(|(id, _)| Arc::clone(id)).collect();
         for id in late {
             self.end(now, EndReply::Nobody, &id, Outcome::Abort, true, out);
@@ -598,16 +635,18 @@ impl Machine {
     }
 
     /// Kafka: `removeExpiredTransactionalIds`. False when there is more to do.
-    fn bury_expired(&mut self, now: Millis, out: &mut Vec<Effect>) -> bool {
-        let oldest = now.saturating_sub(self.settings.id_expiration_ms);
-        let is_old = |m: &TransactionMetadata| m.pending.is_none() && m.state.may_expire() && m.updated <= oldest;
-        let old = self.transactions.iter().filter(|(_, txn)| is_old(&txn.metadata)).take(EXPIRED_AT_ONCE_MAX);
+    fn bury_expired(&mut self, now: Now, out: &mut Vec<Effect>) -> bool {
+        let oldest = now.ticks.saturating_sub(self.settings.id_expiration_ms);
+        let is_old = |txn: &Transaction| {
+            txn.metadata.pending.is_none() && txn.metadata.state.may_expire() && txn.updated <= oldest
+        };
+        let old = self.transactions.iter().filter(|(_, txn)| is_old(txn)).take(EXPIRED_AT_ONCE_MAX);
         let old: Vec<Arc<str>> = old.map(|(id, _)| Arc::clone(id)).collect();
         let is_complete = old.len() < EXPIRED_AT_ONCE_MAX;
         for id in old {
             let Some(txn) = self.transactions.get_mut(&id) else { continue };
             match txn.metadata.prepare_dead() {
-                Ok(()) => self.append(id, Then::Buried, out),
+                Ok(()) => self.append(now, id, Then::Buried, out),
                 Err(why) => out.push(Effect::Note(Note::Broken { transactional_id: id, why })),
             }
         }

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -26,9 +26,10 @@ use super::records::{self, LogRecord};
 use super::sender::MarkerSender;
 use super::state::{Outcome, ProducerIdAndEpoch, TransactionMetadata, Transit};
 use crate::common::ErrorCode;
-use crate::common::ids::{LeaderEpoch, Millis, TopicPartition};
+use crate::common::ids::{LeaderEpoch, TopicPartition};
 use crate::coordinator::RELOAD_PAUSE;
 use crate::replica::ReplicaManager;
+use crate::util::clock::Clock;
 use crate::util::task::Group;
 
 /// Requests that wait for a shard; senders beyond wait for room.
@@ -106,6 +107,7 @@ pub(super) struct Parts {
 struct Shard {
     parts: Parts,
     machine: Machine,
+    clock: Clock,
     tickets: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     next_ticket: u64,
     done: mpsc::Sender<Done>,
@@ -129,20 +131,19 @@ async fn run(parts: Parts, stop: CancellationToken, is_loaded: Arc<AtomicBool>, 
     let loading = load(&parts, &stop);
     let Some(loaded) = loading.await else { return };
     let mut effects = Vec::new();
-    let machine = Machine::new(parts.settings, loaded, now_ms(), &mut effects);
+    let clock = Clock::start();
+    let machine = Machine::new(parts.settings, loaded, clock.now(), &mut effects);
     let (done, mut finished) = mpsc::channel(DONE_CAPACITY);
-    let mut shard = Shard { parts, machine, tickets: BTreeMap::new(), next_ticket: 0, done };
+    let mut shard = Shard { parts, machine, clock, tickets: BTreeMap::new(), next_ticket: 0, done };
     // Only now, so that markers of loaded transactions find a coordinator that listens.
     is_loaded.store(true, Ordering::Release);
     shard.run_effects(effects).await;
     loop {
         let mut effects = Vec::new();
-        let wait = u64::try_from(shard.machine.next_deadline().saturating_sub(now_ms())).unwrap_or(0);
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            // A minute at most: the wall clock may be set.
-            () = tokio::time::sleep(Duration::from_millis(wait.min(60_000))) => {}
+            () = tokio::time::sleep_until(clock.at(shard.machine.next_deadline())) => {}
             Some(done) = finished.recv() => {
                 shard.on_done(done, &mut effects);
                 while let Ok(done) = finished.try_recv() {
@@ -158,8 +159,8 @@ async fn run(parts: Parts, stop: CancellationToken, is_loaded: Arc<AtomicBool>, 
                 }
             }
         }
-        let now = now_ms();
-        if shard.machine.next_deadline() <= now {
+        let now = clock.now();
+        if shard.machine.next_deadline() <= now.ticks {
             shard.machine.on_tick(now, &mut effects);
         }
         shard.run_effects(effects).await;
@@ -181,7 +182,7 @@ impl Shard {
     }
 
     fn apply(&mut self, message: Message, out: &mut Vec<Effect>) {
-        let now = now_ms();
+        let now = self.clock.now();
         match message {
             Message::InitProducerId(asked, reply) => {
                 let ticket = self.ticket(reply);
@@ -214,7 +215,7 @@ impl Shard {
     }
 
     fn on_done(&mut self, done: Done, out: &mut Vec<Effect>) {
-        let now = now_ms();
+        let now = self.clock.now();
         for id in done.writes {
             self.machine.on_append_done(now, id, done.code, out);
         }
@@ -258,7 +259,7 @@ impl Shard {
 
     /// Writes records, several in one batch. What is committed at once is told at once; the rest comes as [`Done`].
     async fn write(&mut self, writes: Vec<(AppendId, Arc<str>, Option<Transit>, i32)>, out: &mut Vec<Effect>) {
-        let now = now_ms();
+        let now = self.clock.now();
         let mut waiting = writes.into_iter().peekable();
         while waiting.peek().is_some() {
             let (mut ids, mut entries) = (Vec::new(), Vec::new());
@@ -284,7 +285,7 @@ impl Shard {
                     timeout_ms = timeout_ms.max(wait);
                 }
             }
-            let batch = match records::batch(&entries, now) {
+            let batch = match records::batch(&entries, now.wall) {
                 Ok(batch) => batch,
                 Err(why) => {
                     error!(log = %self.parts.log, %why, "a batch of transactions that cannot be built");
@@ -298,7 +299,7 @@ impl Shard {
             let epoch = LeaderEpoch(self.parts.term.coordinator_epoch);
             let timeout = Duration::from_millis(timeout_ms.max(0).unsigned_abs().into());
             let mut appending = Box::pin(async move {
-                let appended = match replicas.append_internal_since(&log, &batch, epoch, now).await {
+                let appended = match replicas.append_internal_since(&log, &batch, epoch, now.wall).await {
                     Ok(appended) => appended,
                     Err(code) => return code,
                 };
@@ -384,9 +385,4 @@ fn tell_operator(note: &Note) {
             error!(%transactional_id, %why, "transition refused: this should not happen");
         }
     }
-}
-
-/// Milliseconds since the epoch.
-pub(super) fn now_ms() -> Millis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis)
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::group_of;
-use super::shard::now_ms;
 use crate::common::ErrorCode;
 use crate::common::ids::{LeaderEpoch, TopicPartition};
 use crate::coordinator::OFFSETS_TOPIC;
@@ -18,6 +17,7 @@ use crate::protocol::messages::write_txn_markers_response::{
 use crate::protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
 use crate::record::control::EndTransactionMarker;
 use crate::replica::{Appended, ReplicaManager};
+use crate::util::clock::wall_ms;
 use crate::util::task::Group;
 use tokio::task::JoinHandle;
 
@@ -108,7 +108,7 @@ impl MarkerWriter {
         if hosted.is_none() {
             return Err(ErrorCode::UnknownTopicOrPartition);
         }
-        let now = now_ms();
+        let now = wall_ms();
         let batch = end.batch(0, LeaderEpoch::NONE, now, producer_id, epoch).map_err(|error| error.code())?;
         self.replicas.append_internal_here(tp, &batch, None, true, now).await
     }

@@ -14,7 +14,6 @@ use crate::replica::{Consumer, FetchLimits, PartitionFetch, ReadPartition};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::server::fetch_session::{Answer, FetchMetadata, FetchPartition, PartitionKey};
-use crate::server::now_ms;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,7 +37,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let asked = asked_partitions(broker, &request, version);
     let forgotten = forgotten_partitions(&request, version);
     let names = |id| broker.image.load().topic_name(id);
-    let context = match broker.fetch_sessions.begin(now_ms(), metadata, asked, &forgotten, names) {
+    let context = match broker.fetch_sessions.begin(broker.clock.now().ticks, metadata, asked, &forgotten, names) {
         Ok(context) => context,
         Err(error) => {
             return call.reply(&FetchResponse {
@@ -66,7 +65,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let read = broker.replicas.fetch(&fetches, limits, max_wait, broker.stop_token()).await;
     let answers: Vec<Answer> = read.partitions.iter().map(to_answer).collect();
     let partitions = context.partitions.clone();
-    let concluded = broker.fetch_sessions.conclude(now_ms(), context, &answers);
+    let concluded = broker.fetch_sessions.conclude(broker.clock.now().ticks, context, &answers);
 
     let mut reply = FetchReply::new(broker, call, replica_id >= 0);
     for ((asked, answer), _) in partitions.iter().zip(read.partitions).zip(&concluded.tell).filter(|(_, tell)| **tell) {

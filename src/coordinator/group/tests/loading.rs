@@ -3,7 +3,7 @@
 use super::super::records::{self, Key};
 use super::super::*;
 use super::rig::*;
-use crate::common::{LeaderEpoch, TopicPartition};
+use crate::common::{LeaderEpoch, Now, TopicPartition};
 use crate::protocol::Str;
 use crate::record::{BatchBuilder, BatchOptions};
 use bytes::Bytes;

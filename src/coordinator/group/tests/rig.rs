@@ -1,7 +1,7 @@
 //! Owns the world around a machine under test: a clock, a log, who waits for what.
 
 use super::super::*;
-use crate::common::{ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition};
+use crate::common::{ErrorCode, LeaderEpoch, Millis, Now, Offset, TopicPartition};
 use crate::config::GroupConfig;
 use crate::protocol::Str;
 use crate::protocol::consumer_protocol::ConsumerProtocolSubscription;

@@ -24,6 +24,11 @@ fn producer(producer_id: i64, epoch: i16) -> ProducerIdAndEpoch {
     ProducerIdAndEpoch { producer_id, epoch }
 }
 
+/// Both clocks show the same.
+fn at(ms: Millis) -> Now {
+    Now { ticks: ms, wall: ms }
+}
+
 fn asked(expected: Option<ProducerIdAndEpoch>) -> InitProducerId {
     InitProducerId { transactional_id: T.into(), timeout_ms: TIMEOUT_MS, expected }
 }
@@ -35,15 +40,15 @@ fn no_id() -> Result<i64, ErrorCode> {
 /// A machine whose log takes everything at once.
 struct Bench {
     machine: Machine,
-    now: Millis,
+    now: Now,
     out: Vec<Effect>,
 }
 
 impl Bench {
     fn new(loaded: BTreeMap<Arc<str>, TransactionMetadata>) -> Self {
         let mut out = Vec::new();
-        let machine = Machine::new(SETTINGS, loaded, 0, &mut out);
-        let mut bench = Self { machine, now: 0, out };
+        let machine = Machine::new(SETTINGS, loaded, at(0), &mut out);
+        let mut bench = Self { machine, now: at(0), out };
         bench.settle();
         bench
     }
@@ -124,7 +129,7 @@ impl Bench {
     }
 
     fn tick(&mut self, ms: Millis) {
-        self.now += ms;
+        self.now = Now { ticks: self.now.ticks + ms, wall: self.now.wall + ms };
         self.machine.on_tick(self.now, &mut self.out);
         self.settle();
     }
@@ -161,9 +166,9 @@ fn strangers_and_old_epochs_are_refused() {
     assert_eq!(codes(&mut b, producer(8, 0)), [ErrorCode::InvalidProducerIdMapping; 3]);
     assert_eq!(codes(&mut b, producer(7, 1)), [ErrorCode::ProducerFenced; 3]);
     assert_eq!(codes(&mut b, producer(7, -1)), [ErrorCode::ProducerFenced; 3]);
-    b.machine.on_end_txn(0, Ticket(3), "other", producer(7, 0), Outcome::Commit, &mut b.out);
+    b.machine.on_end_txn(at(0), Ticket(3), "other", producer(7, 0), Outcome::Commit, &mut b.out);
     assert_eq!(b.code(), ErrorCode::InvalidProducerIdMapping);
-    b.machine.on_add_partitions(0, Ticket(3), "", producer(7, 0), [tp(0)].into(), &mut b.out);
+    b.machine.on_add_partitions(at(0), Ticket(3), "", producer(7, 0), [tp(0)].into(), &mut b.out);
     assert_eq!(b.code(), ErrorCode::InvalidRequest);
 }
 
@@ -177,7 +182,7 @@ fn bad_timeouts_and_an_empty_id_are_refused() {
         (T, SETTINGS.timeout_max_ms + 1, ErrorCode::InvalidTransactionTimeout),
     ] {
         let request = InitProducerId { transactional_id: id.into(), timeout_ms, ..asked(None) };
-        b.machine.on_init_producer_id(0, Ticket(1), request, no_id, &mut b.out);
+        b.machine.on_init_producer_id(at(0), Ticket(1), request, no_id, &mut b.out);
         assert_eq!(b.answer(), Answer::Producer(Err(code)));
     }
     assert!(b.machine.is_empty());
@@ -189,7 +194,7 @@ fn a_producer_id_is_taken_only_when_it_is_needed() {
     assert_eq!(b.init(None, None), Err(ErrorCode::CoordinatorLoadInProgress));
     assert!(b.machine.is_empty());
     assert_eq!(b.init(None, Some(7)), Ok(producer(7, 0)));
-    b.machine.on_init_producer_id(0, Ticket(1), asked(None), no_id, &mut b.out);
+    b.machine.on_init_producer_id(at(0), Ticket(1), asked(None), no_id, &mut b.out);
     b.settle();
     assert_eq!(b.answer(), Answer::Producer(Ok(producer(7, 1))), "a new epoch needs no id");
 }
@@ -242,13 +247,54 @@ fn old_ids_are_buried_unless_a_transaction_is_open() {
     b.machine.transactions.insert(T.into(), open);
     b.machine.settings.abort_interval_ms = Millis::MAX / 2;
     b.machine.next_abort_sweep = Millis::MAX;
-    b.tick(SETTINGS.id_expiration_ms - 1);
+    b.tick(SETTINGS.id_expiration_ms - 1_000);
     assert_eq!(b.machine.len(), EXPIRED_AT_ONCE_MAX + 2);
     b.tick(SETTINGS.expiry_interval_ms);
     assert_eq!(b.machine.len(), 2, "a sweep has a bound");
-    assert_eq!(b.machine.next_deadline(), b.now + RETRY_MS);
+    assert_eq!(b.machine.next_deadline(), b.now.ticks + RETRY_MS);
     b.tick(RETRY_MS);
     assert_eq!(b.machine.transactions.keys().map(|id| &**id).collect::<Vec<_>>(), [T]);
+}
+
+#[test]
+fn a_wall_clock_that_is_set_changes_no_wait() {
+    for set in [-3_600_000, 3_600_000] {
+        let mut b = Bench::ongoing();
+        b.now.wall += set;
+        b.tick(TIMEOUT_MS.into());
+        assert_eq!(b.state(), TransactionState::Ongoing, "{set}");
+        b.tick(SETTINGS.abort_interval_ms);
+        assert_eq!(b.state(), TransactionState::PrepareAbort, "{set}");
+        let markers = b.markers().unwrap();
+        b.written(&markers, MarkerResult::Failed(ErrorCode::NetworkException));
+        b.now.wall += set;
+        b.tick(RETRY_MS);
+        let again = b.markers().expect("sent again");
+        b.written(&again, MarkerResult::Written);
+        b.now.wall += set;
+        b.tick(SETTINGS.id_expiration_ms - 1_000);
+        assert_eq!(b.state(), TransactionState::CompleteAbort, "{set}");
+        b.tick(SETTINGS.expiry_interval_ms);
+        assert!(b.machine.is_empty(), "{set}");
+    }
+}
+
+#[test]
+fn what_is_loaded_times_out_after_its_timeout_at_the_latest() {
+    for written_at in [-10_000_000, 10_000_000] {
+        let mut ongoing = TransactionMetadata::new(7, TIMEOUT_MS, written_at);
+        ongoing.producer.epoch = 3;
+        ongoing.state = TransactionState::Ongoing;
+        ongoing.started = written_at;
+        ongoing.partitions = [tp(0)].into();
+        let mut b = Bench::new([(T.into(), ongoing)].into());
+        if written_at > 0 {
+            b.tick(TIMEOUT_MS.into());
+            assert_eq!(b.state(), TransactionState::Ongoing, "its record is from before the clock was set back");
+        }
+        b.tick(SETTINGS.abort_interval_ms);
+        assert_eq!(b.state(), TransactionState::PrepareAbort, "{written_at}");
+    }
 }
 
 #[test]
@@ -258,7 +304,7 @@ fn markers_are_sent_again_to_those_that_refused_them() {
     assert_eq!(b.end(producer(7, 0), Outcome::Abort), ErrorCode::None);
     let markers = b.markers().unwrap();
     let results = [(tp(0), MarkerResult::Written), (tp(1), MarkerResult::Failed(ErrorCode::NotLeaderOrFollower))];
-    b.machine.on_markers_written(0, T, markers.producer, results, &mut b.out);
+    b.machine.on_markers_written(at(0), T, markers.producer, results, &mut b.out);
     assert_eq!(b.markers(), None, "not at once");
     b.tick(RETRY_MS);
     let again = b.markers().unwrap();
@@ -288,9 +334,9 @@ fn a_completion_that_the_log_refused_is_written_again() {
     let mut b = Bench::ongoing();
     assert_eq!(b.end(producer(7, 0), Outcome::Commit), ErrorCode::None);
     let markers = b.markers().unwrap();
-    b.machine.on_markers_written(0, T, markers.producer, [(tp(0), MarkerResult::Written)], &mut b.out);
+    b.machine.on_markers_written(at(0), T, markers.producer, [(tp(0), MarkerResult::Written)], &mut b.out);
     let Some(Effect::Append { id, state: Some(_), .. }) = b.out.pop() else { panic!("a completion") };
-    b.machine.on_append_done(0, id, ErrorCode::NotEnoughReplicas, &mut b.out);
+    b.machine.on_append_done(at(0), id, ErrorCode::NotEnoughReplicas, &mut b.out);
     b.machine.check();
     assert_eq!(b.state(), TransactionState::PrepareCommit);
     b.tick(RETRY_MS);
@@ -307,9 +353,9 @@ fn errors_of_the_log_are_those_of_a_coordinator() {
         (ErrorCode::MessageTooLarge, ErrorCode::UnknownServerError),
     ] {
         let mut b = Bench::ongoing();
-        b.machine.on_end_txn(0, Ticket(3), T, producer(7, 0), Outcome::Commit, &mut b.out);
+        b.machine.on_end_txn(at(0), Ticket(3), T, producer(7, 0), Outcome::Commit, &mut b.out);
         let Some(Effect::Append { id, .. }) = b.out.pop() else { panic!("an append") };
-        b.machine.on_append_done(0, id, log, &mut b.out);
+        b.machine.on_append_done(at(0), id, log, &mut b.out);
         assert_eq!((b.code(), b.state(), b.markers()), (told, TransactionState::Ongoing, None));
         assert_eq!(b.end(producer(7, 0), Outcome::Abort), ErrorCode::None, "another try may end otherwise");
     }
@@ -344,7 +390,7 @@ fn verification_tells_what_is_in_the_transaction() {
 #[test]
 fn lists_are_filtered_by_producer_state_and_age() {
     let mut b = Bench::ongoing();
-    b.now = 100;
+    b.now = at(100);
     let ids = |b: &Bench, filter: ListFilter| b.machine.list(b.now, &filter).len();
     let all = ListFilter { duration_ms: -1, ..Default::default() };
     assert_eq!(ids(&b, all.clone()), 1);
@@ -412,7 +458,7 @@ enum Asked {
 /// The machine with everything around it: clients, a log, partition leaders.
 struct World {
     machine: Machine,
-    now: Millis,
+    now: Now,
     ids: [Arc<str>; 2],
     log: BTreeMap<Arc<str>, Option<Transit>>,
     writes: Vec<(AppendId, Arc<str>, Option<Transit>)>,
@@ -428,10 +474,10 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut out = Vec::new();
-        let machine = Machine::new(SETTINGS, BTreeMap::new(), 0, &mut out);
+        let machine = Machine::new(SETTINGS, BTreeMap::new(), at(0), &mut out);
         Self {
             machine,
-            now: 0,
+            now: at(0),
             ids: ["a".into(), "b".into()],
             log: BTreeMap::new(),
             writes: Vec::new(),
@@ -462,7 +508,7 @@ impl World {
     }
 
     fn apply(&mut self, op: Op) {
-        self.now += 1;
+        self.now = at(self.now.ticks + 1);
         let mut out = Vec::new();
         let now = self.now;
         match op {
@@ -510,7 +556,7 @@ impl World {
                 self.machine.on_markers_written(now, &markers.transactional_id, markers.producer, results, &mut out);
             }
             Op::Tick(ms) => {
-                self.now += Millis::from(ms);
+                self.now = at(self.now.ticks + Millis::from(ms));
                 self.machine.on_tick(self.now, &mut out);
             }
             Op::Reload => {
@@ -593,7 +639,7 @@ impl World {
 
     /// The clock moves to what the machine says is due next: a timer that it forgot to say never rings.
     fn wait(&mut self) {
-        self.now = self.now.max(self.machine.next_deadline());
+        self.now = at(self.now.ticks.max(self.machine.next_deadline()));
         let mut out = Vec::new();
         self.machine.on_tick(self.now, &mut out);
         self.settle(out);
