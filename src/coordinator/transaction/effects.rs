@@ -41,6 +41,11 @@ pub struct Ticket(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppendId(pub u64);
 
+/// The end of one transaction in one term of its coordinator. A producer keeps its epoch from one transaction to the next,
+/// so that its name says nothing of which of them a marker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CompletionId(pub u64);
+
 /// A producer with a transactional id wants an epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitProducerId {
@@ -78,6 +83,7 @@ pub enum Effect {
 /// Markers of one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Markers {
+    pub completion: CompletionId,
     pub transactional_id: Arc<str>,
     pub producer: ProducerIdAndEpoch,
     pub outcome: Outcome,

@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::effects::{
-    Answer, AppendId, Description, Effect, InitProducerId, ListFilter, Listing, MarkerResult, Markers, Note, Settings,
-    Ticket,
+    Answer, AppendId, CompletionId, Description, Effect, InitProducerId, ListFilter, Listing, MarkerResult, Markers,
+    Note, Settings, Ticket,
 };
 use super::state::{Outcome, ProducerIdAndEpoch, TransactionMetadata, TransactionState, Transit};
 use crate::common::ids::{Millis, TopicPartition};
@@ -71,6 +71,7 @@ impl Transaction {
 /// The end of a transaction, decided and in the log. Kafka: `PendingCompleteTxn`.
 #[derive(Clone, Debug)]
 struct Completion {
+    id: CompletionId,
     outcome: Outcome,
     transit: Transit,
     /// Ticks when the end was decided.
@@ -121,6 +122,7 @@ pub struct Machine {
     transactions: BTreeMap<Arc<str>, Transaction>,
     appends: BTreeMap<AppendId, Append>,
     next_append: u64,
+    next_completion: u64,
     later: BTreeSet<(Millis, Later)>,
     next_abort_sweep: Millis,
     next_expiry_sweep: Millis,
@@ -141,6 +143,7 @@ impl Machine {
             transactions,
             appends: BTreeMap::new(),
             next_append: 0,
+            next_completion: 0,
             later: BTreeSet::new(),
             next_abort_sweep: now.ticks + settings.abort_interval_ms,
             next_expiry_sweep: now.ticks + settings.expiry_interval_ms,
@@ -420,18 +423,18 @@ impl Machine {
         }
     }
 
-    /// Tells what became of markers. `producer` is the one that the markers were for: an answer that comes late, for a
-    /// transaction that has ended since, changes nothing. Kafka: `TransactionMarkerRequestCompletionHandler`.
+    /// Tells what became of markers. `completion` is what they were sent for: an answer that comes late, for a transaction
+    /// that has ended since, changes nothing of the next one. Kafka: `TransactionMarkerRequestCompletionHandler`.
     pub fn on_markers_written(
         &mut self,
         now: Now,
         transactional_id: &str,
-        producer: ProducerIdAndEpoch,
+        completion: CompletionId,
         results: impl IntoIterator<Item = (TopicPartition, MarkerResult)>,
         out: &mut Vec<Effect>,
     ) {
         let Some((id, txn)) = self.transactions.get_key_value(transactional_id) else { return };
-        if txn.completion.as_ref().is_none_or(|c| c.is_settled) || txn.metadata.producer != producer {
+        if txn.completion.as_ref().is_none_or(|c| c.is_settled || c.id != completion) {
             return;
         }
         let id = Arc::clone(id);
@@ -582,7 +585,10 @@ impl Machine {
         let Some(txn) = self.transactions.get_mut(id) else { return };
         match txn.metadata.prepare_complete(outcome, now.wall) {
             Ok(transit) => {
-                txn.completion = Some(Completion { outcome, transit, prepared: now.ticks, is_settled: false });
+                let number = CompletionId(self.next_completion);
+                self.next_completion += 1;
+                let prepared = now.ticks;
+                txn.completion = Some(Completion { id: number, outcome, transit, prepared, is_settled: false });
                 self.send_markers(id, None, out);
                 self.complete_if_done(now, id, out);
             }
@@ -602,6 +608,7 @@ impl Machine {
         let partitions: BTreeSet<TopicPartition> = missing.cloned().collect();
         if !partitions.is_empty() {
             out.push(Effect::SendMarkers(Markers {
+                completion: completion.id,
                 transactional_id: Arc::clone(id),
                 producer: metadata.producer,
                 outcome: completion.outcome,

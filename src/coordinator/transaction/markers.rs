@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::effects::{MarkerResult, Markers};
+use super::effects::{CompletionId, MarkerResult, Markers};
 use super::state::{Outcome, ProducerIdAndEpoch};
 use crate::common::ErrorCode;
 use crate::common::ids::{BrokerId, TopicPartition};
@@ -31,12 +31,15 @@ pub(super) enum Leader {
 pub(super) struct Term {
     pub partition: i32,
     pub coordinator_epoch: i32,
+    /// Counts the shards that were started: one that panicked is followed by another in the same leader epoch.
+    pub start: u64,
 }
 
 /// Markers of one transaction for one broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub term: Term,
+    pub completion: CompletionId,
     pub transactional_id: Arc<str>,
     pub producer: ProducerIdAndEpoch,
     pub outcome: Outcome,
@@ -47,8 +50,8 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Report {
     pub term: Term,
+    pub completion: CompletionId,
     pub transactional_id: Arc<str>,
-    pub producer: ProducerIdAndEpoch,
     pub results: Vec<(TopicPartition, MarkerResult)>,
 }
 
@@ -56,7 +59,7 @@ impl Entry {
     /// The same outcome for every partition.
     pub(super) fn report(self, result: MarkerResult) -> Report {
         let results = self.partitions.into_iter().map(|tp| (tp, result)).collect();
-        Report { term: self.term, transactional_id: self.transactional_id, producer: self.producer, results }
+        Report { term: self.term, completion: self.completion, transactional_id: self.transactional_id, results }
     }
 }
 
@@ -82,14 +85,14 @@ impl MarkerQueues {
                 Leader::Gone => results.push((tp, MarkerResult::Gone)),
             }
         }
-        let (transactional_id, producer, outcome) = (markers.transactional_id, markers.producer, markers.outcome);
+        let Markers { completion, transactional_id, producer, outcome, .. } = markers;
         let brokers = by_broker.keys().copied().collect();
         for (broker, partitions) in by_broker {
             let transactional_id = Arc::clone(&transactional_id);
-            let entry = Entry { term, transactional_id, producer, outcome, partitions };
+            let entry = Entry { term, completion, transactional_id, producer, outcome, partitions };
             self.brokers.entry(broker).or_default().push_back(entry);
         }
-        let report = (!results.is_empty()).then_some(Report { term, transactional_id, producer, results });
+        let report = (!results.is_empty()).then_some(Report { term, completion, transactional_id, results });
         (brokers, report)
     }
 
@@ -164,8 +167,8 @@ pub(super) fn reports(entries: Vec<Entry>, response: &WriteTxnMarkersResponse) -
         });
         Report {
             term: entry.term,
+            completion: entry.completion,
             transactional_id: entry.transactional_id,
-            producer: entry.producer,
             results: results.collect(),
         }
     };
@@ -179,10 +182,11 @@ mod tests {
         WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
     };
 
-    const TERM: Term = Term { partition: 3, coordinator_epoch: 9 };
+    const TERM: Term = Term { partition: 3, coordinator_epoch: 9, start: 1 };
 
     fn markers(producer_id: i64, partitions: &[i32]) -> Markers {
         Markers {
+            completion: CompletionId(1),
             transactional_id: "tx".into(),
             producer: ProducerIdAndEpoch { producer_id, epoch: 2 },
             outcome: Outcome::Commit,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -69,6 +69,7 @@ pub struct TransactionCoordinator {
     parts: CoordinatorParts,
     shards: Arc<Shards>,
     markers: Arc<MarkerSender>,
+    starts: AtomicU64,
 }
 
 impl TransactionCoordinator {
@@ -83,7 +84,7 @@ impl TransactionCoordinator {
             Arc::clone(&parts.writer),
             Arc::clone(&parts.groups),
         );
-        Self { parts, shards, markers: Arc::new(markers) }
+        Self { parts, shards, markers: Arc::new(markers), starts: AtomicU64::new(0) }
     }
 
     /// The partition of `__transaction_state` that an id belongs to.
@@ -116,8 +117,9 @@ impl TransactionCoordinator {
     fn start(self: &Arc<Self>, shards: &mut BTreeMap<i32, ShardHandle>, partition: i32, epoch: LeaderEpoch) {
         self.markers.forget(partition);
         let group = group_of(&self.parts.groups, partition);
+        let start = self.starts.fetch_add(1, Ordering::Relaxed);
         let (shard, task) = shard::start(Parts {
-            term: Term { partition, coordinator_epoch: epoch.0 },
+            term: Term { partition, coordinator_epoch: epoch.0, start },
             log: TopicPartition::new(TRANSACTIONS_TOPIC, partition),
             settings: self.parts.settings,
             load_buffer_bytes: self.parts.load_buffer_bytes,

@@ -207,8 +207,8 @@ impl Shard {
             Message::List(filter, reply) => drop(reply.send(self.machine.list(now, &filter))),
             Message::MarkersWritten(report) => {
                 if report.term == self.parts.term {
-                    let Report { transactional_id, producer, results, .. } = report;
-                    self.machine.on_markers_written(now, &transactional_id, producer, results, out);
+                    let Report { completion, transactional_id, results, .. } = report;
+                    self.machine.on_markers_written(now, &transactional_id, completion, results, out);
                 }
             }
         }

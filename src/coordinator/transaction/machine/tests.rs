@@ -124,7 +124,7 @@ impl Bench {
 
     fn written(&mut self, markers: &Markers, result: MarkerResult) {
         let results = markers.partitions.iter().map(|tp| (tp.clone(), result));
-        self.machine.on_markers_written(self.now, T, markers.producer, results, &mut self.out);
+        self.machine.on_markers_written(self.now, T, markers.completion, results, &mut self.out);
         self.settle();
     }
 
@@ -247,7 +247,7 @@ fn old_ids_are_buried_unless_a_transaction_is_open() {
     b.machine.transactions.insert(T.into(), open);
     b.machine.settings.abort_interval_ms = Millis::MAX / 2;
     b.machine.next_abort_sweep = Millis::MAX;
-    b.tick(SETTINGS.id_expiration_ms - 1_000);
+    b.tick(SETTINGS.id_expiration_ms - 1);
     assert_eq!(b.machine.len(), EXPIRED_AT_ONCE_MAX + 2);
     b.tick(SETTINGS.expiry_interval_ms);
     assert_eq!(b.machine.len(), 2, "a sweep has a bound");
@@ -304,15 +304,31 @@ fn markers_are_sent_again_to_those_that_refused_them() {
     assert_eq!(b.end(producer(7, 0), Outcome::Abort), ErrorCode::None);
     let markers = b.markers().unwrap();
     let results = [(tp(0), MarkerResult::Written), (tp(1), MarkerResult::Failed(ErrorCode::NotLeaderOrFollower))];
-    b.machine.on_markers_written(at(0), T, markers.producer, results, &mut b.out);
+    b.machine.on_markers_written(at(0), T, markers.completion, results, &mut b.out);
     assert_eq!(b.markers(), None, "not at once");
     b.tick(RETRY_MS);
     let again = b.markers().unwrap();
     assert_eq!(again.partitions, [tp(1)].into());
     // Of a transaction before this one, or of another coordinator's time.
-    b.written(&Markers { producer: producer(7, -1), ..again.clone() }, MarkerResult::Written);
-    assert_eq!(b.state(), TransactionState::PrepareAbort, "an answer for another producer is none");
+    b.written(&Markers { completion: CompletionId(7), ..again.clone() }, MarkerResult::Written);
+    assert_eq!(b.state(), TransactionState::PrepareAbort, "an answer for another transaction is none");
     b.written(&again, MarkerResult::Gone);
+    assert_eq!(b.state(), TransactionState::CompleteAbort);
+}
+
+#[test]
+fn a_late_answer_completes_nothing_of_the_producers_next_transaction() {
+    let mut b = Bench::ongoing();
+    assert_eq!(b.end(producer(7, 0), Outcome::Commit), ErrorCode::None);
+    let first = b.markers().unwrap();
+    b.written(&first, MarkerResult::Written);
+    assert_eq!(b.add(producer(7, 0), 0), ErrorCode::None);
+    assert_eq!(b.end(producer(7, 0), Outcome::Abort), ErrorCode::None);
+    let second = b.markers().unwrap();
+    assert_eq!(second.producer, first.producer);
+    b.written(&first, MarkerResult::Written);
+    assert_eq!(b.state(), TransactionState::PrepareAbort, "its own marker is not written");
+    b.written(&second, MarkerResult::Written);
     assert_eq!(b.state(), TransactionState::CompleteAbort);
 }
 
@@ -334,7 +350,7 @@ fn a_completion_that_the_log_refused_is_written_again() {
     let mut b = Bench::ongoing();
     assert_eq!(b.end(producer(7, 0), Outcome::Commit), ErrorCode::None);
     let markers = b.markers().unwrap();
-    b.machine.on_markers_written(at(0), T, markers.producer, [(tp(0), MarkerResult::Written)], &mut b.out);
+    b.machine.on_markers_written(at(0), T, markers.completion, [(tp(0), MarkerResult::Written)], &mut b.out);
     let Some(Effect::Append { id, state: Some(_), .. }) = b.out.pop() else { panic!("a completion") };
     b.machine.on_append_done(at(0), id, ErrorCode::NotEnoughReplicas, &mut b.out);
     b.machine.check();
@@ -553,7 +569,7 @@ impl World {
                         if took { MarkerResult::Written } else { MarkerResult::Failed(ErrorCode::NetworkException) };
                     (tp.clone(), result)
                 });
-                self.machine.on_markers_written(now, &markers.transactional_id, markers.producer, results, &mut out);
+                self.machine.on_markers_written(now, &markers.transactional_id, markers.completion, results, &mut out);
             }
             Op::Tick(ms) => {
                 self.now = at(self.now.ticks + Millis::from(ms));
