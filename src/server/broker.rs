@@ -270,6 +270,11 @@ impl BrokerServer {
         self.sockets.port(listener)
     }
 
+    #[cfg(test)]
+    pub(super) fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
     /// Ends with the reason when the broker cannot go on.
     pub async fn failed(&self) -> String {
         self.control.fatal_token().cancelled().await;

@@ -6,7 +6,7 @@ mod transactions;
 
 use super::broker::BrokerServer;
 use super::runtimes::Runtimes;
-use crate::common::{ErrorCode, Uuid};
+use crate::common::{ErrorCode, LeaderEpoch, Uuid};
 use crate::config::{BrokerConfig, Props};
 use crate::protocol::messages::create_topics_request::CreatableTopic;
 use crate::protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -23,7 +23,7 @@ use crate::zk;
 use bytes::Bytes;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 struct Fixture {
@@ -392,6 +392,44 @@ fn offsets_commit_required_acks_says_what_a_commit_waits_for() {
             }
         };
         assert_eq!(told, code, "{acks}");
+    }
+}
+
+#[test]
+fn coordinators_whose_logs_were_not_read_are_loaded_again() {
+    let fixture = Fixture::start_with(&[
+        ("offsets.topic.replication.factor", "1"),
+        ("offsets.topic.num.partitions", "1"),
+        ("transaction.state.log.replication.factor", "1"),
+        ("transaction.state.log.min.isr", "1"),
+        ("transaction.state.log.num.partitions", "1"),
+    ]);
+    let broker = fixture.server.as_ref().expect("running").broker();
+    // There is no log to read yet, and no one will say once more that this broker is elected.
+    broker.groups.on_election(0, LeaderEpoch(5));
+    broker.transactions.on_election(0, LeaderEpoch(5));
+    let mut client = fixture.connect();
+    let mut told = |kind: i8| {
+        if kind == 0 {
+            let request = DescribeGroupsRequest { groups: vec!["x".into()], ..Default::default() };
+            let answer: DescribeGroupsResponse = client.ask(ApiKey::DescribeGroups, 5, &request);
+            return ErrorCode::from_wire(answer.groups[0].error_code);
+        }
+        let request = DescribeTransactionsRequest { transactional_ids: vec!["x".into()], ..Default::default() };
+        let answer: DescribeTransactionsResponse = client.ask(ApiKey::DescribeTransactions, 0, &request);
+        ErrorCode::from_wire(answer.transaction_states[0].error_code)
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    for (kind, loaded) in [(0, ErrorCode::None), (1, ErrorCode::TransactionalIdNotFound)] {
+        assert_eq!(told(kind), ErrorCode::CoordinatorLoadInProgress);
+        // Creates the topic.
+        let find = FindCoordinatorRequest { key_type: kind, coordinator_keys: vec!["x".into()], ..Default::default() };
+        let mut code = ErrorCode::CoordinatorLoadInProgress;
+        while code == ErrorCode::CoordinatorLoadInProgress && Instant::now() < deadline {
+            let _: FindCoordinatorResponse = fixture.connect().ask(ApiKey::FindCoordinator, 4, &find);
+            code = told(kind);
+        }
+        assert_eq!(code, loaded);
     }
 }
 
