@@ -233,7 +233,8 @@ def features_epoch(port):
                 return value
 
     # Key, lowest and highest version, no tags; then the throttle time.
-    at += (varint() - 1) * 7 + 4
+    keys = varint() - 1
+    at += keys * 7 + 4
     for _ in range(varint()):
         tag, size = varint(), varint()
         if tag == 1:
