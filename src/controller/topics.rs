@@ -503,6 +503,7 @@ mod tests {
             (ErrorCode::InvalidReplicationFactor, "Replication factor: 3 larger than available brokers: 2.".to_owned())
         );
         assert_eq!(refused(&two, 0, 1).0, ErrorCode::InvalidPartitions);
+        assert_eq!(refused(&two, i32::MAX, 1).0, ErrorCode::InvalidPartitions, "no znode holds them");
         assert_eq!(refused(&two, 1, 0).0, ErrorCode::InvalidReplicationFactor);
         assert_eq!(refused(&brokers(&[(1, Some("a")), (2, None)]), 1, 1).0, ErrorCode::UnknownServerError);
     }

@@ -89,6 +89,7 @@ serve! {
     AlterUserScramCredentials => alter_user_scram_credentials,
     AlterPartition => alter_partition,
     UpdateFeatures => update_features,
+    Envelope => envelope,
     DescribeCluster => describe_cluster,
     DescribeProducers => describe_producers,
     DescribeTransactions => describe_transactions,

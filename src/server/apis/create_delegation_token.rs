@@ -10,12 +10,14 @@ use crate::server::dispatch::Call;
 
 /// Who a client is that did not say so. Kafka: `KafkaPrincipal.ANONYMOUS`.
 const ANONYMOUS: (&str, &str) = ("User", "ANONYMOUS");
+/// The first version that tells who asked.
+const WITH_REQUESTER: i16 = 3;
 
 pub(in crate::server) async fn handle(_: &Broker, call: &mut Call, request: CreateDelegationTokenRequest) -> Reply {
     let anonymous = || (Str::from(ANONYMOUS.0), Str::from(ANONYMOUS.1));
     let named = request.owner_principal_name.filter(|name| !name.is_empty());
     let owner = named.map_or_else(anonymous, |name| (request.owner_principal_type.unwrap_or_default(), name));
-    let requester = anonymous();
+    let requester = if call.version() >= WITH_REQUESTER { anonymous() } else { Default::default() };
     call.reply(&CreateDelegationTokenResponse {
         error_code: ErrorCode::DelegationTokenRequestNotAllowed.wire(),
         principal_type: owner.0,

@@ -8,12 +8,17 @@ use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use std::collections::BTreeSet;
 
+/// `DescribeClientQuotasRequest`: how a component of a filter matches.
+const EXACT: i8 = 0;
+const DEFAULT: i8 = 1;
+const SPECIFIED: i8 = 2;
+
 pub(in crate::server) async fn handle(_: &Broker, call: &mut Call, request: DescribeClientQuotasRequest) -> Reply {
     call.reply(&match check(&request.components) {
-        Ok(()) => DescribeClientQuotasResponse { error_message: None, entries: Some(Vec::new()), ..Default::default() },
+        Ok(()) => DescribeClientQuotasResponse { entries: Some(Vec::new()), ..Default::default() },
         Err((code, message)) => DescribeClientQuotasResponse {
             error_code: code.wire(),
-            error_message: Some(message.into()),
+            error_message: message.map(Into::into),
             entries: None,
             ..Default::default()
         },
@@ -21,7 +26,17 @@ pub(in crate::server) async fn handle(_: &Broker, call: &mut Call, request: Desc
 }
 
 /// What Kafka asks of a filter.
-fn check(components: &[ComponentData]) -> Result<(), (ErrorCode, String)> {
+fn check(components: &[ComponentData]) -> Result<(), (ErrorCode, Option<String>)> {
+    let is_readable = |component: &ComponentData| match component.match_type {
+        EXACT => component.r#match.is_some(),
+        DEFAULT | SPECIFIED => true,
+        _ => false,
+    };
+    if !components.iter().all(is_readable) {
+        // An exception that Kafka has no code for.
+        return Err((ErrorCode::UnknownServerError, None));
+    }
+    let refuse = |code: ErrorCode, message: String| Err((code, Some(message)));
     let mut types = BTreeSet::new();
     for component in components {
         let name = match &*component.entity_type {
@@ -29,20 +44,19 @@ fn check(components: &[ComponentData]) -> Result<(), (ErrorCode, String)> {
             "client-id" => "client",
             "ip" => "ip",
             "" => {
-                let text = "Unexpected empty filter component entity type".to_owned();
-                return Err((ErrorCode::InvalidRequest, text));
+                return refuse(ErrorCode::InvalidRequest, "Unexpected empty filter component entity type".to_owned());
             }
             other => {
-                return Err((ErrorCode::UnsupportedVersion, format!("Custom entity type '{other}' not supported")));
+                return refuse(ErrorCode::UnsupportedVersion, format!("Custom entity type '{other}' not supported"));
             }
         };
         if !types.insert(name) {
-            return Err((ErrorCode::InvalidRequest, format!("Duplicate {name} filter component entity type")));
+            return refuse(ErrorCode::InvalidRequest, format!("Duplicate {name} filter component entity type"));
         }
     }
     if types.contains("ip") && types.len() > 1 {
         let text = "Invalid entity filter component combination, IP filter component should not be used with user or clientId filter component.";
-        return Err((ErrorCode::InvalidRequest, text.to_owned()));
+        return refuse(ErrorCode::InvalidRequest, text.to_owned());
     }
     Ok(())
 }

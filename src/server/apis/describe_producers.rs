@@ -28,15 +28,11 @@ fn describe(broker: &Broker, topic: &str, number: i32) -> PartitionResponse {
     let refuse = |code: ErrorCode, message: Option<String>| PartitionResponse {
         partition_index: number,
         error_code: code.wire(),
-        error_message: Some(message.unwrap_or_else(|| code.message().to_owned()).into()),
+        error_message: message.map(Into::into),
         ..Default::default()
     };
     if let Err(refusal) = topics::check_name(topic) {
         return refuse(refusal.code, Some(refusal.message));
-    }
-    if broker.image.load().topic(topic).is_none() {
-        let error_code = ErrorCode::UnknownTopicOrPartition.wire();
-        return PartitionResponse { partition_index: number, error_code, ..Default::default() };
     }
     let partition = match broker.replicas.partition(topic, number) {
         Ok(partition) => partition,

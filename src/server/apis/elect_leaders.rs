@@ -42,6 +42,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         // An exception that Kafka has no code for.
         _ => {
             let code = ErrorCode::UnknownServerError;
+            let partitions = if asks_for_all { BTreeSet::new() } else { partitions };
             let refused = partitions.into_iter().map(|tp| (tp, (code, None)));
             return call.reply(&response(code, &refused.collect()));
         }

@@ -68,7 +68,10 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let concluded = broker.fetch_sessions.conclude(broker.clock.now().ticks, context, &answers);
 
     let mut reply = FetchReply::new(broker, call, replica_id >= 0);
-    for ((asked, answer), _) in partitions.iter().zip(read.partitions).zip(&concluded.tell).filter(|(_, tell)| **tell) {
+    let told = partitions.iter().zip(read.partitions).zip(&concluded.tell).filter(|(_, tell)| **tell);
+    // What there is not comes last, as in Kafka.
+    let (missing, found): (Vec<_>, Vec<_>) = told.map(|(one, _)| one).partition(|(_, read)| is_missing(read.error));
+    for (asked, answer) in found.into_iter().chain(missing) {
         reply.add(asked, answer);
     }
     reply.send(concluded.error, concluded.session_id)
@@ -130,6 +133,10 @@ fn to_fetch(asked: &FetchPartition) -> PartitionFetch {
     }
 }
 
+const fn is_missing(error: ErrorCode) -> bool {
+    matches!(error, ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition)
+}
+
 fn to_answer(read: &ReadPartition) -> Answer {
     Answer {
         has_records: read.bytes() > 0,
@@ -179,8 +186,7 @@ impl<'a> FetchReply<'a> {
             error = ErrorCode::NotLeaderOrFollower;
         }
         // Where Kafka finds no partition it does not come to ask for aborted transactions: none, and not null.
-        let is_missing = matches!(error, ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition);
-        let aborted = read.aborted.or_else(|| is_missing.then(Vec::new));
+        let aborted = read.aborted.or_else(|| is_missing(error).then(Vec::new));
         let mut data = PartitionData {
             partition_index: asked.partition,
             error_code: error.wire(),

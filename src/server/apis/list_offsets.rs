@@ -78,15 +78,15 @@ impl Lookup<'_> {
         if known_from(asked.timestamp).is_none_or(|from| self.version < from) {
             return Err(ErrorCode::UnsupportedVersion);
         }
-        let partition = self.broker.replicas.partition(topic, asked.partition_index)?;
-        let leader_only = self.request.replica_id != DEBUGGER;
-        let log =
-            partition.log_for(LeaderEpoch(asked.current_leader_epoch), leader_only).map_err(|error| error.code())?;
         let is_consumer = self.request.replica_id == CONSUMER;
         if is_consumer && !matches!(self.request.isolation_level, READ_UNCOMMITTED | READ_COMMITTED) {
             // An exception that Kafka has no code for.
             return Err(ErrorCode::UnknownServerError);
         }
+        let partition = self.broker.replicas.partition(topic, asked.partition_index)?;
+        let leader_only = self.request.replica_id != DEBUGGER;
+        let log =
+            partition.log_for(LeaderEpoch(asked.current_leader_epoch), leader_only).map_err(|error| error.code())?;
         let last_fetchable = match self.request.isolation_level {
             _ if !is_consumer => log.log_end_offset(),
             READ_COMMITTED => log.last_stable_offset(),

@@ -42,6 +42,7 @@ pub(super) mod describe_transactions;
 pub(super) mod describe_user_scram_credentials;
 pub(super) mod elect_leaders;
 pub(super) mod end_txn;
+pub(super) mod envelope;
 pub(super) mod expire_delegation_token;
 pub(super) mod fetch;
 pub(super) mod find_coordinator;

@@ -24,8 +24,9 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
             ..Default::default()
         });
     }
-    // A feature that is named twice is answered once.
-    let updates: BTreeMap<_, _> = request.feature_updates.iter().map(|update| (&update.feature, update)).collect();
+    // A feature that is named twice is answered once, for the first.
+    let updates: BTreeMap<_, _> =
+        request.feature_updates.iter().rev().map(|update| (&update.feature, update)).collect();
     let results = updates.into_values().map(|update| UpdatableFeatureResult {
         feature: update.feature.clone(),
         error_code: ErrorCode::InvalidRequest.wire(),
