@@ -143,6 +143,7 @@ def outcome(port, data, seconds=30):
 def door(module_directory, ensemble):
     one = Cluster(module_directory, ensemble).broker(1).start()
     admin.create_topic(one, "t")
+    admin.create_topic(one, "named-many-times", partitions=50)
     return one
 
 
@@ -261,7 +262,7 @@ def many(item, times=70_000):
 ONE_PARTITION = struct.pack(">i", 0)
 # Requests of 200 KB and more that repeat one thing; what Apache answers once, and what it repeats.
 REPEATED = {
-    "metadata of one topic": call(METADATA, 1, many(wire.string("t"))),
+    "metadata of one topic": call(METADATA, 1, many(wire.string("named-many-times"), 12_000)),
     "fetch of one partition": call(
         FETCH, 4, struct.pack(">iiiibi", -1, 0, 0, MIB, 0, 1) + wire.string("t") + many(struct.pack(">iqi", 0, 0, MIB), 20_000)
     ),
