@@ -19,7 +19,7 @@ from harness.processes import wait_until
 
 LIST = ROOT / "same_answers.txt"
 COUNT = os.environ.get("ZURAU_COMPARE_COUNT", "10000")
-SECONDS = os.environ.get("ZURAU_COMPARE_SECONDS", "600")
+SECONDS = os.environ.get("ZURAU_COMPARE_SECONDS", "150")
 SEED = os.environ.get("ZURAU_COMPARE_SEED", "1")
 APIS = [os.environ["ZURAU_COMPARE_APIS"]] if "ZURAU_COMPARE_APIS" in os.environ else []
 
