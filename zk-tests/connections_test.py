@@ -31,7 +31,7 @@ def transaction(cluster, transactional_id, values):
 def test_connections_that_were_closed_for_idleness_are_no_failures(cluster):
     """The controller, the verifier, the marker sender and the link to the controller keep connections that the other broker
     closes after a quiet spell."""
-    idle = {"connections_max_idle_ms": 2000, "num_partitions": 2}
+    idle = {"connections_max_idle_ms": 6000, "num_partitions": 2}
     brokers = [cluster.broker(n, **ONE_BROKER, **idle).start() for n in (1, 2)]
     admin.create_topic(brokers[0], "t", assignment=[[1], [2]])
     # One of its partitions is not on the coordinator, which then is asked by, and writes to, the other broker.

@@ -208,6 +208,7 @@ impl Shard {
                 () = ended(&mut turn) => {
                     turn = None;
                     is_expiry = true;
+                    // All that came by now is heard before anything expires; what comes later came too late.
                     let waiting = mailbox.len();
                     if waiting > 0 {
                         mailbox.recv_many(&mut requests, waiting).await;
