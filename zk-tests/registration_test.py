@@ -47,7 +47,7 @@ LISTENERS = {
 def test_registration_is_apaches(name, cluster):
     """The same properties give the same bytes, but for the time."""
     second = free_port()
-    one = cluster.broker(1, "apache")
+    one = cluster.broker(1, "apache", **broker.STEADY)
     one.properties |= {
         key.replace("_", "."): value.format(one.port, second) for key, value in LISTENERS[name].items()
     }
