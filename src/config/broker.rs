@@ -244,6 +244,7 @@ impl BrokerConfig {
             }
         };
         let log_dirs = csv_list(&v.string_or_null("log.dirs").unwrap_or_else(|| v.string("log.dir")));
+        let log_dirs: Vec<String> = log_dirs.iter().map(|dir| absolute_path(dir)).collect();
         let disk_reserve_bytes = match props.get(DISK_RESERVE_BYTES).map(|text| (text, text.trim().parse())) {
             None => 0,
             Some((_, Ok(bytes))) => bytes,
@@ -615,6 +616,23 @@ fn refuse_what_is_not_here(props: &Props) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// What `java.io.File.getAbsolutePath` makes of a path: one slash where there are several, none at the end, and below the
+/// working directory where it is relative. Neither dots nor links are followed. This is what DescribeLogDirs shows, and
+/// what tools compare.
+fn absolute_path(path: &str) -> String {
+    let mut absolute = String::new();
+    if !path.starts_with('/') {
+        absolute = std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default();
+    }
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        if !absolute.ends_with('/') {
+            absolute.push('/');
+        }
+        absolute.push_str(part);
+    }
+    if absolute.is_empty() { "/".to_owned() } else { absolute }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -767,6 +785,13 @@ mod tests {
         assert_eq!(config("log.roll.hours=2").log.segment_ms, 2 * HOUR_MS);
         assert_eq!(config("log.flush.scheduler.interval.ms=5").log.flush_ms, 5);
         assert_eq!(config("log.flush.scheduler.interval.ms=5\nlog.flush.interval.ms=6").log.flush_ms, 6);
+    }
+
+    #[test]
+    fn log_dirs_are_absolute_as_java_makes_them() {
+        let here = std::env::current_dir().unwrap().display().to_string();
+        let found = config("log.dirs=/a//b/,c/./d,///,/x/../y//").log_dirs;
+        assert_eq!(found, ["/a/b".to_owned(), format!("{here}/c/./d"), "/".to_owned(), "/x/../y".to_owned()]);
     }
 
     #[test]
