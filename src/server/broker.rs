@@ -147,7 +147,12 @@ impl BrokerServer {
         let cluster_id = startup::get_or_create_cluster_id(&zk).await?;
         info!("Cluster ID = {cluster_id}");
 
-        let id = match identity::verify(config.broker_id, &cluster_id, &metas)? {
+        let id = match identity::verify(
+            config.broker_id,
+            &cluster_id,
+            &metas,
+            unreadable.first().map(|(dir, _)| dir.as_path()),
+        )? {
             Some(id) => id,
             None if config.broker_id_generation_enable => {
                 startup::generate_broker_id(&zk, config.reserved_broker_max_id).await?

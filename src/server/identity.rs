@@ -33,6 +33,12 @@ pub enum IdentityError {
     OtherBroker { configured: BrokerId, stored: BrokerId, dir: PathBuf },
     #[error("The broker.id of the log directories differs: {first} in {}, {second} in {}", first_dir.display(), second_dir.display())]
     DirsDisagree { first: BrokerId, first_dir: PathBuf, second: BrokerId, second_dir: PathBuf },
+    #[error(
+        "broker.id is to be generated, and {} cannot be read: it may know the id that this broker has. Set broker.id, or \
+         take the directory out of log.dirs.",
+        dir.display()
+    )]
+    MayHaveId { dir: PathBuf },
     #[error("{} has version {version} of meta.properties, which is not that of a ZooKeeper broker", dir.display())]
     NotZooKeeper { version: i32, dir: PathBuf },
 }
@@ -47,11 +53,13 @@ pub(super) fn check_not_lost(cluster_id: Option<&str>, dirs: &[DirMeta]) -> Resu
     }
 }
 
-/// The id that this broker has to take, or None when one has to be generated.
+/// The id that this broker has to take, or None when one has to be generated. That is refused while a directory is
+/// unreadable: Kafka starts then, and is another broker from there on.
 pub(super) fn verify(
     configured: Option<BrokerId>,
     cluster_id: &str,
     dirs: &[DirMeta],
+    unreadable: Option<&Path>,
 ) -> Result<Option<BrokerId>, IdentityError> {
     let mut stored_id: Option<(BrokerId, &Path)> = None;
     for (dir, meta) in dirs {
@@ -79,7 +87,10 @@ pub(super) fn verify(
             _ => stored_id = Some((stored, dir)),
         }
     }
-    Ok(configured.or_else(|| stored_id.map(|(id, _)| id)))
+    match (configured.or_else(|| stored_id.map(|(id, _)| id)), unreadable) {
+        (None, Some(dir)) => Err(IdentityError::MayHaveId { dir: dir.to_owned() }),
+        (id, _) => Ok(id),
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +113,7 @@ mod tests {
     #[test]
     fn the_configured_id_wins_and_a_stored_one_replaces_a_missing_one() {
         let id = |n| Ok(Some(BrokerId(n)));
+        let verify = |configured, cluster_id, dirs: &[DirMeta]| verify(configured, cluster_id, dirs, None);
         assert_eq!(verify(Some(BrokerId(1)), "c", &dirs([None, None])), id(1));
         assert_eq!(verify(Some(BrokerId(1)), "c", &dirs([meta(1, "c"), None])), id(1));
         assert_eq!(verify(None, "c", &dirs([None, meta(1_001, "c")])), id(1_001));
@@ -120,9 +132,18 @@ mod tests {
     }
 
     #[test]
+    fn no_id_is_generated_while_a_directory_that_may_know_it_is_unreadable() {
+        let bad = Some(Path::new("/bad"));
+        let refused = verify(None, "c", &dirs([None, None]), bad);
+        assert_eq!(refused, Err(IdentityError::MayHaveId { dir: PathBuf::from("/bad") }));
+        assert_eq!(verify(Some(BrokerId(1)), "c", &dirs([None, None]), bad), Ok(Some(BrokerId(1))));
+        assert_eq!(verify(None, "c", &dirs([meta(7, "c"), None]), bad), Ok(Some(BrokerId(7))));
+    }
+
+    #[test]
     fn disagreement_is_refused_with_both_sides_named() {
         let text = |configured: Option<i32>, metas| {
-            verify(configured.map(BrokerId), "c", &dirs(metas)).expect_err("refused").to_string()
+            verify(configured.map(BrokerId), "c", &dirs(metas), None).expect_err("refused").to_string()
         };
         let other_cluster = text(Some(1), [meta(1, "x"), None]);
         assert!(
