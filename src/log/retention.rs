@@ -7,8 +7,6 @@ use crate::common::ids::{Millis, Offset};
 pub struct SegmentFacts {
     pub base_offset: Offset,
     pub size: u64,
-    /// The largest timestamp of its records, or of its file where they have none.
-    pub largest_timestamp: Millis,
 }
 
 /// Why segments go.
@@ -24,30 +22,43 @@ pub enum Reason {
 
 /// How many of the oldest segments may go for a reason. Never one with records at or above the high watermark, and never
 /// the last one while it is empty. When it is all of them the caller first begins a new one.
-pub fn deletable(segments: &[SegmentFacts], log_end: Offset, high_watermark: Offset, reason: Reason) -> usize {
+///
+/// `largest_timestamp` is that of a segment's records, or of its file where they have none. It may read the disk: no
+/// segment behind the first that stays is asked for it.
+pub fn deletable<E>(
+    segments: &[SegmentFacts],
+    log_end: Offset,
+    high_watermark: Offset,
+    reason: Reason,
+    largest_timestamp: impl Fn(usize) -> Result<Millis, E>,
+) -> Result<usize, E> {
     let total: u64 = segments.iter().map(|s| s.size).sum();
     let mut spare = match reason {
         Reason::Size { retention_bytes } => total.saturating_sub(retention_bytes),
         Reason::Time { .. } | Reason::LogStart { .. } => 0,
     };
-    let may_go = |at: usize| {
+    let mut may_go = |at: usize| {
         let segment = &segments[at];
         let next = segments.get(at + 1);
         let end = next.map_or(log_end, |next| next.base_offset);
         if high_watermark < end || (next.is_none() && segment.size == 0) {
-            return false;
+            return Ok(false);
         }
-        match reason {
-            Reason::Time { now, retention_ms } => now.saturating_sub(segment.largest_timestamp) > retention_ms,
+        Ok(match reason {
+            Reason::Time { now, retention_ms } => now.saturating_sub(largest_timestamp(at)?) > retention_ms,
             Reason::Size { retention_bytes } => {
                 let fits = total >= retention_bytes && spare >= segment.size;
                 spare = spare.saturating_sub(segment.size);
                 fits
             }
             Reason::LogStart { log_start } => next.is_some_and(|next| next.base_offset <= log_start),
-        }
+        })
     };
-    (0..segments.len()).map(may_go).take_while(|goes| *goes).count()
+    let mut count = 0;
+    while count < segments.len() && may_go(count)? {
+        count += 1;
+    }
+    Ok(count)
 }
 
 #[cfg(test)]
@@ -55,12 +66,14 @@ mod tests {
     use super::*;
 
     fn segments(sizes: &[u64]) -> Vec<SegmentFacts> {
-        let facts = |(n, size): (usize, &u64)| SegmentFacts {
-            base_offset: n as i64 * 10,
-            size: *size,
-            largest_timestamp: n as i64 * 100,
-        };
+        let facts = |(n, size): (usize, &u64)| SegmentFacts { base_offset: n as i64 * 10, size: *size };
         sizes.iter().enumerate().map(facts).collect()
+    }
+
+    /// Segments whose timestamps are 0, 100, 200 and so on.
+    fn deletable(segments: &[SegmentFacts], log_end: Offset, high_watermark: Offset, reason: Reason) -> usize {
+        let found = super::deletable(segments, log_end, high_watermark, reason, |at| Ok::<_, ()>(at as i64 * 100));
+        found.unwrap()
     }
 
     #[test]
@@ -72,9 +85,15 @@ mod tests {
 
     #[test]
     fn a_segment_with_a_timestamp_in_the_future_keeps_those_behind_it() {
-        let mut list = segments(&[5, 5, 5]);
-        list[0].largest_timestamp = 10_000;
-        assert_eq!(deletable(&list, 30, 30, Reason::Time { now: 1_000, retention_ms: 50 }), 0);
+        let list = segments(&[5, 5, 5]);
+        let reason = Reason::Time { now: 1_000, retention_ms: 50 };
+        let asked = std::cell::Cell::new(0);
+        let in_the_future = |_| {
+            asked.set(asked.get() + 1);
+            Ok::<_, ()>(10_000)
+        };
+        assert_eq!(super::deletable(&list, 30, 30, reason, in_the_future), Ok(0));
+        assert_eq!(asked.get(), 1, "no one asks for those behind it");
     }
 
     #[test]

@@ -674,30 +674,35 @@ impl UnifiedLog {
         }
         let mut deleted = 0;
         for reason in reasons {
-            let mut tail = self.lock_tail()?;
-            deleted += self.delete_for(&mut tail, reason, now)?;
+            deleted += self.delete_for(reason, now)?;
         }
         Ok(deleted)
     }
 
-    fn delete_for(&self, tail: &mut Tail, reason: Reason, now: Millis) -> Result<usize, DirError> {
-        let segments = self.segments.load_full();
-        let mut facts = Vec::with_capacity(segments.as_slice().len());
-        for segment in segments.as_slice() {
-            // Only retention by time looks at timestamps.
-            let largest_timestamp = match reason {
-                Reason::Time { .. } => self.guard(segment.largest_timestamp())?,
-                Reason::Size { .. } | Reason::LogStart { .. } => 0,
-            };
-            let size = u64::from(segment.size());
-            facts.push(SegmentFacts { base_offset: segment.base_offset(), size, largest_timestamp });
-        }
+    fn deletable(&self, segments: &Segments, reason: Reason) -> Result<usize, DirError> {
+        let list = segments.as_slice();
+        let facts = |s: &Arc<Segment>| SegmentFacts { base_offset: s.base_offset(), size: u64::from(s.size()) };
+        let facts: Vec<SegmentFacts> = list.iter().map(facts).collect();
         let offsets = self.offsets();
-        let count = retention::deletable(&facts, offsets.log_end.offset, offsets.high_watermark.offset, reason);
+        retention::deletable(&facts, offsets.log_end.offset, offsets.high_watermark.offset, reason, |at| {
+            self.guard(list[at].largest_timestamp())
+        })
+    }
+
+    fn delete_for(&self, reason: Reason, now: Millis) -> Result<usize, DirError> {
+        // Without the lock first: it may open the time index of every segment that goes, and appends would wait.
+        let planned = self.deletable(&self.segments.load_full(), reason)?;
+        if planned == 0 {
+            return Ok(0);
+        }
+        let tail = &mut *self.lock_tail()?;
+        // Again, of what is there now. The segments that stay the same know their timestamps.
+        let segments = self.segments.load_full();
+        let count = self.deletable(&segments, reason)?.min(planned);
         if count == 0 {
             return Ok(0);
         }
-        if count == facts.len() {
+        if count == segments.as_slice().len() {
             self.roll_to(tail, 0, now)?;
         }
         let segments = self.segments.load_full();
