@@ -325,6 +325,10 @@ impl LogManager {
         let path = dir.log_dir.path();
         let had_clean_shutdown = checkpoint::take_clean_shutdown_marker(path)?;
         dir.had_clean_shutdown.store(had_clean_shutdown, Ordering::Release);
+        // Kafka makes them at once too, and does not start where it cannot: on a directory that has become read-only.
+        for name in [RECOVERY_POINT_FILE, LOG_START_FILE, HIGH_WATERMARK_FILE, CLEANER_FILE] {
+            checkpoint::make_sure(&dir.file(name))?;
+        }
         // A checkpoint that cannot be read only costs time: everything is read again, or starts at a segment's base.
         let read = |name: &str| {
             checkpoint::read_offsets(&dir.file(name)).unwrap_or_else(|e| {
@@ -335,6 +339,10 @@ impl LogManager {
         let mut partitions = Vec::new();
         for name in disk::subdirectories(path).during("list", path)? {
             if IGNORED_DIRS.contains(&name.as_str()) {
+                continue;
+            }
+            if is_of_file_system(path, &name) {
+                info!(dir = %path.join(&name).display(), "left alone: it belongs to the file system");
                 continue;
             }
             let Some((tp, kind)) = parse_partition_dir(&name) else {
@@ -926,6 +934,18 @@ impl LogManager {
         }
         *dir.lock.lock() = None;
     }
+}
+
+/// Whether a directory inside of a log directory was put there by the file system or a desktop, where the log directory is
+/// a mount point. Kafka refuses to start over some and takes others for partitions.
+fn is_of_file_system(log_dir: &Path, name: &str) -> bool {
+    if let Some(user) = name.strip_prefix(".Trash-") {
+        // It could also be a partition of a topic ".Trash"; those have segments. One of another user need not be readable.
+        let is_number = !user.is_empty() && user.bytes().all(|byte| byte.is_ascii_digit());
+        let files = disk::file_names(&log_dir.join(name)).unwrap_or_default();
+        return is_number && !files.iter().any(|file| file.ends_with(".log"));
+    }
+    matches!(name, "lost+found" | ".snapshot")
 }
 
 /// Only starts that lie inside of a segment are worth an entry.
