@@ -130,6 +130,19 @@ pub struct FileSlice {
     pub file: Arc<DataFile>,
     pub position: u64,
     pub len: u32,
+    /// See [`tells_residency`].
+    pub tells_residency: bool,
+}
+
+/// Whether the file system that holds this file says which pages are in memory. tmpfs, NFS and FUSE may not: what lies
+/// there is sent as Kafka sends all, with a `sendfile` that may wait. Creates the file where it is missing.
+pub fn tells_residency(path: &Path) -> io::Result<bool> {
+    let file = DataFile::open_or_create(path)?;
+    match rustix::io::preadv2(&file.file, &mut [IoSliceMut::new(&mut [0])], 0, ReadWriteFlags::NOWAIT) {
+        Err(Errno::OPNOTSUPP) => Ok(false),
+        Ok(_) | Err(Errno::AGAIN) => Ok(true),
+        Err(e) => Err(e.into()),
+    }
 }
 
 impl FileSlice {
@@ -160,8 +173,12 @@ impl FileSlice {
         self.file.read_resident_at(&mut buf[..n], self.position + u64::from(from))
     }
 
-    /// Whether first and last byte from `from` on are in the page cache. A guess: the middle is not looked at.
+    /// Whether what is left from `from` on may be sent without a thread that can wait: first and last byte are in the page
+    /// cache, or no one can say. A guess: the middle is not looked at.
     pub fn is_resident(&self, from: u32) -> bool {
+        if !self.tells_residency {
+            return true;
+        }
         let mut byte = [0];
         [from, self.len.saturating_sub(1)].iter().all(|at| matches!(self.read_resident(*at, &mut byte), Ok(1)))
     }
@@ -202,7 +219,7 @@ mod tests {
     #[test]
     fn a_slice_is_sent_by_the_kernel_and_never_more_than_it_announces() {
         let (_dir, file) = file_with(b"0123456789");
-        let slice = FileSlice { file: Arc::clone(&file), position: 2, len: 5 };
+        let slice = FileSlice { file: Arc::clone(&file), position: 2, len: 5, tells_residency: true };
         let (a, mut b) = UnixStream::pair().unwrap();
         assert_eq!(slice.send(0, a.as_fd()).unwrap(), 5);
         assert_eq!(slice.send(3, a.as_fd()).unwrap(), 2);
@@ -217,7 +234,7 @@ mod tests {
     #[test]
     fn a_full_nonblocking_socket_says_would_block() {
         let (_dir, file) = file_with(&vec![7; 8 << 20]);
-        let slice = FileSlice { file, position: 0, len: 8 << 20 };
+        let slice = FileSlice { file, position: 0, len: 8 << 20, tells_residency: true };
         let (a, _b) = UnixStream::pair().unwrap();
         a.set_nonblocking(true).unwrap();
         let mut sent = 0;
@@ -232,9 +249,18 @@ mod tests {
     }
 
     #[test]
+    fn where_no_one_can_say_what_is_in_memory_it_is_sent_at_once() {
+        let (_dir, file) = file_with(b"0123456789");
+        file.truncate(0).unwrap();
+        let slice = |tells_residency| FileSlice { file: Arc::clone(&file), position: 0, len: 10, tells_residency };
+        // No page is there to be found in memory.
+        assert_eq!((slice(true).is_resident(0), slice(false).is_resident(0)), (false, true));
+    }
+
+    #[test]
     fn reads_of_a_slice_end_with_the_slice() {
         let (_dir, file) = file_with(b"0123456789");
-        let slice = FileSlice { file, position: 2, len: 5 };
+        let slice = FileSlice { file, position: 2, len: 5, tells_residency: true };
         let mut buf = [0; 10];
         assert_eq!(slice.read(3, &mut buf).unwrap(), 2);
         assert_eq!(&buf[..2], b"56");

@@ -16,7 +16,7 @@ pub use dir::{
     remove_if_exists, rename, rename_unsynced, replace_file, replace_files, set_modified_ms, space, subdirectories,
     sync_dir,
 };
-pub use file::{DataFile, FileSlice};
+pub use file::{DataFile, FileSlice, tells_residency};
 pub use pool::{FilePool, LazyFile};
 
 use std::fmt;

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
-use tracing::error;
+use tracing::{error, info};
 
+use super::scheduler::Scheduler;
 use super::small_files::LateLogs;
 use crate::common::ids::TopicPartition;
 use crate::disk::{self, DiskError, During, FilePool};
@@ -65,12 +66,16 @@ pub struct LogDir {
     is_offline: AtomicBool,
     failures: mpsc::Sender<PathBuf>,
     files: Arc<FilePool>,
+    scheduler: Arc<Scheduler>,
+    tells_residency: AtomicBool,
     full: RateLimit,
     reserve_bytes: u64,
     /// What clients may still write until the next look at the file system.
     room: AtomicI64,
     /// A log here has another first dirty offset than the checkpoint says.
     cleaner_checkpoint_is_stale: AtomicBool,
+    /// One writer of each checkpoint at a time.
+    pub(super) checkpoints: Mutex<()>,
     pub(super) late: LateLogs,
 }
 
@@ -83,6 +88,9 @@ impl LogDir {
             is_offline: AtomicBool::new(false),
             failures,
             files,
+            scheduler: Arc::default(),
+            tells_residency: AtomicBool::new(true),
+            checkpoints: Mutex::default(),
             full: RateLimit::every(FULL_TOLD_EVERY),
             reserve_bytes: 0,
             room: AtomicI64::new(i64::MAX),
@@ -136,6 +144,26 @@ impl LogDir {
 
     pub(super) fn files(&self) -> &Arc<FilePool> {
         &self.files
+    }
+
+    /// Whether the file system says what is in the page cache: see [`disk::tells_residency`].
+    pub(super) fn tells_residency(&self) -> bool {
+        self.tells_residency.load(Ordering::Relaxed)
+    }
+
+    /// Asks the file system whether it does. An answer that it cannot give leaves the careful way.
+    pub(super) fn ask_residency(&self, any_file: &Path) {
+        let tells = disk::tells_residency(any_file).unwrap_or(true);
+        self.tells_residency.store(tells, Ordering::Relaxed);
+        if !tells {
+            info!(dir = %self.path.display(), "the file system does not say what is in memory, records are sent as they come");
+        }
+    }
+
+    /// Runs what this directory's logs have left for later; see [`Scheduler::run_due`]. A disk that hangs holds up its own
+    /// only.
+    pub fn scheduler(&self) -> &Arc<Scheduler> {
+        &self.scheduler
     }
 
     pub(super) fn set_cleaner_checkpoint_stale(&self, is_stale: bool) {

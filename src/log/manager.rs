@@ -183,7 +183,10 @@ impl LogManager {
                     canonical.push(real);
                     let lock_path = path.join(LOCK_FILE);
                     match DirLock::try_lock(&lock_path).during("lock", &lock_path) {
-                        Ok(Some(lock)) => Some(lock),
+                        Ok(Some(lock)) => {
+                            log_dir.ask_residency(&lock_path);
+                            Some(lock)
+                        }
                         Ok(None) => return Err(StartError::Locked(path.clone())),
                         Err(e) => {
                             log_dir.fail(e);

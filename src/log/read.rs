@@ -184,7 +184,12 @@ impl UnifiedLog {
             });
             return Ok(FetchData {
                 start: place,
-                records: Some(FileSlice { file, position: u64::from(first.position), len }),
+                records: Some(FileSlice {
+                    file,
+                    position: u64::from(first.position),
+                    len,
+                    tells_residency: self.log_dir().tells_residency(),
+                }),
                 first_entry_incomplete: wanted < first.size,
                 aborted,
                 doubtful,

@@ -93,7 +93,7 @@ fn serve(mut socket: TcpStream, store: &Store) -> io::Result<()> {
             if position + u64::from(PIECE) > partition.end.load(Ordering::Relaxed) {
                 position = 0;
             }
-            let slice = FileSlice { file: Arc::clone(&partition.file), position, len: PIECE };
+            let slice = FileSlice { file: Arc::clone(&partition.file), position, len: PIECE, tells_residency: true };
             position += u64::from(PIECE);
             send_fetched(&mut socket, &frame, &slice)?;
         }
