@@ -46,7 +46,6 @@ use config::LogConfig;
 use disk::FilePool;
 use log::log_dir::LogDir;
 use log::producer_state::ProducerStateConfig;
-use log::scheduler::Scheduler;
 use log::{FetchData, FetchIsolation, LoadLimits, LogManager, LogManagerOptions, LogOptions, MoveStep, UnifiedLog};
 use record::validate::{AppendOrigin, ValidatedBatches, ValidationContext, validate};
 use record::{BatchBuilder, BatchOptions, TimestampType, batches};
@@ -163,7 +162,7 @@ fn open(dir: &Path) -> Arc<UnifiedLog> {
         topic_id: None,
         limits: LoadLimits::default(),
     };
-    UnifiedLog::open(&dir.join("t-0"), tp(), log_dir, options, Arc::new(Scheduler::default()), 0).expect("a log")
+    UnifiedLog::open(&dir.join("t-0"), tp(), log_dir, options, 0).expect("a log")
 }
 
 /// One record, made for an offset and an epoch; a leader gives it its own.

@@ -107,8 +107,8 @@ impl LogDir {
         self
     }
 
-    /// Asks the file system how much room there is. Waits for it.
-    pub(super) fn look_at_room(&self) {
+    /// Asks the file system how much clients may produce beside the reserve. Waits for it.
+    pub fn look_at_room(&self) {
         if self.reserve_bytes == 0 || self.is_offline() {
             return;
         }

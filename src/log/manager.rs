@@ -24,7 +24,6 @@ use super::moves::sync_names;
 use super::producer_state::ProducerStateConfig;
 use super::recovering::{LoadLimits, Recovering, RecoveringLogs};
 use super::recovery::LoadError;
-use super::scheduler::Scheduler;
 use super::unified_log::{InconsistentTopicId, LogOptions, UnifiedLog};
 
 /// How long a call to the disk may take before it is told.
@@ -146,7 +145,6 @@ pub(super) struct Damaged {
 pub struct LogManager {
     options: LogManagerOptions,
     dirs: Vec<Dir>,
-    scheduler: Arc<Scheduler>,
     pub(super) logs: RwLock<HashMap<TopicPartition, Arc<UnifiedLog>>>,
     /// Logs that replicas are moving to: see [`super::moves`].
     pub(super) futures: RwLock<HashMap<TopicPartition, Arc<UnifiedLog>>>,
@@ -161,8 +159,6 @@ pub struct LogManager {
     pub(super) creation: Mutex<()>,
     /// One change of logs' settings at a time.
     configs: Mutex<()>,
-    /// One writer of each checkpoint at a time.
-    checkpoints: Mutex<()>,
     pub(super) cleaner: Mutex<Option<LogCleaner>>,
 }
 
@@ -212,7 +208,6 @@ impl LogManager {
         let manager = Self {
             options,
             dirs,
-            scheduler: Arc::default(),
             logs: RwLock::default(),
             futures: RwLock::default(),
             moves_changed: Notify::new(),
@@ -221,7 +216,6 @@ impl LogManager {
             recovering: RecoveringLogs::default(),
             creation: Mutex::default(),
             configs: Mutex::default(),
-            checkpoints: Mutex::default(),
             cleaner: Mutex::default(),
         };
         Ok((manager, events))
@@ -231,19 +225,9 @@ impl LogManager {
         self.options.producer_config
     }
 
-    /// Runs what logs have left for later; see [`Scheduler::run_due`].
-    pub fn scheduler(&self) -> &Arc<Scheduler> {
-        &self.scheduler
-    }
-
     /// Directories that work.
     pub fn live_dirs(&self) -> impl Iterator<Item = &Arc<LogDir>> {
         self.dirs.iter().map(|dir| &dir.log_dir).filter(|dir| !dir.is_offline())
-    }
-
-    /// Asks file systems how much clients may produce beside the reserve. Waits for them.
-    pub fn look_at_room(&self) {
-        self.live_dirs().for_each(|dir| dir.look_at_room());
     }
 
     /// Says which disk calls do not come back. Waits for nothing.
@@ -409,14 +393,7 @@ impl LogManager {
                 },
             };
             debug!(dir = %dir.display(), "loading log");
-            let opened = UnifiedLog::open(
-                &dir,
-                tp.clone(),
-                Arc::clone(&job.dir.log_dir),
-                options.clone(),
-                Arc::clone(&self.scheduler),
-                now,
-            );
+            let opened = UnifiedLog::open(&dir, tp.clone(), Arc::clone(&job.dir.log_dir), options.clone(), now);
             let total = job.partitions.len();
             let loaded = job.loaded.fetch_add(1, Ordering::Relaxed) + 1;
             match opened {
@@ -545,7 +522,7 @@ impl LogManager {
                 topic_id,
                 limits: LoadLimits::default(),
             };
-            match UnifiedLog::open(&dir, tp.clone(), Arc::clone(&log_dir), options, Arc::clone(&self.scheduler), now) {
+            match UnifiedLog::open(&dir, tp.clone(), Arc::clone(&log_dir), options, now) {
                 Ok(log) => {
                     info!(
                         "Created log for partition {tp} in {} with properties {:?}",
@@ -719,8 +696,9 @@ impl LogManager {
     }
 
     pub(super) fn remove_later(&self, log_dir: &Arc<LogDir>, dir: &Path) {
+        let scheduler = Arc::clone(log_dir.scheduler());
         let (log_dir, dir) = (Arc::clone(log_dir), dir.to_owned());
-        self.scheduler.schedule_in(self.options.default_config.file_delete_delay_ms, move || {
+        scheduler.schedule_in(self.options.default_config.file_delete_delay_ms, move || {
             if log_dir.is_offline() {
                 return;
             }
@@ -733,11 +711,17 @@ impl LogManager {
 
     // ---- periodic work
 
-    /// Removes what retention no longer allows, in all logs that are not compacted. Every
+    fn logs_in(&self, dir: &Arc<LogDir>) -> Vec<Arc<UnifiedLog>> {
+        let mut logs = self.logs();
+        logs.retain(|log| Arc::ptr_eq(log.log_dir(), dir));
+        logs
+    }
+
+    /// Removes what retention no longer allows, in all logs of a directory that are not compacted. Every
     /// `log.retention.check.interval.ms`.
-    pub fn cleanup_logs(&self, now: Millis) -> usize {
+    pub fn cleanup_logs(&self, dir: &Arc<LogDir>, now: Millis) -> usize {
         let mut deleted = 0;
-        for log in self.logs().iter().filter(|log| !log.config().compact) {
+        for log in self.logs_in(dir).iter().filter(|log| !log.config().compact) {
             deleted += Self::retain(log, now);
         }
         debug!(segments = deleted, "log cleanup completed");
@@ -758,9 +742,9 @@ impl LogManager {
         log.delete_old_segments(now).unwrap_or(0)
     }
 
-    /// Flushes logs whose last flush is `flush.ms` ago. Every `log.flush.scheduler.interval.ms`.
-    pub fn flush_dirty_logs(&self, now: Millis) {
-        for log in self.all_logs() {
+    /// Flushes logs of a directory whose last flush is `flush.ms` ago. Every `log.flush.scheduler.interval.ms`.
+    pub fn flush_dirty_logs(&self, dir: &Arc<LogDir>, now: Millis) {
+        for log in self.all_logs().iter().filter(|log| Arc::ptr_eq(log.log_dir(), dir)) {
             let since = now.saturating_sub(log.last_flush_ms());
             // A flush to come: somebody has set the clock back.
             if since < 0 || since >= log.config().flush_ms {
@@ -771,42 +755,44 @@ impl LogManager {
     }
 
     /// Every `producer.id.expiration.check.interval.ms`.
-    pub fn remove_expired_producers(&self, now: Millis) {
-        for log in self.logs() {
+    pub fn remove_expired_producers(&self, dir: &Arc<LogDir>, now: Millis) {
+        for log in self.logs_in(dir) {
             log.remove_expired_producers(now);
         }
     }
 
     /// Writes down how far logs are clean, where that has changed.
     pub(super) fn checkpoint_cleaned(&self) {
-        for dir in self.live_dirs().filter(|dir| dir.take_cleaner_checkpoint_stale()) {
-            if self.checkpoint(dir, CLEANER_FILE, UnifiedLog::cleaner_checkpoint).is_err() {
-                dir.set_cleaner_checkpoint_stale(true);
-            }
+        self.live_dirs().for_each(|dir| self.checkpoint_cleaned_in(dir));
+    }
+
+    fn checkpoint_cleaned_in(&self, dir: &Arc<LogDir>) {
+        if dir.take_cleaner_checkpoint_stale()
+            && self.checkpoint(dir, CLEANER_FILE, UnifiedLog::cleaner_checkpoint).is_err()
+        {
+            dir.set_cleaner_checkpoint_stale(true);
         }
     }
 
-    /// Every `log.flush.offset.checkpoint.interval.ms`, and after a truncation.
+    /// After a truncation, in all directories.
     pub fn checkpoint_recovery_points(&self) {
-        self.checkpoint_cleaned();
-        self.checkpoint_all(RECOVERY_POINT_FILE, |log| Some(log.recovery_point()));
+        self.live_dirs().for_each(|dir| self.checkpoint_recovery_points_in(dir));
+    }
+
+    /// Every `log.flush.offset.checkpoint.interval.ms`. A failure is reported by the directory, here and below.
+    pub fn checkpoint_recovery_points_in(&self, dir: &Arc<LogDir>) {
+        self.checkpoint_cleaned_in(dir);
+        drop(self.checkpoint(dir, RECOVERY_POINT_FILE, |log| Some(log.recovery_point())));
     }
 
     /// Every `log.flush.start.offset.checkpoint.interval.ms`.
-    pub fn checkpoint_log_starts(&self) {
-        self.checkpoint_all(LOG_START_FILE, log_start_entry);
+    pub fn checkpoint_log_starts_in(&self, dir: &Arc<LogDir>) {
+        drop(self.checkpoint(dir, LOG_START_FILE, log_start_entry));
     }
 
     /// Every `replica.high.watermark.checkpoint.interval.ms`.
-    pub fn checkpoint_high_watermarks(&self) {
-        self.checkpoint_all(HIGH_WATERMARK_FILE, |log| Some(log.high_watermark()));
-    }
-
-    fn checkpoint_all(&self, name: &str, offset: impl Fn(&UnifiedLog) -> Option<Offset> + Copy) {
-        for dir in self.live_dirs() {
-            // A failure is told by the directory.
-            drop(self.checkpoint(dir, name, offset));
-        }
+    pub fn checkpoint_high_watermarks_in(&self, dir: &Arc<LogDir>) {
+        drop(self.checkpoint(dir, HIGH_WATERMARK_FILE, |log| Some(log.high_watermark())));
     }
 
     pub(super) fn checkpoint_dir(&self, dir: &Arc<LogDir>) -> Result<(), DirError> {
@@ -820,7 +806,8 @@ impl LogManager {
         name: &str,
         offset: impl Fn(&UnifiedLog) -> Option<Offset>,
     ) -> Result<(), DirError> {
-        let _one_writer = self.checkpoints.lock();
+        dir.check()?;
+        let _one_writer = dir.checkpoints.lock();
         // First what is not ready: whatever becomes a log meanwhile is found then.
         let mut offsets = BTreeMap::new();
         for log in self.recovering.in_dir(dir) {

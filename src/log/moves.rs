@@ -100,8 +100,7 @@ impl LogManager {
             limits: LoadLimits::default(),
         };
         let path = dir.join(&name);
-        let opened =
-            UnifiedLog::open(&path, tp.clone(), Arc::clone(target), options, Arc::clone(self.scheduler()), now);
+        let opened = UnifiedLog::open(&path, tp.clone(), Arc::clone(target), options, now);
         let future = opened.map_err(|e| match e {
             LoadError::Disk(e) => MoveError::Dir(target.judge(e)),
             other => MoveError::Damaged(other.to_string()),

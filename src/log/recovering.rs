@@ -221,14 +221,7 @@ impl LogManager {
         let next = self.recovering.begin(dir)?;
         let started = Instant::now();
         let tp = &next.topic_partition;
-        let opened = UnifiedLog::open(
-            &next.dir,
-            tp.clone(),
-            Arc::clone(&next.log_dir),
-            next.options.clone(),
-            Arc::clone(self.scheduler()),
-            now,
-        );
+        let opened = UnifiedLog::open(&next.dir, tp.clone(), Arc::clone(&next.log_dir), next.options.clone(), now);
         if let Err(LoadError::Disk(e)) = opened {
             next.stop();
             next.log_dir.fail(e);

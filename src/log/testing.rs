@@ -10,7 +10,6 @@ use bytes::Bytes;
 use super::log_dir::LogDir;
 use super::producer_state::ProducerStateConfig;
 use super::recovering::LoadLimits;
-use super::scheduler::Scheduler;
 use super::{AppendError, AppendInfo, LogOptions, UnifiedLog};
 use crate::common::LeaderEpoch;
 use crate::common::ids::{Millis, Offset, TopicPartition};
@@ -50,7 +49,7 @@ pub(super) fn open_in(dir: &Path, options: LogOptions, now: Millis) -> Arc<Unifi
 pub(super) fn try_open_in(dir: &Path, options: LogOptions, now: Millis) -> Result<Arc<UnifiedLog>, super::LoadError> {
     let (failures, _) = tokio::sync::mpsc::channel(1);
     let log_dir = Arc::new(LogDir::new(dir.to_owned(), failures, Arc::new(FilePool::new(4))));
-    UnifiedLog::open(&dir.join("t-0"), tp(), log_dir, options, Arc::new(Scheduler::default()), now)
+    UnifiedLog::open(&dir.join("t-0"), tp(), log_dir, options, now)
 }
 
 /// A batch of `count` records from `timestamp` on, one ms apart, with values of `size` bytes.

@@ -266,13 +266,12 @@ fn deleted_records_move_the_log_start_and_then_the_segments_go() {
 #[test]
 fn files_of_deleted_segments_go_after_their_delay() {
     let dir = tempfile::tempdir().unwrap();
-    let scheduler = Arc::new(scheduler::Scheduler::default());
     let (failures, _) = tokio::sync::mpsc::channel(1);
     let log_dir = Arc::new(log_dir::LogDir::new(dir.path().to_owned(), failures, Arc::new(FilePool::new(4))));
     const HOUR: i64 = 3_600_000;
     let config = LogConfig { retention_ms: 1, file_delete_delay_ms: HOUR + 1, ..small_config() };
-    let log =
-        UnifiedLog::open(&dir.path().join("t-0"), tp(), log_dir, options(config), Arc::clone(&scheduler), 0).unwrap();
+    let log = UnifiedLog::open(&dir.path().join("t-0"), tp(), Arc::clone(&log_dir), options(config), 0).unwrap();
+    let scheduler = log_dir.scheduler();
     fill(&log);
     commit_all(&log);
     assert!(log.delete_old_segments(10_000).unwrap() > 1);
@@ -408,7 +407,7 @@ fn only_what_clients_produce_is_kept_off_the_reserve() {
     let log_dir = log_dir::LogDir::new(dir.path().to_owned(), failures, Arc::new(FilePool::new(4)));
     let log_dir = Arc::new(log_dir.keeping_free(u64::MAX));
     let options = options(small_config());
-    let log = UnifiedLog::open(&dir.path().join("t-0"), tp(), log_dir, options, Arc::default(), 0).unwrap();
+    let log = UnifiedLog::open(&dir.path().join("t-0"), tp(), log_dir, options, 0).unwrap();
     let refused = append(&log, &batch(idempotent(5, 0), 1, 0, 1), 0, 0);
     assert!(matches!(refused, Err(AppendError::Dir(log_dir::DirError::Reserved(_)))));
     append_from(&log, &batch(BatchOptions::default(), 1, 0, 1), 0, 0, AppendOrigin::Coordinator).unwrap();

@@ -180,7 +180,6 @@ pub struct UnifiedLog {
     topic_id: Mutex<Option<Uuid>>,
     recovery_point: AtomicI64,
     last_flush_ms: AtomicI64,
-    scheduler: Arc<Scheduler>,
     pub(super) cleaning: LogCleaning,
 }
 
@@ -192,7 +191,6 @@ impl UnifiedLog {
         topic_partition: TopicPartition,
         log_dir: Arc<LogDir>,
         options: LogOptions,
-        scheduler: Arc<Scheduler>,
         now: Millis,
     ) -> Result<Arc<Self>, LoadError> {
         let is_new = disk::create_dir(dir).during("create", dir)?;
@@ -237,7 +235,6 @@ impl UnifiedLog {
             topic_id: Mutex::new(on_disk.or(options.topic_id)),
             recovery_point: AtomicI64::new(loaded.recovery_point.max(loaded.log_start)),
             last_flush_ms: AtomicI64::new(now),
-            scheduler,
             cleaning: LogCleaning::default(),
         });
         log.update_first_unstable(&log.tail.lock());
@@ -569,7 +566,7 @@ impl UnifiedLog {
         unless_full(self.log_dir.guard(tail.producers.take()))?;
         info!("[UnifiedLog partition={}] Rolled new log segment at offset {base}", self.topic_partition);
         let me = Weak::clone(&self.me);
-        self.scheduler.schedule_in(0, move || {
+        self.scheduler().schedule_in(0, move || {
             if let Some(log) = me.upgrade() {
                 // A failure is told by the directory.
                 drop(log.flush_until(base, now));
@@ -747,7 +744,7 @@ impl UnifiedLog {
         }
         let delay = self.config.load().file_delete_delay_ms;
         let log_dir = Arc::clone(&self.log_dir);
-        self.scheduler.schedule_in(delay, move || {
+        self.scheduler().schedule_in(delay, move || {
             for path in files {
                 if log_dir.is_offline() {
                     return;
@@ -974,7 +971,7 @@ impl UnifiedLog {
     }
 
     pub(super) fn scheduler(&self) -> &Arc<Scheduler> {
-        &self.scheduler
+        self.log_dir.scheduler()
     }
 }
 

@@ -14,7 +14,8 @@ use crate::zk::paths;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -39,31 +40,41 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Receiver<PathBuf>) {
     let config = broker.config.load();
     let logs = broker.replicas.logs();
-    let every = |name, ms: i64, job: fn(&LogManager)| {
+    let lines: Vec<Line> = logs.live_dirs().map(|dir| Line::of(logs, dir, group.stop_token())).collect();
+    let every = |name, ms: i64, job: fn(&LogManager, &Arc<LogDir>)| {
         let period = Duration::from_millis(ms.max(1) as u64);
         let first = Duration::from_millis(config.log_initial_task_delay_ms.max(0) as u64);
-        group.spawn(name, periodic(Arc::clone(logs), first, period, group.stop_token().clone(), job));
+        for line in &lines {
+            group.spawn(name, line.clone().periodic(first, period, job));
+        }
     };
     if config.disk_reserve_bytes > 0 {
-        let (logs, stop) = (Arc::clone(logs), group.stop_token().clone());
-        let look = periodic(logs, LOOK_AT_ROOM_EVERY, LOOK_AT_ROOM_EVERY, stop, |logs| logs.look_at_room());
-        group.spawn("disk-reserve", look);
+        for line in &lines {
+            let look = line.clone().periodic(LOOK_AT_ROOM_EVERY, LOOK_AT_ROOM_EVERY, |_, dir| dir.look_at_room());
+            group.spawn("disk-reserve", look);
+        }
     }
-    every("log-retention", config.log_retention_check_interval_ms, |logs| {
-        logs.cleanup_logs(now_ms());
+    every("log-retention", config.log_retention_check_interval_ms, |logs, dir| {
+        logs.cleanup_logs(dir, now_ms());
     });
-    every("log-flusher", config.log_flush_scheduler_interval_ms, |logs| logs.flush_dirty_logs(now_ms()));
-    every("recovery-point-checkpoint", config.log_flush_offset_checkpoint_interval_ms.into(), |logs| {
-        logs.checkpoint_recovery_points();
-    });
-    every("log-start-checkpoint", config.log_flush_start_offset_checkpoint_interval_ms.into(), |logs| {
-        logs.checkpoint_log_starts();
-    });
-    every("high-watermark-checkpoint", config.replica_high_watermark_checkpoint_interval_ms, |logs| {
-        logs.checkpoint_high_watermarks();
-    });
-    every("producer-expiration", config.producer_id_expiration_check_interval_ms.into(), |logs| {
-        logs.remove_expired_producers(now_ms());
+    every("log-flusher", config.log_flush_scheduler_interval_ms, |logs, dir| logs.flush_dirty_logs(dir, now_ms()));
+    every(
+        "recovery-point-checkpoint",
+        config.log_flush_offset_checkpoint_interval_ms.into(),
+        LogManager::checkpoint_recovery_points_in,
+    );
+    every(
+        "log-start-checkpoint",
+        config.log_flush_start_offset_checkpoint_interval_ms.into(),
+        LogManager::checkpoint_log_starts_in,
+    );
+    every(
+        "high-watermark-checkpoint",
+        config.replica_high_watermark_checkpoint_interval_ms,
+        LogManager::checkpoint_high_watermarks_in,
+    );
+    every("producer-expiration", config.producer_id_expiration_check_interval_ms.into(), |logs, dir| {
+        logs.remove_expired_producers(dir, now_ms());
     });
     let half_lag = Duration::from_millis((config.replica_lag_time_max_ms / 2).max(1) as u64);
     group.spawn("isr-expiration", expire_isrs(Arc::clone(broker), half_lag, group.stop_token().clone()));
@@ -71,7 +82,9 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
     group.spawn("isr-submitter", replicas.sync_isrs(channel, group.stop_token().clone()));
     group.spawn("alter-log-dirs", move_replicas(Arc::clone(broker), group.stop_token().clone()));
     group.spawn("disk-watchdog", watch_disks(Arc::clone(logs), group.stop_token().clone()));
-    group.spawn("log-scheduler", run_scheduler(Arc::clone(logs), group.stop_token().clone()));
+    for line in &lines {
+        group.spawn("log-scheduler", line.clone().run_scheduler());
+    }
     for dir in logs.live_dirs() {
         for _ in 0..config.num_recovery_threads_per_data_dir.max(1) {
             let (broker, dir, stop) = (Arc::clone(broker), Arc::clone(dir), group.stop_token().clone());
@@ -84,25 +97,82 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
     group.spawn("log-dir-failures", handle_dir_failures(Arc::clone(broker), group.clone(), dir_failures));
 }
 
-/// Runs `job` on the blocking pool. One that panics is logged by the panic hook, and runs again at its next time.
-async fn periodic(
+/// The background work of one log directory, one piece at a time, first come first served: a disk that hangs holds up its
+/// own, and takes one thread of the blocking pool for it.
+#[derive(Clone)]
+struct Line {
     logs: Arc<LogManager>,
-    first: Duration,
-    period: Duration,
+    dir: Arc<LogDir>,
+    turn: Arc<Semaphore>,
     stop: CancellationToken,
-    job: fn(&LogManager),
-) {
-    let mut wait = first;
-    loop {
-        tokio::select! {
+}
+
+impl Line {
+    fn of(logs: &Arc<LogManager>, dir: &Arc<LogDir>, stop: &CancellationToken) -> Self {
+        let (logs, dir) = (Arc::clone(logs), Arc::clone(dir));
+        Self { logs, dir, turn: Arc::new(Semaphore::new(1)), stop: stop.clone() }
+    }
+
+    /// Runs a piece when it is its turn; `None` when the broker stops before. One that panics is logged by the panic hook.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&LogManager, &Arc<LogDir>) -> T + Send + 'static,
+    ) -> Option<Result<T, JoinError>> {
+        let turn = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
+            () = self.stop.cancelled() => return None,
+            turn = Arc::clone(&self.turn).acquire_owned() => turn.ok()?,
+        };
+        let (logs, dir) = (Arc::clone(&self.logs), Arc::clone(&self.dir));
+        let done = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&logs, &dir)
+        });
+        Some(done.await)
+    }
+
+    /// Runs `job` over and over. After a panic it runs again at its next time.
+    async fn periodic(self, first: Duration, period: Duration, job: fn(&LogManager, &Arc<LogDir>)) {
+        let mut wait = first;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = period;
+            match self.run(job).await {
+                None => return,
+                Some(Err(_)) => error!("a periodic job panicked"),
+                Some(Ok(())) => {}
+            }
         }
-        wait = period;
-        let logs = Arc::clone(&logs);
-        if tokio::task::spawn_blocking(move || job(&logs)).await.is_err() {
-            error!("a periodic job panicked");
+    }
+
+    /// Runs what logs left for later: flushes of closed segments, removals after their delay.
+    async fn run_scheduler(self) {
+        let scheduler = Arc::clone(self.dir.scheduler());
+        loop {
+            let next = match self.run(|_, dir| dir.scheduler().run_due(dir.scheduler().now())).await {
+                None => return,
+                Some(Ok(next)) => next,
+                Some(Err(_)) => {
+                    error!("a delayed job panicked");
+                    continue;
+                }
+            };
+            let due = async {
+                match next {
+                    Some(at) => tokio::time::sleep(Duration::from_millis((at - scheduler.now()).max(0) as u64)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                () = scheduler.changed() => {}
+                () = due => {}
+            }
         }
     }
 }
@@ -158,31 +228,6 @@ async fn move_replicas(broker: Arc<Broker>, stop: CancellationToken) {
             biased;
             () = stop.cancelled() => return,
             () = next => {}
-        }
-    }
-}
-
-/// Runs what logs left for later: flushes of closed segments, removals after their delay.
-async fn run_scheduler(logs: Arc<LogManager>, stop: CancellationToken) {
-    loop {
-        let scheduler = Arc::clone(logs.scheduler());
-        let Ok(next) = tokio::task::spawn_blocking(move || scheduler.run_due(scheduler.now())).await else {
-            error!("a delayed job panicked");
-            continue;
-        };
-        let due = async {
-            match next {
-                Some(at) => {
-                    tokio::time::sleep(Duration::from_millis((at - logs.scheduler().now()).max(0) as u64)).await
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            () = logs.scheduler().changed() => {}
-            () = due => {}
         }
     }
 }

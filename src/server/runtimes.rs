@@ -38,7 +38,9 @@ impl Runtimes {
         let threads = |n: i32| usize::try_from(n).unwrap_or(1).max(1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let recovery = threads(config.num_recovery_threads_per_data_dir) * config.log_dirs.len();
-        let blocking = threads(config.background_threads) + recovery;
+        // `background.threads` serve requests that wait for a disk; beside them each directory has its own for recovery, and
+        // one for its background work.
+        let blocking = threads(config.background_threads) + recovery + config.log_dirs.len();
         let shared = |name: &str, workers: usize| {
             Builder::new_multi_thread()
                 .thread_name(name)

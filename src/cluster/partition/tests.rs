@@ -5,7 +5,6 @@ use crate::config::LogConfig;
 use crate::disk::FilePool;
 use crate::log::log_dir::LogDir;
 use crate::log::producer_state::ProducerStateConfig;
-use crate::log::scheduler::Scheduler;
 use crate::log::{FetchIsolation, LoadLimits, LogManager, LogManagerOptions, LogOptions, MoveStep};
 use crate::record::validate::{ValidationContext, validate};
 use crate::record::{BatchBuilder, BatchOptions, TimestampType};
@@ -34,7 +33,7 @@ fn open(dir: &Path, min_insync_replicas: i32) -> Arc<UnifiedLog> {
         topic_id: None,
         limits: LoadLimits::default(),
     };
-    UnifiedLog::open(&dir.join("t-0"), tp(), log_dir, options, Arc::new(Scheduler::default()), 0).expect("log")
+    UnifiedLog::open(&dir.join("t-0"), tp(), log_dir, options, 0).expect("log")
 }
 
 fn tp() -> TopicPartition {

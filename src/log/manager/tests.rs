@@ -201,7 +201,7 @@ fn a_directory_named_twice_or_with_strange_names_in_it_stops_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let again = dir.path().join(".");
     assert!(matches!(LogManager::open(options(&[dir.path(), &again])), Err(StartError::DuplicateDir(_))));
-    fs::create_dir(dir.path().join("lost+found")).unwrap();
+    fs::create_dir(dir.path().join("strange")).unwrap();
     let (manager, _failures) = LogManager::open(options(&[dir.path()])).unwrap();
     assert!(matches!(manager.load_logs(&HashMap::new(), 0), Err(StartError::NotAPartition(_))));
 }
@@ -241,12 +241,16 @@ fn a_deleted_partition_can_be_made_anew_at_once_and_its_files_go_later_also_afte
     assert!(names.len() == 2 && names.iter().all(|n| n.ends_with("-delete")));
     assert_eq!(create(&manager, "a").log_end_offset(), 0);
     let delay = manager.options.default_config.file_delete_delay_ms;
-    manager.scheduler().run_due(delay - 1);
+    manager.live_dirs().for_each(|dir| {
+        dir.scheduler().run_due(delay - 1);
+    });
     assert_eq!(disk::subdirectories(dir.path()).unwrap().len(), 3);
     manager.shutdown(1);
     let manager = empty_manager(&[dir.path()]);
     assert!(manager.log(&partition("b")).is_none());
-    manager.scheduler().run_due(2 * delay);
+    manager.live_dirs().for_each(|dir| {
+        dir.scheduler().run_due(2 * delay);
+    });
     assert_eq!(disk::subdirectories(dir.path()).unwrap(), ["a-0"]);
 }
 
@@ -258,14 +262,14 @@ fn a_clock_that_is_set_back_by_an_hour_holds_no_flush_up() {
     const HOUR: i64 = 3_600_000;
     let log = manager.get_or_create(&partition("a"), true, None, &config, 10 * HOUR).unwrap();
     append_plain(&log, 2, 10 * HOUR);
-    manager.flush_dirty_logs(10 * HOUR + 999);
+    manager.flush_dirty_logs(&log.log_dir().clone(), 10 * HOUR + 999);
     assert_eq!(log.recovery_point(), 0);
-    manager.flush_dirty_logs(9 * HOUR);
+    manager.flush_dirty_logs(&log.log_dir().clone(), 9 * HOUR);
     assert_eq!(log.recovery_point(), 2);
     append_plain(&log, 2, 9 * HOUR);
-    manager.flush_dirty_logs(9 * HOUR + 999);
+    manager.flush_dirty_logs(&log.log_dir().clone(), 9 * HOUR + 999);
     assert_eq!(log.recovery_point(), 2);
-    manager.flush_dirty_logs(9 * HOUR + 1_000);
+    manager.flush_dirty_logs(&log.log_dir().clone(), 9 * HOUR + 1_000);
     assert_eq!(log.recovery_point(), 4);
 }
 
@@ -282,8 +286,10 @@ fn checkpoints_bring_recovery_point_log_start_and_high_watermark_back_after_a_cr
     log.update_high_watermark(7);
     log.maybe_increment_log_start(3).unwrap();
     manager.checkpoint_recovery_points();
-    manager.checkpoint_log_starts();
-    manager.checkpoint_high_watermarks();
+    for dir in manager.live_dirs() {
+        manager.checkpoint_log_starts_in(dir);
+        manager.checkpoint_high_watermarks_in(dir);
+    }
     drop((manager, log));
     let manager = empty_manager(&[dir.path()]);
     let log = manager.log(&partition("a")).unwrap();
@@ -307,8 +313,10 @@ fn a_torn_or_flipped_checkpoint_costs_time_and_no_record() {
     log.maybe_increment_log_start(3).unwrap();
     log.set_cleaner_checkpoint(Some(4));
     manager.checkpoint_recovery_points();
-    manager.checkpoint_log_starts();
-    manager.checkpoint_high_watermarks();
+    for dir in manager.live_dirs() {
+        manager.checkpoint_log_starts_in(dir);
+        manager.checkpoint_high_watermarks_in(dir);
+    }
     manager.checkpoint_cleaned();
     let expected = read_all(&log, 4);
     drop((manager, log));
@@ -372,4 +380,53 @@ fn a_damaged_partition_is_offline_and_the_others_are_not() {
     assert!(matches!(refused, Err(CreateLogError::Damaged { .. })));
     assert!(manager.delete(&[partition("idem")]).is_empty());
     assert_eq!(create(&manager, "idem").log_end_offset(), 0);
+}
+
+#[test]
+fn what_a_file_system_keeps_in_a_mount_point_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["lost+found", ".snapshot", ".Trash-1000/files"] {
+        fs::create_dir_all(dir.path().join(name)).unwrap();
+    }
+    let manager = empty_manager(&[dir.path()]);
+    assert!(manager.logs().is_empty());
+    // A topic may be called that.
+    append_plain(
+        &manager.get_or_create(&TopicPartition::new(".Trash", 7), true, None, &Arc::default(), 0).unwrap(),
+        1,
+        0,
+    );
+    manager.shutdown(0);
+    assert_eq!(empty_manager(&[dir.path()]).logs().len(), 1);
+    fs::create_dir(dir.path().join("data")).unwrap();
+    let (manager, _failures) = LogManager::open(options(&[dir.path()])).unwrap();
+    assert!(matches!(manager.load_logs(&HashMap::new(), NOW), Err(StartError::NotAPartition(_))));
+}
+
+#[test]
+fn every_checkpoint_stands_from_the_start_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let _manager = empty_manager(&[dir.path()]);
+    for name in [RECOVERY_POINT_FILE, LOG_START_FILE, HIGH_WATERMARK_FILE, CLEANER_FILE] {
+        assert!(dir.path().join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn a_directory_that_hangs_holds_up_no_delayed_work_of_another() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let manager = empty_manager(&[first.path(), second.path()]);
+    let logs: Vec<_> = ["a", "b"].map(|topic| create(&manager, topic)).into();
+    assert!(!Arc::ptr_eq(logs[0].log_dir(), logs[1].log_dir()), "one in each");
+    for log in &logs {
+        append_plain(log, 2, 0);
+        log.roll(0).unwrap();
+    }
+    let dir = logs[1].log_dir();
+    dir.scheduler().run_due(dir.scheduler().now());
+    assert_eq!((logs[0].recovery_point(), logs[1].recovery_point()), (0, 2));
+    // Its checkpoint is being written, for ever.
+    let _hangs = logs[0].log_dir().checkpoints.lock();
+    manager.checkpoint_recovery_points_in(dir);
+    assert_eq!(checkpoint::read_offsets(&dir.path().join(RECOVERY_POINT_FILE)).unwrap()[&partition("b")], 2);
 }

@@ -102,7 +102,9 @@ fn a_replica_moves_while_it_is_written_and_keeps_all_that_it_had() {
     assert!(old.len() == 1 && old[0].ends_with("-delete"), "{old:?}");
     assert!(append(&log, &batch(Default::default(), 1, 0, 1), 0, 0).is_err(), "the old log takes nothing any more");
     append_plain(&moved, 1, 3_000);
-    host.manager.scheduler().run_due(i64::MAX);
+    host.manager.live_dirs().for_each(|dir| {
+        dir.scheduler().run_due(i64::MAX);
+    });
     assert!(names(log.log_dir().path()).is_empty());
 }
 
@@ -264,7 +266,9 @@ fn a_move_is_given_up_by_naming_the_current_directory_or_by_deletion() {
     host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
     host.manager.delete(&[t(0)]);
     assert!(host.manager.moves().is_empty());
-    host.manager.scheduler().run_due(i64::MAX);
+    host.manager.live_dirs().for_each(|dir| {
+        dir.scheduler().run_due(i64::MAX);
+    });
     assert!(host.dirs.iter().all(|dir| names(dir.path()).is_empty()));
 }
 

@@ -50,8 +50,10 @@ fn crashed() -> tempfile::TempDir {
         make(&manager, topic, mib);
     }
     manager.checkpoint_recovery_points();
-    manager.checkpoint_log_starts();
-    manager.checkpoint_high_watermarks();
+    for dir in manager.live_dirs() {
+        manager.checkpoint_log_starts_in(dir);
+        manager.checkpoint_high_watermarks_in(dir);
+    }
     dir
 }
 
@@ -93,8 +95,10 @@ fn a_stop_or_a_crash_before_the_end_leaves_everything_to_the_next_start() {
     for is_stop in [true, false] {
         let manager = manager(dir.path());
         manager.checkpoint_recovery_points();
-        manager.checkpoint_log_starts();
-        manager.checkpoint_high_watermarks();
+        for dir in manager.live_dirs() {
+            manager.checkpoint_log_starts_in(dir);
+            manager.checkpoint_high_watermarks_in(dir);
+        }
         assert_eq!(checkpoints(dir.path()), before, "entries of what is not ready are kept");
         if is_stop {
             manager.shutdown(0);
@@ -130,14 +134,7 @@ fn a_deletion_stops_the_work_and_waits_for_its_end() {
             std::thread::yield_now();
         }
         assert!(!deleting.is_finished() && dir.path().join("two-0").exists());
-        let opened = UnifiedLog::open(
-            &running.dir,
-            tp("two"),
-            dir_of(&manager),
-            running.options.clone(),
-            Arc::clone(manager.scheduler()),
-            0,
-        );
+        let opened = UnifiedLog::open(&running.dir, tp("two"), dir_of(&manager), running.options.clone(), 0);
         assert!(matches!(opened, Err(LoadError::Stopped)));
         let left = manager.recovering.end(&running, opened, |_| unreachable!("nobody wants it any more"));
         assert_eq!(left, Recovered::Left);
