@@ -124,8 +124,29 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Waits until the names in a directory are on the disk.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    let _call = calls::begin(Op::Sync, dir)?;
-    File::open(dir)?.sync_all()
+    OpenDir::open(dir)?.sync()
+}
+
+/// A directory that stays the same when it gets another name.
+#[derive(Debug)]
+pub struct OpenDir {
+    dir: File,
+    /// As it was opened.
+    path: Arc<Path>,
+}
+
+impl OpenDir {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let path = Arc::from(path);
+        let _call = calls::begin_at(Op::Open, &path)?;
+        Ok(Self { dir: File::open(&path)?, path })
+    }
+
+    /// Waits until the names in it are on the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        let _call = calls::begin_at(Op::Sync, &self.path)?;
+        self.dir.sync_all()
+    }
 }
 
 /// Creates a directory and its parents, and waits until its name is on the disk. False when it was there.
@@ -174,6 +195,7 @@ pub fn subdirectories(dir: &Path) -> io::Result<Vec<String>> {
 }
 
 fn names(dir: &Path, wanted: impl Fn(fs::FileType) -> bool) -> io::Result<Vec<String>> {
+    let _call = calls::begin(Op::List, dir)?;
     let mut out = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;

@@ -14,6 +14,7 @@ pub enum Op {
     Rename,
     Remove,
     SetTime,
+    List,
 }
 
 impl Op {
@@ -29,6 +30,7 @@ impl Op {
             Self::Rename => "rename",
             Self::Remove => "unlink",
             Self::SetTime => "utimensat",
+            Self::List => "getdents64",
         }
     }
 }
@@ -77,7 +79,7 @@ pub mod testing {
     impl Op {
         /// Whether it changes what is on the disk.
         pub fn changes(self) -> bool {
-            !matches!(self, Self::Open | Self::Read)
+            !matches!(self, Self::Open | Self::Read | Self::List)
         }
 
         /// Whether it needs room.

@@ -12,9 +12,9 @@ mod file;
 mod pool;
 
 pub use dir::{
-    DirLock, check_room, create_dir, create_dir_all_synced, file_names, modified_ms, raise_file_limit, remove_dir_all,
-    remove_if_exists, rename, rename_unsynced, replace_file, replace_files, set_modified_ms, space, subdirectories,
-    sync_dir,
+    DirLock, OpenDir, check_room, create_dir, create_dir_all_synced, file_names, modified_ms, raise_file_limit,
+    remove_dir_all, remove_if_exists, rename, rename_unsynced, replace_file, replace_files, set_modified_ms, space,
+    subdirectories, sync_dir,
 };
 pub use file::{DataFile, FileSlice, tells_residency};
 pub use pool::{FilePool, LazyFile};
@@ -43,6 +43,11 @@ impl DiskError {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file says less, or other things, than it must: no device gives such an error.
+    pub fn is_content(&self) -> bool {
+        matches!(self.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
     }
 
     /// See [`is_full`].

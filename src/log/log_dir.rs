@@ -32,7 +32,7 @@ const FULL_TOLD_EVERY: Duration = Duration::from_secs(10);
 /// Longest file name of the usual file systems.
 const NAME_MAX: usize = 255;
 
-/// A log directory that cannot be used. Whatever the case, the wire says KAFKA_STORAGE_ERROR.
+/// Why a log cannot be used. The wire says KAFKA_STORAGE_ERROR, and CORRUPT_MESSAGE for damage.
 #[derive(Debug, thiserror::Error)]
 pub enum DirError {
     /// This call met the failure. The directory is offline from now on.
@@ -45,6 +45,12 @@ pub enum DirError {
     /// takes such a directory offline.
     #[error("log directory {dir} is full: {source}")]
     Full { dir: PathBuf, source: DiskError },
+    /// The files of one log say what cannot be. The directory and its other logs are as good as before.
+    #[error("log is damaged: {0}")]
+    Damaged(String),
+    /// The log or the segment was deleted meanwhile.
+    #[error("{0} was deleted")]
+    Gone(PathBuf),
     /// What is left is kept for the broker's own work: see [`LogDir::keeping_free`].
     #[error("log directory {0} has no room beyond its reserve")]
     Reserved(PathBuf),
@@ -58,8 +64,8 @@ pub(super) fn unless_full(result: Result<(), DirError>) -> Result<(), DirError> 
     }
 }
 
-/// One of `log.dirs`: an independent failure domain. The first disk error takes it offline, for good; having no room is
-/// none.
+/// One of `log.dirs`: an independent failure domain. The first error of the device takes it offline, for good; having no
+/// room is none, and neither is what a file says.
 #[derive(Debug)]
 pub struct LogDir {
     path: PathBuf,
@@ -194,6 +200,9 @@ impl LogDir {
 
     /// What an error means. See [`Self::guard`].
     pub fn judge(&self, source: DiskError) -> DirError {
+        if source.is_content() {
+            return DirError::Damaged(source.to_string());
+        }
         if !source.is_full() {
             return self.fail(source);
         }
@@ -219,12 +228,14 @@ impl LogDir {
 pub(super) struct PartitionDir {
     /// Held for reading while a file is opened by its path, so that the path cannot come to mean another one.
     path: RwLock<Arc<Path>>,
+    /// It waits for its removal, or is gone.
+    is_deleted: AtomicBool,
     files: Arc<FilePool>,
 }
 
 impl PartitionDir {
     pub(super) fn new(path: &Path, files: &Arc<FilePool>) -> Self {
-        Self { path: RwLock::new(Arc::from(path)), files: Arc::clone(files) }
+        Self { path: RwLock::new(Arc::from(path)), is_deleted: AtomicBool::new(false), files: Arc::clone(files) }
     }
 
     pub(super) fn path(&self) -> Arc<Path> {
@@ -241,8 +252,29 @@ impl PartitionDir {
 
     /// Runs `work` with a file's path, which stays the same for so long.
     pub(super) fn with_file<T>(&self, name: &str, work: impl FnOnce(&Path) -> T) -> T {
-        let path = self.path.read();
-        work(&path.join(name))
+        self.with_path(|dir| work(&dir.join(name)))
+    }
+
+    fn with_path<T>(&self, work: impl FnOnce(&Path) -> T) -> T {
+        work(&self.path.read())
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        self.is_deleted.load(Ordering::Acquire)
+    }
+
+    /// Gives the directory a name that says so. See [`Self::rename`].
+    pub(super) fn rename_deleted(&self, to: &Path) -> Result<(), DiskError> {
+        self.rename(to)?;
+        self.is_deleted.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Waits until the names in the directory are on the disk. It may get another name meanwhile.
+    pub(super) fn sync(&self) -> Result<(), DiskError> {
+        // Open it first: no one waits for a rename that waits for the disk.
+        let opened = self.with_path(disk::OpenDir::open);
+        opened.and_then(|dir| dir.sync()).during_lazily("sync", || self.path().to_path_buf())
     }
 
     /// Gives the directory another name. A crash of the machine may undo it.

@@ -26,10 +26,15 @@ pub(super) struct ProducerSnapshots {
 }
 
 impl ProducerSnapshots {
-    /// `file_names` are those in the directory.
-    pub(super) fn new(dir: &Arc<PartitionDir>, state: ProducerState, file_names: &[String]) -> Self {
+    /// Those of a directory in which there are none yet.
+    pub(super) fn new(dir: &Arc<PartitionDir>, state: ProducerState) -> Self {
+        Self { dir: Arc::clone(dir), state, files: BTreeSet::new(), last_snapshot: 0 }
+    }
+
+    /// Takes over what is there. `file_names` are those in the directory.
+    pub(super) fn find(&mut self, file_names: &[String]) {
         let files = file_names.iter().filter(|name| name.ends_with(SNAPSHOT_SUFFIX)).filter_map(|name| offset_of(name));
-        Self { dir: Arc::clone(dir), state, files: files.collect(), last_snapshot: 0 }
+        self.files = files.collect();
     }
 
     fn path(&self, offset: Offset) -> PathBuf {
@@ -93,8 +98,9 @@ impl ProducerSnapshots {
         log_end: Offset,
         now: Millis,
     ) -> Result<(), DiskError> {
-        let out_of_range: Vec<Offset> =
-            self.files.iter().copied().filter(|offset| *offset > log_end || *offset <= log_start).collect();
+        let below = self.files.range(..=log_start);
+        let above = self.files.range(log_start.max(log_end).saturating_add(1)..);
+        let out_of_range: Vec<Offset> = below.chain(above).copied().collect();
         for offset in out_of_range {
             self.delete(offset)?;
         }

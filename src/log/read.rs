@@ -248,7 +248,7 @@ impl UnifiedLog {
         position: u32,
         len: u32,
     ) -> Result<Vec<AbortedTxn>, ReadError> {
-        let behind = self.log_dir().guard(segment.first_offset_from(u64::from(position) + u64::from(len)))?;
+        let behind = self.readable(segment.first_offset_from(u64::from(position) + u64::from(len)))?;
         let from_here = segments.at_and_after(segment.base_offset());
         let upper =
             behind.or_else(|| from_here.get(1).map(|next| next.base_offset())).unwrap_or_else(|| self.log_end_offset());
@@ -330,7 +330,7 @@ impl UnifiedLog {
         let segments = self.segments.load_full();
         let mut known = Vec::new();
         for segment in segments.as_slice() {
-            let modified = self.log_dir().guard(segment.modified_ms())?;
+            let modified = self.readable(segment.modified_ms())?;
             known.push((segment.base_offset().max(offsets.log_start), modified));
         }
         if segments.active().is_some_and(|active| active.size() > 0) {
@@ -348,10 +348,9 @@ impl UnifiedLog {
     }
 
     fn readable<T>(&self, result: Result<T, SegmentError>) -> Result<T, ReadError> {
-        result.map_err(|e| match e {
-            SegmentError::Disk(e) => ReadError::Dir(self.log_dir().judge(e)),
-            SegmentError::Gone { .. } => ReadError::Dir(DirError::Offline(self.log_dir().path().to_owned())),
-            damaged => ReadError::Corrupt(damaged.to_string()),
+        self.guard(result).map_err(|e| match e {
+            DirError::Damaged(why) => ReadError::Corrupt(why),
+            other => ReadError::Dir(other),
         })
     }
 }

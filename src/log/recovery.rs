@@ -1,8 +1,12 @@
 //! Owns how a partition's directory becomes a log again: leftovers of interrupted work, recovery after a crash, producer
 //! state. Kafka: `LogLoader`, `LogSegment.recover`, `UnifiedLog.rebuildProducerState`.
 //!
-//! After a clean stop no record is read but those behind the last index entry. After a crash every segment from the
-//! recovery point on is read and checked; the first batch that is not what was written ends the log.
+//! After a clean stop no record is read but those behind the last index entry, and nothing is cut: what a file says then
+//! is the readers' matter. After a crash every segment from the recovery point on is read and checked; the first batch that
+//! is not what was written ends the log.
+//!
+//! What cannot become a log is [`LoadError::Damaged`]: its partition is offline, and its files stay as they are. Of errors
+//! that no directory survives there are only those of the device.
 //!
 //! Stricter than Kafka: offsets that go backwards end the log too. Neither offset nor leader epoch is under a batch's
 //! checksum, and Kafka goes on with whatever it finds there.
@@ -27,11 +31,11 @@ use super::producer_state::{
     AppendOrigin, CompletedTxn, ProducerBatch, ProducerError, ProducerState, ProducerStateConfig,
 };
 use super::recovering::LoadLimits;
-use super::scan::ScanError;
+use super::scan::{EntryHead, ScanError};
 use super::segment::{Segment, SegmentError};
 use super::segment_files::{
-    CLEANED_SUFFIX, DELETED_SUFFIX, LOG_SUFFIX, OFFSET_INDEX_SUFFIX, SNAPSHOT_SUFFIX, SWAP_SUFFIX, TIME_INDEX_SUFFIX,
-    TXN_INDEX_SUFFIX, file_name, mark_deleted, offset_of,
+    CLEANED_SUFFIX, DELETED_SUFFIX, LOG_SUFFIX, OFFSET_INDEX_SUFFIX, SWAP_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX,
+    file_name, offset_of,
 };
 use super::segments::Segments;
 
@@ -39,7 +43,7 @@ use super::segments::Segments;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(DiskError),
     #[error("{0}")]
     Damaged(String),
     /// More is to be read again than [`LoadLimits`] allow. Nothing of it was.
@@ -50,10 +54,16 @@ pub enum LoadError {
     Stopped,
 }
 
+impl From<DiskError> for LoadError {
+    fn from(error: DiskError) -> Self {
+        if error.is_content() { Self::Damaged(error.to_string()) } else { Self::Disk(error) }
+    }
+}
+
 impl From<SegmentError> for LoadError {
     fn from(error: SegmentError) -> Self {
         match error {
-            SegmentError::Disk(e) => Self::Disk(e),
+            SegmentError::Disk(e) => e.into(),
             other => Self::Damaged(other.to_string()),
         }
     }
@@ -62,7 +72,7 @@ impl From<SegmentError> for LoadError {
 impl From<CheckpointError> for LoadError {
     fn from(error: CheckpointError) -> Self {
         match error {
-            CheckpointError::Disk(e) => Self::Disk(e),
+            CheckpointError::Disk(e) => e.into(),
             other => Self::Damaged(other.to_string()),
         }
     }
@@ -101,8 +111,8 @@ pub(super) struct Loaded {
 
 pub(super) fn load(params: &LoadParams<'_>) -> Result<Loaded, LoadError> {
     let epochs = if params.is_new { EpochCache::default() } else { read_epochs(&params.dir.path())? };
-    let producers = ProducerState::new(params.producer_config);
-    Loader { params, epochs, segments: Vec::new(), producers, has_new_snapshots: false }.load()
+    let producers = ProducerSnapshots::new(params.dir, ProducerState::new(params.producer_config));
+    Loader { params, epochs, log_start: params.log_start, segments: Vec::new(), producers }.load()
 }
 
 fn read_epochs(dir: &Path) -> Result<EpochCache, LoadError> {
@@ -121,28 +131,27 @@ fn read_epochs(dir: &Path) -> Result<EpochCache, LoadError> {
 struct Loader<'a> {
     params: &'a LoadParams<'a>,
     epochs: EpochCache,
+    /// Of the checkpoint, as long as that can be right.
+    log_start: Offset,
     segments: Vec<Arc<Segment>>,
     /// As of the end of what has been recovered. Kafka reads it again from the snapshot there, which knows only the last
     /// batch of each producer: one that had several in flight at the crash would be told that it is out of order, and a
     /// Java producer then writes them again.
-    producers: ProducerState,
-    /// There are others than the directory was found with.
-    has_new_snapshots: bool,
+    producers: ProducerSnapshots,
 }
 
 impl Loader<'_> {
     fn load(mut self) -> Result<Loaded, LoadError> {
         let dir = self.params.dir.path();
         let epochs_on_disk = self.epochs.clone();
-        let names = if self.params.is_new {
-            Vec::new()
-        } else {
-            // One listing serves all where there is nothing to repair: a broker may have tens of thousands of directories.
+        if !self.params.is_new {
+            // One listing serves all where there is nothing to repair: a broker may have tens of thousands of directories,
+            // and a directory thousands of segments.
             let names = self.finish_interrupted_work(&dir)?;
             let names = self.split_overflowed(&dir, names)?;
+            self.producers.find(&names);
             self.open_segments(&dir, &names)?;
-            names
-        };
+        }
         let (recovery_point, log_end) = self.recover()?;
 
         // Epochs that only the batches knew must be known before the recovery point passes them.
@@ -154,12 +163,11 @@ impl Loader<'_> {
             }
         }
         let from_end = self.epochs.truncate_from_end(log_end);
-        let from_start = self.epochs.truncate_from_start(self.params.log_start);
+        let from_start = self.epochs.truncate_from_start(self.log_start);
         let segments = Segments::new(self.segments);
         let first_base = segments.first().map_or(0, |s| s.base_offset());
-        let log_start = self.params.log_start.max(first_base);
-        let names = if self.has_new_snapshots { list(&dir)? } else { names };
-        let mut producers = ProducerSnapshots::new(self.params.dir, self.producers, &names);
+        let log_start = self.log_start.max(first_base);
+        let mut producers = self.producers;
         producers.remove_strays(&segments.as_slice().iter().map(|s| s.base_offset()).collect())?;
         let rebuild = Rebuild {
             log_start,
@@ -242,6 +250,8 @@ impl Loader<'_> {
 
     fn open_segments(&mut self, dir: &Path, names: &[String]) -> Result<(), LoadError> {
         let exists = |base, suffix| names.binary_search(&file_name(base, suffix)).is_ok();
+        // Names are in the order of their offsets.
+        let mut bases = names.iter().filter(|n| n.ends_with(LOG_SUFFIX)).filter_map(|n| offset_of(n)).peekable();
         for name in names {
             let Some(base) = offset_of(name) else { continue };
             let is_index =
@@ -255,9 +265,8 @@ impl Loader<'_> {
                 continue;
             }
             let had_index = exists(base, OFFSET_INDEX_SUFFIX);
-            // Names are in the order of their offsets.
-            let later = names.iter().filter(|n| n.ends_with(LOG_SUFFIX)).filter_map(|n| offset_of(n));
-            let next_base = later.filter(|offset| *offset > base).min();
+            while bases.next_if(|next| *next <= base).is_some() {}
+            let next_base = bases.peek().copied();
             let segment = Arc::new(Segment::open(self.params.dir, base, self.params.config, self.params.now)?);
             // Epochs are learned in the order of the segments: what recovery comes to anyway is left to it.
             let is_unflushed = !self.params.had_clean_shutdown
@@ -269,7 +278,7 @@ impl Loader<'_> {
             if !had_index {
                 warn!(file = %name, "found no offset index file, recovering segment and rebuilding index files");
                 self.recover_segment(&segment, next_base)?;
-            } else if let Err(e) = segment.check_txn_index() {
+            } else if let Err(e) = segment.check_txn_index(next_base.unwrap_or(Offset::MAX)) {
                 match e {
                     SegmentError::CorruptTxnIndex { .. } => {
                         warn!(file = %name, error = %e, "found a corrupt index, recovering segment and rebuilding index files");
@@ -308,24 +317,26 @@ impl Loader<'_> {
             }
         }
         let log_end = match self.segments.last().cloned() {
-            Some(last) => Some(match last.read_next_offset() {
-                // A clean stop promises nothing about what happened to the file since.
-                Err(SegmentError::Corrupt { .. }) => {
-                    self.recover_segment(&last, None)?;
-                    last.read_next_offset()?
-                }
-                known => known?,
-            }),
+            Some(last) if self.params.had_clean_shutdown => Some(self.end_after_clean_stop(&last)?),
+            Some(last) => Some(last.read_next_offset()?),
             None => None,
         };
         if let Some(end) = log_end
-            && end >= self.params.log_start
+            && end < self.log_start
+            && self.params.had_clean_shutdown
+        {
+            // No stop leaves such a log. Kafka deletes all of it.
+            warn!(%tp, log_end = end, log_start = self.log_start, "the log start offset cannot be right, leaving it");
+            self.log_start = 0;
+        }
+        if let Some(end) = log_end
+            && end >= self.log_start
         {
             let recovery_point =
                 if self.params.had_clean_shutdown { end } else { self.params.recovery_point.clamp(0, end) };
             return Ok((recovery_point, end));
         }
-        let start = self.params.log_start;
+        let start = self.log_start;
         if let Some(end) = log_end {
             warn!(
                 %tp, log_end = end, log_start = start,
@@ -334,69 +345,117 @@ impl Loader<'_> {
             let all = std::mem::take(&mut self.segments);
             self.delete(&all)?;
             self.epochs.clear();
-            self.producers_so_far()?.truncate_fully(start)?;
+            self.producers.truncate_fully(start)?;
         }
         let segment = Segment::open(self.params.dir, start, self.params.config, self.params.now)?;
         self.segments.push(Arc::new(segment));
         Ok((self.params.recovery_point.clamp(0, start), start))
     }
 
+    /// Kafka believes the last index entry, and whatever batches it finds from there on. One flipped bit in the index, or
+    /// in a length, would end the log too early or nowhere.
+    fn end_after_clean_stop(&mut self, last: &Arc<Segment>) -> Result<Offset, LoadError> {
+        let indexed = last.last_indexed()?;
+        let by_index = match last.end_from(indexed.position) {
+            Err(SegmentError::Disk(e)) => return Err(e.into()),
+            Ok(end) if end.position == last.size() && last.indexes_end_below(end.next_offset)? => {
+                return self.end_with_txn_index(last, end.next_offset);
+            }
+            other => other.ok().filter(|end| end.next_offset > indexed.offset),
+        };
+        let end = last.end_from(0)?;
+        let path = last.path(LOG_SUFFIX);
+        if end.position == last.size() {
+            warn!(path = %path.display(), "found corrupt index files, rebuilding them");
+            self.reindex_offsets(last)?;
+            return self.end_with_txn_index(last, end.next_offset);
+        }
+        let end = by_index.unwrap_or(end);
+        if end.position == 0 {
+            return Err(LoadError::Damaged(format!("{}: no batch is whole", path.display())));
+        }
+        // Kafka appends behind what it cannot read, where no reader comes.
+        warn!(
+            path = %path.display(), position = end.position, log_end = end.next_offset,
+            "segment ends with bytes that are no batch; they are left, and appends go to a new segment"
+        );
+        let next = Segment::open(self.params.dir, end.next_offset, self.params.config, self.params.now)?;
+        self.segments.push(Arc::new(next));
+        Ok(end.next_offset)
+    }
+
+    fn end_with_txn_index(&mut self, last: &Arc<Segment>, log_end: Offset) -> Result<Offset, LoadError> {
+        match last.check_txn_index(log_end) {
+            Err(e @ SegmentError::CorruptTxnIndex { .. }) => {
+                warn!(error = %e, "found a corrupt index, recovering segment and rebuilding index files");
+                // Producers as of the segment's start, not of its end.
+                let last = self.segments.pop().unwrap_or_else(|| Arc::clone(last));
+                self.recover_segment(&last, None)?;
+                self.segments.push(last);
+                Ok(log_end)
+            }
+            checked => Ok(checked.map(|()| log_end)?),
+        }
+    }
+
+    /// Makes the indexes by offset and time anew, of a log that need not be in order.
+    fn reindex_offsets(&self, segment: &Segment) -> Result<(), LoadError> {
+        segment.reset_position_indexes()?;
+        let mut scan = segment.heads(0)?;
+        let mut due = IndexInterval::of(self.params.config);
+        while let Some(head) = scan.next_head().map_err(|e| segment.scan_error(e))? {
+            segment.reindex(&head, due.is_due(&head))?;
+        }
+        Ok(segment.seal()?)
+    }
+
     /// Removes segments with their snapshots. Nobody reads them yet, so they go at once.
     fn delete(&mut self, segments: &[Arc<Segment>]) -> Result<(), LoadError> {
-        self.has_new_snapshots = true;
         for segment in segments {
             info!(base_offset = segment.base_offset(), "deleting a segment as part of log recovery");
             segment.files().delete()?;
-            if let Some(marked) = mark_deleted(&segment.path(SNAPSHOT_SUFFIX))? {
+            if let Some(marked) = self.producers.mark_deleted(segment.base_offset())? {
                 disk::remove_if_exists(&marked).during("delete", &marked)?;
             }
         }
         Ok(())
     }
 
-    /// Reads and checks a whole segment, rebuilds its indexes, cuts what is not valid, and leaves a snapshot of the
-    /// producers behind it. Returns the bytes that were cut.
+    /// Reads and checks a whole segment, rebuilds its indexes, cuts what is not valid unless the stop was clean, and leaves
+    /// a snapshot of the producers behind it. Returns the bytes that are not valid.
     fn recover_segment(&mut self, segment: &Arc<Segment>, next_base: Option<Offset>) -> Result<u32, LoadError> {
         self.params.limits.check(segment.size().into())?;
-        let mut producers = self.producers_so_far()?;
-        let known = Segments::new(self.segments.clone());
         let rebuild = Rebuild {
             log_start: self.params.log_start,
             last_offset: segment.base_offset(),
             from_clean_shutdown: false,
             now: self.params.now,
         };
-        rebuild_producer_state(&mut producers, &known, &rebuild)?;
+        // Where the segment before was read too, the state goes on from there.
+        let is_known = self.producers.state.map_end_offset() == segment.base_offset();
+        let read_again = if is_known { Vec::new() } else { self.segments.clone() };
+        rebuild_producer_state(&mut self.producers, &Segments::new(read_again), &rebuild)?;
 
-        self.has_new_snapshots = true;
         let valid = valid_bytes(segment, next_base, self.params.limits)?;
         let cut = segment.size() - valid;
-        segment.cut(valid)?;
-        segment.checked.all();
-        self.reindex(segment, &mut producers)?;
+        if !self.params.had_clean_shutdown {
+            segment.cut(valid)?;
+        }
+        if segment.size() == valid {
+            segment.checked.all();
+        }
+        self.reindex(segment, valid)?;
         without_room(segment.seal())?;
-        without_room(producers.take().map_err(Into::into))?;
-        self.producers = producers.state;
+        without_room(self.producers.take().map_err(Into::into))?;
         Ok(cut)
     }
 
-    fn producers_so_far(&mut self) -> Result<ProducerSnapshots, LoadError> {
-        let none = ProducerState::new(self.params.producer_config);
-        let state = std::mem::replace(&mut self.producers, none);
-        Ok(ProducerSnapshots::new(self.params.dir, state, &list(&self.params.dir.path())?))
-    }
-
-    fn reindex(&mut self, segment: &Segment, producers: &mut ProducerSnapshots) -> Result<(), LoadError> {
+    fn reindex(&mut self, segment: &Segment, end: u32) -> Result<(), LoadError> {
         segment.reset_indexes()?;
-        let interval = self.params.config.index_interval_bytes as u32;
-        let mut last_indexed = 0;
-        let mut scan = segment.heads(0)?;
+        let mut due = IndexInterval::of(self.params.config);
+        let mut scan = segment.heads_until(0, end)?;
         while let Some(head) = scan.next_head().map_err(|e| segment.scan_error(e))? {
-            let is_due = head.position - last_indexed > interval;
-            segment.reindex(&head, is_due)?;
-            if is_due {
-                last_indexed = head.position;
-            }
+            segment.reindex(&head, due.is_due(&head))?;
             let Some(header) = &head.header else { continue };
             let epoch = head.partition_leader_epoch;
             if epoch.0 >= 0 && self.epochs.latest().is_none_or(|latest| epoch > latest.epoch) {
@@ -408,11 +467,31 @@ impl Loader<'_> {
             } else {
                 None
             };
-            replay(producers, batch.as_ref(), head.last_offset + 1, |txn, last_stable_offset| {
+            replay(&mut self.producers, batch.as_ref(), head.last_offset + 1, |txn, last_stable_offset| {
                 if txn.is_aborted { segment.append_aborted(&aborted(txn, last_stable_offset)) } else { Ok(()) }
             })?;
         }
         Ok(())
+    }
+}
+
+/// When the next index entry is due while a segment is read.
+struct IndexInterval {
+    bytes: u32,
+    last_indexed: u32,
+}
+
+impl IndexInterval {
+    fn of(config: &LogConfig) -> Self {
+        Self { bytes: config.index_interval_bytes as u32, last_indexed: 0 }
+    }
+
+    fn is_due(&mut self, head: &EntryHead) -> bool {
+        let is_due = head.position - self.last_indexed > self.bytes;
+        if is_due {
+            self.last_indexed = head.position;
+        }
+        is_due
     }
 }
 

@@ -29,6 +29,12 @@ pub(super) enum ScanError {
     Corrupt(#[from] RecordError),
 }
 
+const MAGIC_AT: usize = PREFIX_LEN - 1;
+
+const fn is_known(magic: i8) -> bool {
+    matches!(magic, 0..=2)
+}
+
 /// What the first bytes of an entry of any magic say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EntryHead {
@@ -44,20 +50,29 @@ pub(super) struct EntryHead {
     pub max_timestamp: Millis,
     /// -1 for magic 0 and 1.
     pub partition_leader_epoch: LeaderEpoch,
-    /// Magic 2 only.
+    /// Not for magic 0 and 1.
     pub header: Option<BatchHeader>,
 }
 
 impl EntryHead {
     /// `bytes` begin with the entry, and hold its first [`HEADER_LEN`] bytes or all of it. `None` when the entry does
-    /// not end at `end` or before.
+    /// not end at `end` or before. As in Kafka the length alone leads to the next entry: one whose magic nobody knows is
+    /// taken for a batch of the newest, so that a flipped bit there does not hide what follows.
     fn parse(bytes: &[u8], position: u32, end: u32) -> Result<Option<Self>, RecordError> {
+        if let Some(unknown) = bytes.get(MAGIC_AT).map(|magic| *magic as i8).filter(|magic| !is_known(*magic)) {
+            let mut as_newest = [0; HEADER_LEN];
+            let len = bytes.len().min(HEADER_LEN);
+            as_newest[..len].copy_from_slice(&bytes[..len]);
+            as_newest[MAGIC_AT] = 2;
+            let head = Self::parse(&as_newest[..len], position, end)?;
+            return Ok(head.map(|head| Self { magic: unknown, ..head }));
+        }
         let Some(size) = entry_size(bytes)? else { return Ok(None) };
         let Some(size) = u32::try_from(size).ok().filter(|size| *size <= end - position) else { return Ok(None) };
         let mut offset = [0; 8];
         offset.copy_from_slice(&bytes[..8]);
         let offset = i64::from_be_bytes(offset);
-        let magic = bytes[PREFIX_LEN - 1] as i8;
+        let magic = bytes[MAGIC_AT] as i8;
         if magic >= 2 {
             let header = BatchHeader::parse(bytes)?;
             return Ok(Some(Self {
@@ -166,7 +181,8 @@ impl CheckScan {
         let Some(head) = EntryHead::parse(self.buffered_from(self.position), self.position, self.end)? else {
             return Ok(None);
         };
-        if !self.check_crc(&head)? {
+        // No checksum covers the magic.
+        if !is_known(head.magic) || !self.check_crc(&head)? {
             return Err(RecordError::Corrupt(format!("Record is corrupt at position {}", head.position)).into());
         }
         self.position = head.next_position();

@@ -1,7 +1,7 @@
 //! Owns one segment: a piece of the log, its indexes, and what the log must know of it without reading. Kafka:
 //! `LogSegment`. One thread at a time appends, under the log's lock; readers take no lock that covers disk work.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -45,6 +45,14 @@ pub(super) enum SegmentError {
     /// The segment was deleted, and its files are gone.
     #[error("{path} was deleted")]
     Gone { path: PathBuf },
+}
+
+/// Where the batches of a segment end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SegmentEnd {
+    pub next_offset: Offset,
+    /// The size of the segment, unless something lies behind that is no whole batch.
+    pub position: u32,
 }
 
 /// A batch that holds an offset.
@@ -193,11 +201,19 @@ impl Segment {
     }
 
     pub(super) fn file(&self) -> Result<Arc<DataFile>, SegmentError> {
-        match self.log.get(|| self.files.open(LOG_SUFFIX)) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.files.is_deleted() => {
-                Err(SegmentError::Gone { path: self.path(LOG_SUFFIX) })
-            }
-            opened => Ok(opened.during_lazily("open", || self.path(LOG_SUFFIX))?),
+        self.on("open", LOG_SUFFIX, self.log.get(|| self.files.open(LOG_SUFFIX)))
+    }
+
+    /// Says what was being done to which file. That the files of a deleted segment are gone is no fault of the disk.
+    fn on<T>(&self, action: &'static str, suffix: &str, result: io::Result<T>) -> Result<T, SegmentError> {
+        result.map_err(|e| self.disk_error(action, suffix, e))
+    }
+
+    fn disk_error(&self, action: &'static str, suffix: &str, error: io::Error) -> SegmentError {
+        let path = self.path(suffix);
+        match error.kind() {
+            io::ErrorKind::NotFound if self.files.is_deleted() => SegmentError::Gone { path },
+            _ => DiskError::new(action, &path, error).into(),
         }
     }
 
@@ -205,8 +221,8 @@ impl Segment {
         self.files.path(suffix)
     }
 
-    pub(super) fn modified_ms(&self) -> Result<Millis, DiskError> {
-        self.files.modified_ms(LOG_SUFFIX).during_lazily("stat", || self.path(LOG_SUFFIX))
+    pub(super) fn modified_ms(&self) -> Result<Millis, SegmentError> {
+        self.on("stat", LOG_SUFFIX, self.files.modified_ms(LOG_SUFFIX))
     }
 
     fn fits(&self, offset: Offset) -> bool {
@@ -302,7 +318,7 @@ impl Segment {
         if let Some(known) = self.stamps.lock().max_timestamp {
             return Ok(known);
         }
-        let indexed = self.time_index.last_entry().during_lazily("read", || self.path(TIME_INDEX_SUFFIX))?;
+        let indexed = self.on("read", TIME_INDEX_SUFFIX, self.time_index.last_entry())?;
         Ok(*self.stamps.lock().max_timestamp.get_or_insert(indexed))
     }
 
@@ -310,7 +326,7 @@ impl Segment {
     pub(super) fn largest_timestamp(&self) -> Result<Millis, SegmentError> {
         match self.max_timestamp()?.timestamp {
             timestamp if timestamp >= 0 => Ok(timestamp),
-            _ => Ok(self.modified_ms()?),
+            _ => self.modified_ms(),
         }
     }
 
@@ -332,8 +348,8 @@ impl Segment {
         Ok(None)
     }
 
-    fn lookup(&self, offset: Offset) -> Result<OffsetPosition, DiskError> {
-        self.offset_index.lookup(offset).during_lazily("read", || self.path(OFFSET_INDEX_SUFFIX))
+    fn lookup(&self, offset: Offset) -> Result<OffsetPosition, SegmentError> {
+        self.on("read", OFFSET_INDEX_SUFFIX, self.offset_index.lookup(offset))
     }
 
     /// Where a batch begins that is not behind the one with `offset`.
@@ -342,9 +358,9 @@ impl Segment {
     }
 
     /// The first indexed offset that lies behind `position`.
-    pub(super) fn first_offset_from(&self, position: u64) -> Result<Option<Offset>, DiskError> {
+    pub(super) fn first_offset_from(&self, position: u64) -> Result<Option<Offset>, SegmentError> {
         let found = self.offset_index.first_from_position(position);
-        Ok(found.during_lazily("read", || self.path(OFFSET_INDEX_SUFFIX))?.map(|entry| entry.offset))
+        Ok(self.on("read", OFFSET_INDEX_SUFFIX, found)?.map(|entry| entry.offset))
     }
 
     /// Headers from the start of a batch on.
@@ -384,13 +400,30 @@ impl Segment {
 
     /// The offset after the last batch. Reads the log from the last index entry on.
     pub(super) fn read_next_offset(&self) -> Result<Offset, SegmentError> {
-        let last = self.offset_index.last_offset().during_lazily("read", || self.path(OFFSET_INDEX_SUFFIX))?;
-        let mut scan = self.heads(self.lookup(last)?.position)?;
-        let mut next = self.base_offset();
+        Ok(self.end_from(self.last_indexed()?.position)?.next_offset)
+    }
+
+    /// The last entry of the offset index, or the start of the segment.
+    pub(super) fn last_indexed(&self) -> Result<OffsetPosition, SegmentError> {
+        self.lookup(self.on("read", OFFSET_INDEX_SUFFIX, self.offset_index.last_offset())?)
+    }
+
+    /// Where the batches end that follow from a position on.
+    pub(super) fn end_from(&self, position: u32) -> Result<SegmentEnd, SegmentError> {
+        let mut scan = self.heads(position)?;
+        let mut next_offset = self.base_offset();
         while let Some(head) = self.scan(scan.next_head())? {
-            next = head.last_offset.saturating_add(1);
+            next_offset = head.last_offset.saturating_add(1);
         }
-        Ok(next)
+        Ok(SegmentEnd { next_offset, position: scan.position() })
+    }
+
+    /// Whether the last entries of offset index and time index can be of a log that ends at `next_offset`.
+    pub(super) fn indexes_end_below(&self, next_offset: Offset) -> Result<bool, SegmentError> {
+        let by_offset = self.on("read", OFFSET_INDEX_SUFFIX, self.offset_index.last_offset())?;
+        let by_time = self.on("read", TIME_INDEX_SUFFIX, self.time_index.last_entry())?.offset;
+        let possible = self.base_offset()..next_offset.max(self.base_offset() + 1);
+        Ok(possible.contains(&by_offset) && possible.contains(&by_time))
     }
 
     /// The first record at or after `target`, and at or after `from`.
@@ -399,7 +432,7 @@ impl Segment {
         target: Millis,
         from: Offset,
     ) -> Result<Option<FoundTimestamp>, SegmentError> {
-        let indexed = self.time_index.lookup(target).during_lazily("read", || self.path(TIME_INDEX_SUFFIX))?;
+        let indexed = self.on("read", TIME_INDEX_SUFFIX, self.time_index.lookup(target))?;
         let mut scan = self.heads(self.lookup(indexed.offset.max(from))?.position)?;
         while let Some(head) = self.scan(scan.next_head())? {
             if head.max_timestamp >= target
@@ -434,9 +467,8 @@ impl Segment {
             return Ok(Some(found(head.max_timestamp, head.last_offset)));
         }
         let mut bytes = vec![0; head.size as usize];
-        let path = || self.path(LOG_SUFFIX);
-        let got = self.file()?.read_at(&mut bytes, u64::from(head.position)).during_lazily("read", path)?;
-        let corrupt = |source| SegmentError::Corrupt { path: path(), source };
+        let got = self.on("read", LOG_SUFFIX, self.file()?.read_at(&mut bytes, u64::from(head.position)))?;
+        let corrupt = |source| SegmentError::Corrupt { path: self.path(LOG_SUFFIX), source };
         let Some(batch) = Batch::first(&bytes[..got]).map_err(corrupt)? else { return Ok(None) };
         let mut records = crate::record::records(&batch).map_err(corrupt)?;
         while let Some(record) = records.next_record().map_err(corrupt)? {
@@ -451,15 +483,21 @@ impl Segment {
         self.txn(self.txn_index.collect(from, upper))
     }
 
-    /// A transaction index that cannot be right means that the segment must be recovered.
-    pub(super) fn check_txn_index(&self) -> Result<(), SegmentError> {
-        self.txn(self.txn_index.sanity_check(self.base_offset()))
+    /// A transaction index that cannot be right means that the segment must be recovered. `next_base`: where the segment
+    /// ends at the latest.
+    pub(super) fn check_txn_index(&self, next_base: Offset) -> Result<(), SegmentError> {
+        self.txn(self.txn_index.sanity_check(self.base_offset()..next_base))
     }
 
-    pub(super) fn reset_indexes(&self) -> Result<(), DiskError> {
-        self.offset_index.reset().during_lazily("reset", || self.path(OFFSET_INDEX_SUFFIX))?;
-        self.time_index.reset().during_lazily("reset", || self.path(TIME_INDEX_SUFFIX))?;
-        self.txn_index.reset().during_lazily("reset", || self.path(TXN_INDEX_SUFFIX))?;
+    pub(super) fn reset_indexes(&self) -> Result<(), SegmentError> {
+        self.on("reset", TXN_INDEX_SUFFIX, self.txn_index.reset())?;
+        self.reset_position_indexes()
+    }
+
+    /// Empties the indexes by offset and time.
+    pub(super) fn reset_position_indexes(&self) -> Result<(), SegmentError> {
+        self.on("reset", OFFSET_INDEX_SUFFIX, self.offset_index.reset())?;
+        self.on("reset", TIME_INDEX_SUFFIX, self.time_index.reset())?;
         self.stamps.lock().max_timestamp =
             Some(TimestampOffset { timestamp: NO_TIMESTAMP, offset: self.base_offset() });
         Ok(())
@@ -484,11 +522,10 @@ impl Segment {
 
     /// Cuts the log, and nothing of the indexes.
     pub(super) fn cut(&self, len: u32) -> Result<(), SegmentError> {
-        let path = || self.path(LOG_SUFFIX);
         self.size.store(len, Ordering::Release);
         self.is_preallocated.store(false, Ordering::Relaxed);
-        if self.files.len(LOG_SUFFIX).during_lazily("stat", path)? != Some(u64::from(len)) {
-            self.file()?.truncate(u64::from(len)).during_lazily("truncate", path)?;
+        if self.on("stat", LOG_SUFFIX, self.files.len(LOG_SUFFIX))? != Some(u64::from(len)) {
+            self.on("truncate", LOG_SUFFIX, self.file()?.truncate(u64::from(len)))?;
         }
         Ok(())
     }
@@ -496,8 +533,8 @@ impl Segment {
     /// Removes all batches that end at or after `offset`. Returns the bytes that are gone.
     pub(super) fn truncate_to(&self, offset: Offset, now: Millis) -> Result<u32, SegmentError> {
         let found = self.translate(offset)?;
-        self.offset_index.truncate_to(offset).during_lazily("truncate", || self.path(OFFSET_INDEX_SUFFIX))?;
-        self.time_index.truncate_to(offset).during_lazily("truncate", || self.path(TIME_INDEX_SUFFIX))?;
+        self.on("truncate", OFFSET_INDEX_SUFFIX, self.offset_index.truncate_to(offset))?;
+        self.on("truncate", TIME_INDEX_SUFFIX, self.time_index.truncate_to(offset))?;
         self.txn(self.txn_index.truncate_to(offset))?;
         let size = self.size();
         let keep = found.map_or(size, |batch| batch.position);
@@ -519,7 +556,7 @@ impl Segment {
 
     /// The time index's last entry, or something larger behind it.
     fn read_max_timestamp(&self) -> Result<TimestampOffset, SegmentError> {
-        let mut largest = self.time_index.last_entry().during_lazily("read", || self.path(TIME_INDEX_SUFFIX))?;
+        let mut largest = self.on("read", TIME_INDEX_SUFFIX, self.time_index.last_entry())?;
         let mut scan = self.heads(self.lookup(largest.offset)?.position)?;
         while let Some(head) = self.scan(scan.next_head())? {
             if head.max_timestamp > largest.timestamp {
@@ -538,23 +575,23 @@ impl Segment {
         if self.is_preallocated.load(Ordering::Relaxed) {
             self.cut(self.size())?;
         }
-        self.offset_index.seal().during_lazily("trim", || self.path(OFFSET_INDEX_SUFFIX))?;
-        Ok(self.time_index.seal().during_lazily("trim", || self.path(TIME_INDEX_SUFFIX))?)
+        self.on("trim", OFFSET_INDEX_SUFFIX, self.offset_index.seal())?;
+        Ok(self.on("trim", TIME_INDEX_SUFFIX, self.time_index.seal())?)
     }
 
     /// Writes index entries that are only in memory.
     pub(super) fn write_indexes(&self) -> Result<(), SegmentError> {
-        self.offset_index.write().during_lazily("write", || self.path(OFFSET_INDEX_SUFFIX))?;
-        self.time_index.write().during_lazily("write", || self.path(TIME_INDEX_SUFFIX))?;
+        self.on("write", OFFSET_INDEX_SUFFIX, self.offset_index.write())?;
+        self.on("write", TIME_INDEX_SUFFIX, self.time_index.write())?;
         self.txn(self.txn_index.write())
     }
 
     /// Waits until all that is in the files of log and indexes is on the disk.
     pub(super) fn sync(&self) -> Result<(), SegmentError> {
-        self.file()?.sync().during_lazily("sync", || self.path(LOG_SUFFIX))?;
-        self.offset_index.sync().during_lazily("sync", || self.path(OFFSET_INDEX_SUFFIX))?;
-        self.time_index.sync().during_lazily("sync", || self.path(TIME_INDEX_SUFFIX))?;
-        Ok(self.txn_index.sync().during_lazily("sync", || self.path(TXN_INDEX_SUFFIX))?)
+        self.on("sync", LOG_SUFFIX, self.file()?.sync())?;
+        self.on("sync", OFFSET_INDEX_SUFFIX, self.offset_index.sync())?;
+        self.on("sync", TIME_INDEX_SUFFIX, self.time_index.sync())?;
+        Ok(self.on("sync", TXN_INDEX_SUFFIX, self.txn_index.sync())?)
     }
 
     fn scan<T>(&self, result: Result<T, ScanError>) -> Result<T, SegmentError> {
@@ -562,27 +599,23 @@ impl Segment {
     }
 
     pub(super) fn scan_error(&self, error: ScanError) -> SegmentError {
-        let path = self.path(LOG_SUFFIX);
         match error {
-            ScanError::Io(e) => SegmentError::Disk(DiskError::new("read", &path, e)),
-            ScanError::Corrupt(source) => SegmentError::Corrupt { path, source },
+            ScanError::Io(e) => self.disk_error("read", LOG_SUFFIX, e),
+            ScanError::Corrupt(source) => SegmentError::Corrupt { path: self.path(LOG_SUFFIX), source },
         }
     }
 
     fn index(&self, result: Result<(), IndexError>, suffix: &str) -> Result<(), SegmentError> {
         result.map_err(|e| match e {
-            IndexError::Io(e) => SegmentError::Disk(DiskError::new("append to", &self.path(suffix), e)),
+            IndexError::Io(e) => self.disk_error("append to", suffix, e),
             IndexError::NotIncreasing { offset, .. } => SegmentError::OffsetsGoBack { path: self.path(suffix), offset },
         })
     }
 
     fn txn<T>(&self, result: Result<T, TxnIndexError>) -> Result<T, SegmentError> {
-        result.map_err(|e| {
-            let path = self.path(TXN_INDEX_SUFFIX);
-            match e {
-                TxnIndexError::Io(e) => SegmentError::Disk(DiskError::new("use", &path, e)),
-                TxnIndexError::Corrupt(why) => SegmentError::CorruptTxnIndex { path, why },
-            }
+        result.map_err(|e| match e {
+            TxnIndexError::Io(e) => self.disk_error("use", TXN_INDEX_SUFFIX, e),
+            TxnIndexError::Corrupt(why) => SegmentError::CorruptTxnIndex { path: self.path(TXN_INDEX_SUFFIX), why },
         })
     }
 }

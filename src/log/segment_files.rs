@@ -86,9 +86,9 @@ impl SegmentFiles {
         self.dir.file(&self.name(suffix, *self.ending.read()))
     }
 
-    /// Whether the files wait for their removal, or are gone: whoever still reads them came too late.
+    /// Whether the files, or the whole log, wait for their removal or are gone: whoever still reads them came too late.
     pub(super) fn is_deleted(&self) -> bool {
-        *self.ending.read() == DELETED_SUFFIX
+        *self.ending.read() == DELETED_SUFFIX || self.dir.is_deleted()
     }
 
     /// Runs `work` with the path of a file, which means this segment's file for so long.

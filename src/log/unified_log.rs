@@ -13,15 +13,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::common::Uuid;
 use crate::common::ids::{LeaderEpoch, Millis, Offset, TopicPartition};
 use crate::config::topic::LogConfig;
 use crate::disk::{self, DiskError, During};
+use crate::util::rate_limit::RateLimit;
 
 use super::checkpoint;
 use super::cleaner::LogCleaning;
@@ -37,6 +39,9 @@ use super::segment::{RollParams, Segment, SegmentError};
 use super::segment_files::{DELETED_SUFFIX, LOG_SUFFIX, SegmentFiles};
 use super::segments::Segments;
 use super::small_files::SmallFiles;
+
+/// Clients that ask for what is damaged ask again and again.
+static DAMAGE_TOLD: RateLimit = RateLimit::every(Duration::from_secs(10));
 
 /// An offset with the place where its batch begins, as far as that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -497,19 +502,45 @@ impl UnifiedLog {
         if tail.is_closed { Err(DirError::Offline(self.log_dir.path().to_owned())) } else { Ok(tail) }
     }
 
+    /// Passes a result on. An error of the device takes the directory offline; what the files of this log say, or that it
+    /// was deleted meanwhile, does not.
     pub(super) fn guard<T>(&self, result: Result<T, SegmentError>) -> Result<T, DirError> {
         result.map_err(|e| match e {
-            SegmentError::Disk(e) => self.log_dir.judge(e),
-            SegmentError::Gone { .. } => DirError::Offline(self.log_dir.path().to_owned()),
-            // Our own bytes are not what we wrote: for whoever writes here that is a failing disk.
-            other => self.log_dir.fail(DiskError::new("use", &self.dir(), std::io::Error::other(other.to_string()))),
+            SegmentError::Disk(e) => self.judge(e),
+            SegmentError::Gone { path } => DirError::Gone(path),
+            damage => self.damaged(damage.to_string()),
         })
     }
 
-    /// As [`Self::guard`] for what waits for the disk: when it has no room then, what was written may be lost.
+    /// As [`Self::guard`] for files that belong to no segment.
+    pub(super) fn guard_disk<T>(&self, result: Result<T, DiskError>) -> Result<T, DirError> {
+        result.map_err(|e| self.judge(e))
+    }
+
+    /// What an error of a file of this log means.
+    pub(super) fn judge(&self, error: DiskError) -> DirError {
+        if error.kind() == std::io::ErrorKind::NotFound && self.dir.is_deleted() {
+            return DirError::Gone(error.path().to_owned());
+        }
+        match self.log_dir.judge(error) {
+            DirError::Damaged(why) => self.damaged(why),
+            other => other,
+        }
+    }
+
+    fn damaged(&self, why: String) -> DirError {
+        if let Some(left_out) = DAMAGE_TOLD.permit() {
+            error!(tp = %self.topic_partition, dir = %self.dir().display(), why, left_out, "log is damaged");
+        }
+        DirError::Damaged(why)
+    }
+
+    /// As [`Self::guard`] for what waits for the disk: when it has no room then, what was written may be lost. Segments
+    /// that were deleted meanwhile need not be there.
     fn guard_sync(&self, result: Result<(), SegmentError>) -> Result<(), DirError> {
         match result {
             Err(SegmentError::Disk(e)) => Err(self.log_dir.fail(e)),
+            Err(SegmentError::Gone { .. }) => Ok(()),
             other => self.guard(other),
         }
     }
@@ -523,7 +554,16 @@ impl UnifiedLog {
     ) -> Result<Arc<Segment>, DirError> {
         let active = self.active();
         let config = self.config.load();
-        if !self.guard(active.should_roll(&config, append))? {
+        let is_due = match active.should_roll(&config, append) {
+            // Its first batch cannot be read. Kafka refuses every append from then on; behind damage the next recovery
+            // would cut them.
+            Err(SegmentError::Corrupt { path, source }) => {
+                warn!(tp = %self.topic_partition, path = %path.display(), %source, "segment is damaged, appends go to a new one");
+                true
+            }
+            known => self.guard(known)?,
+        };
+        if !is_due {
             return Ok(active);
         }
         debug!(tp = %self.topic_partition, size = active.size(), "rolling new log segment");
@@ -552,7 +592,7 @@ impl UnifiedLog {
             return Ok(active);
         }
         // The new one first: without room for it everything stays as it is.
-        let segment = Arc::new(self.log_dir.guard(self.create_segment(base, now))?);
+        let segment = Arc::new(self.guard_disk(self.create_segment(base, now))?);
         unless_full(self.guard(active.seal()))?;
         self.segments.store(Arc::new(self.segments.load().with(Arc::clone(&segment))));
         {
@@ -563,7 +603,7 @@ impl UnifiedLog {
             }
         }
         tail.producers.state.set_map_end_offset(base);
-        unless_full(self.log_dir.guard(tail.producers.take()))?;
+        unless_full(self.guard_disk(tail.producers.take()))?;
         info!("[UnifiedLog partition={}] Rolled new log segment at offset {base}", self.topic_partition);
         let me = Weak::clone(&self.me);
         self.scheduler().schedule_in(0, move || {
@@ -604,13 +644,20 @@ impl UnifiedLog {
         for segment in to_flush {
             // An append that waits for its flush has its records safe without their index entries: a crash makes those
             // anew, as long as the recovery point says so.
-            let indexed = self.guard(segment.write_indexes());
+            let indexed = match segment.write_indexes() {
+                Err(SegmentError::Gone { .. }) => Ok(()),
+                written => self.guard(written),
+            };
             self.guard_sync(segment.sync())?;
             indexed?;
         }
         if to_flush.iter().any(|s| s.base_offset() >= from) {
-            let dir = self.dir();
-            disk::sync_dir(&dir).during("sync", &dir).map_err(|e| self.log_dir.fail(e))?;
+            self.guard_sync(self.dir.sync().map_err(|e| match e.kind() {
+                std::io::ErrorKind::NotFound if self.dir.is_deleted() => {
+                    SegmentError::Gone { path: e.path().to_owned() }
+                }
+                _ => e.into(),
+            }))?;
         }
         self.write_small_files()?;
         let mut tail = self.tail.lock();
@@ -734,9 +781,9 @@ impl UnifiedLog {
     ) -> Result<(), DirError> {
         let mut files: Vec<PathBuf> = Vec::new();
         for segment in segments {
-            files.extend(self.log_dir.guard(segment.files().mark_deleted())?);
+            files.extend(self.guard_disk(segment.files().mark_deleted())?);
             if replaced != Some(segment.base_offset()) {
-                files.extend(self.log_dir.guard(tail.producers.mark_deleted(segment.base_offset()))?);
+                files.extend(self.guard_disk(tail.producers.mark_deleted(segment.base_offset()))?);
             }
         }
         if files.is_empty() {
@@ -841,7 +888,7 @@ impl UnifiedLog {
         // There is no way back, and no log without a segment.
         let segment = segment.map_err(|e| self.log_dir.fail(e))?;
         self.segments.store(Arc::new(Segments::new(vec![Arc::new(segment)])));
-        self.log_dir.guard(tail.producers.truncate_fully(offset))?;
+        self.guard_disk(tail.producers.truncate_fully(offset))?;
         self.epochs.write().clear();
         self.epochs_changed();
         unless_full(self.write_small_files())?;
@@ -893,7 +940,7 @@ impl UnifiedLog {
         let mut tail = self.lock_tail()?;
         tail.is_closed = true;
         self.write_small_files()?;
-        self.log_dir.guard(tail.producers.take())?;
+        self.guard_disk(tail.producers.take())?;
         for segment in self.segments.load().as_slice() {
             self.guard(segment.seal())?;
         }
@@ -903,8 +950,11 @@ impl UnifiedLog {
     /// Gives the directory the name of one that will be deleted. No append comes after it, readers go on. A crash of the
     /// machine may undo it until the log directory is synced.
     pub(super) fn rename_for_deletion(&self, name: &str) -> Result<(), DirError> {
-        let _no_cleaning = self.cleaning.gate.pause();
-        self.rename_and_close(&mut *self.lock_tail()?, name)
+        let cleaning = self.cleaning.gate.pause();
+        self.rename_and_close(&mut *self.lock_tail()?, name)?;
+        // No one cleans it any more, whoever still has it.
+        std::mem::forget(cleaning);
+        Ok(())
     }
 
     fn rename_and_close(&self, tail: &mut Tail, name: &str) -> Result<(), DirError> {
@@ -915,7 +965,7 @@ impl UnifiedLog {
     /// As [`Self::rename_for_deletion`] for a log that takes nothing any more.
     pub(super) fn rename_replaced(&self, name: &str) -> Result<(), DirError> {
         let mut is_gone = self.small_files.hold();
-        self.log_dir.guard(self.dir.rename(&self.log_dir.path().join(name)))?;
+        self.log_dir.guard(self.dir.rename_deleted(&self.log_dir.path().join(name)))?;
         *is_gone = true;
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::cluster::partition::{AppendTerms, LeaderAppend, Partition, PartitionA
 use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition};
 use crate::config::topic::{self, BrokerCompression, LogConfig};
 use crate::config::{BrokerConfig, Props};
+use crate::log::log_dir::DirError;
 use crate::log::producer_state::ProducerError;
 use crate::log::{AppendError, AppendInfo, LogManager, UnifiedLog, VerificationGuard};
 use crate::record::validate::{self, AppendOrigin, RecordRefusal, ValidateError, ValidationContext};
@@ -551,6 +552,7 @@ fn append_failed(error: PartitionAppendError) -> AppendFailure {
             AppendError::Record(error) => error.code(),
             AppendError::UnexpectedOffset { .. } | AppendError::OffsetsOutOfOrder => ErrorCode::UnknownServerError,
             // The directory has told why, once.
+            AppendError::Dir(DirError::Damaged(_)) => ErrorCode::CorruptMessage,
             AppendError::Dir(_) => ErrorCode::KafkaStorageError,
         },
     };

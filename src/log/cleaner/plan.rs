@@ -37,7 +37,7 @@ pub(super) struct Dirty {
 
 /// A log that may be worth cleaning.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Candidate {
+pub(in crate::log) struct Candidate {
     pub first_dirty: Offset,
     /// Base of the first segment that must stay as it is.
     pub first_uncleanable: Offset,

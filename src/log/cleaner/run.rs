@@ -44,10 +44,20 @@ pub(super) enum CleanError {
     Aborted,
     /// The directory has told why.
     #[error(transparent)]
-    Dir(#[from] DirError),
+    Dir(DirError),
     /// The log is left alone from now on.
     #[error("{0}")]
     Uncleanable(String),
+}
+
+impl From<DirError> for CleanError {
+    fn from(error: DirError) -> Self {
+        match error {
+            DirError::Damaged(why) => Self::Uncleanable(why),
+            DirError::Gone(_) => Self::Aborted,
+            other => Self::Dir(other),
+        }
+    }
 }
 
 /// What one thread may use.
@@ -107,7 +117,7 @@ impl<'a> Cleaning<'a> {
         let segments = self.log.segments.load_full();
         let facts = facts_of(&segments);
         let legacy_horizon = match segments.as_slice()[plan::between(&facts, 0, candidate.first_dirty)].last() {
-            Some(clean) => self.dir(clean.modified_ms().map_err(Into::into))? - self.config.delete_retention_ms,
+            Some(clean) => self.dir(clean.modified_ms())? - self.config.delete_retention_ms,
             None => 0,
         };
         self.build_map(candidate)?;
@@ -143,15 +153,12 @@ impl<'a> Cleaning<'a> {
 
     /// Disk errors are the directory's, all else is this log's.
     fn dir<T>(&self, result: Result<T, SegmentError>) -> Result<T, CleanError> {
-        result.map_err(|e| match e {
-            SegmentError::Disk(e) => CleanError::Dir(self.log.log_dir().judge(e)),
-            damaged => CleanError::Uncleanable(damaged.to_string()),
-        })
+        Ok(self.log.guard(result)?)
     }
 
     fn aborted_transactions(&self, from: Offset, to: Offset) -> Result<Vec<crate::log::index::AbortedTxn>, CleanError> {
         self.log.aborted_transactions(from, to).map_err(|e| match e {
-            ReadError::Dir(e) => CleanError::Dir(e),
+            ReadError::Dir(e) => e.into(),
             damaged => CleanError::Uncleanable(damaged.to_string()),
         })
     }
@@ -238,10 +245,10 @@ impl<'a> Cleaning<'a> {
             // The directory cannot be trusted when this fails, whatever the reason.
             cleaned.sync().map_err(|e| match e {
                 SegmentError::Disk(e) => CleanError::Dir(self.log.log_dir().fail(e)),
-                other => CleanError::Uncleanable(other.to_string()),
+                other => self.log.guard(Err::<(), _>(other)).map_or_else(CleanError::from, |()| CleanError::Aborted),
             })?;
             // Retention of records without timestamps goes by it.
-            let modified = self.dir(last.modified_ms().map_err(Into::into))?;
+            let modified = self.dir(last.modified_ms())?;
             self.dir(cleaned.files().set_modified_ms(modified).map_err(Into::into))
         });
         if let Err(e) = written {
@@ -267,7 +274,7 @@ impl<'a> Cleaning<'a> {
                 None => self.dir(segment.read_next_offset())?,
             };
             transactions.add(self.aborted_transactions(segment.base_offset(), upper)?);
-            let modified = self.dir(segment.modified_ms().map_err(Into::into))?;
+            let modified = self.dir(segment.modified_ms())?;
             self.clean_segment(segment, &mut out, transactions, &producers, modified > legacy_horizon)?;
         }
         self.dir(out.flush())?;
@@ -348,7 +355,7 @@ impl<'a> Cleaning<'a> {
 fn unreadable(log: &UnifiedLog, segment: &Segment, error: BatchError) -> CleanError {
     let path = segment.path(LOG_SUFFIX);
     match error {
-        BatchError::Io(e) => CleanError::Dir(log.log_dir().judge(DiskError::new("read", &path, e))),
+        BatchError::Io(e) => log.judge(DiskError::new("read", &path, e)).into(),
         BatchError::Corrupt(e) => CleanError::Uncleanable(format!("{}: {e}", path.display())),
     }
 }

@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use super::plan::{Candidate, LogFacts, SegmentFacts, delay};
 use crate::common::ids::{Millis, Offset};
-use crate::disk::{self, During};
 use crate::log::UnifiedLog;
 use crate::log::log_dir::DirError;
 use crate::log::segment::Segment;
@@ -49,7 +48,7 @@ pub(super) fn facts_of(segments: &Segments) -> Vec<SegmentFacts> {
 
 impl UnifiedLog {
     /// What could be cleaned now. Writes down a checkpoint that cannot be.
-    pub(super) fn cleaning_candidate(&self, now: Millis) -> Result<Candidate, DirError> {
+    pub(in crate::log) fn cleaning_candidate(&self, now: Millis) -> Result<Candidate, DirError> {
         let config = self.config();
         let segments = self.segments.load_full();
         let facts = facts_of(&segments);
@@ -100,7 +99,7 @@ impl UnifiedLog {
     /// Puts a cleaned segment in the place of those that it was made from. `new` is on the disk.
     pub(super) fn replace_segments(&self, new: &Arc<Segment>, old: &[Arc<Segment>]) -> Result<(), DirError> {
         let mut tail = self.lock_tail()?;
-        self.log_dir().guard(new.files().mark_swap())?;
+        self.guard_disk(new.files().mark_swap())?;
         let is_old = |segment: &Arc<Segment>| old.iter().any(|o| Arc::ptr_eq(o, segment));
         let mut list: Vec<Arc<Segment>> =
             self.segments.load().as_slice().iter().filter(|segment| !is_old(segment)).cloned().collect();
@@ -109,8 +108,7 @@ impl UnifiedLog {
         // Readers of the old ones go on with them: their files stay for `file.delete.delay.ms`.
         self.segments.store(Arc::new(Segments::new(list)));
         self.delete_files(&mut tail, old, Some(new.base_offset()))?;
-        self.log_dir().guard(new.files().mark_in_use())?;
-        let dir = self.dir();
-        self.log_dir().guard(disk::sync_dir(&dir).during("sync", &dir))
+        self.guard_disk(new.files().mark_in_use())?;
+        self.guard_disk(self.dir.sync())
     }
 }

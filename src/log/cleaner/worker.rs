@@ -12,6 +12,7 @@ use super::plan::Candidate;
 use super::run::{CleanError, Cleaning, Share, Stats};
 use super::throttle::Throttle;
 use crate::common::ids::{Millis, Offset};
+use crate::log::log_dir::DirError;
 use crate::log::{LogManager, UnifiedLog};
 
 /// How often a wait looks whether it is still wanted.
@@ -102,11 +103,15 @@ impl Worker {
                 false
             }
             Err(CleanError::Uncleanable(why)) => {
-                error!(tp = %log.topic_partition(), why, "log cannot be cleaned, and is left alone until the next start");
-                log.cleaning.mark_uncleanable();
+                Self::leave_alone(&log, &why);
                 false
             }
         }
+    }
+
+    fn leave_alone(log: &UnifiedLog, why: &str) {
+        error!(tp = %log.topic_partition(), why, "log cannot be cleaned, and is left alone until the next start");
+        log.cleaning.mark_uncleanable();
     }
 
     /// The log with the highest share of bytes that can be cleaned, if one is worth it.
@@ -123,6 +128,10 @@ impl Worker {
             }
             let candidate = match log.cleaning_candidate(now) {
                 Ok(candidate) => candidate,
+                Err(DirError::Damaged(why)) => {
+                    Self::leave_alone(&log, &why);
+                    continue;
+                }
                 Err(e) => {
                     debug!(tp = %log.topic_partition(), error = %e, "not looked at");
                     continue;

@@ -7,6 +7,7 @@
 //! Entries are in the order of their ABORT markers, whose offset is `last offset`. The file is made with its first entry.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -169,18 +170,21 @@ impl TxnIndex {
         Ok(search)
     }
 
-    /// Every transaction must end inside of the segment, which starts at `base_offset`.
-    pub fn sanity_check(&self, base_offset: Offset) -> Result<(), TxnIndexError> {
+    /// Every transaction must end inside of the segment, whose offsets these are, and after the one before it. Kafka only
+    /// looks at the start.
+    pub fn sanity_check(&self, offsets: Range<Offset>) -> Result<(), TxnIndexError> {
+        let mut possible = offsets.clone();
         let mut stray = None;
         self.visit(0, |_, txn| {
-            if txn.last_offset < base_offset {
+            if !possible.contains(&txn.last_offset) {
                 stray = Some(txn.last_offset);
             }
+            possible.start = txn.last_offset.saturating_add(1);
             stray.is_none()
         })?;
         match stray {
             Some(offset) => Err(TxnIndexError::Corrupt(format!(
-                "last offset {offset} of an aborted transaction is less than start offset {base_offset}"
+                "last offset {offset} of an aborted transaction cannot be here, in a segment of {offsets:?}"
             ))),
             None => Ok(()),
         }
@@ -345,9 +349,10 @@ mod tests {
     #[test]
     fn entries_before_the_segment_or_of_another_version_are_corrupt() {
         let (dir, path, index) = index(&[txn(1, 0, 10, 11)]);
-        assert!(index.sanity_check(10).is_ok());
-        assert!(matches!(index.sanity_check(11), Err(TxnIndexError::Corrupt(_))));
+        assert!(index.sanity_check(10..11).is_ok());
+        assert!(matches!(index.sanity_check(11..20), Err(TxnIndexError::Corrupt(_))));
+        assert!(matches!(index.sanity_check(0..10), Err(TxnIndexError::Corrupt(_))), "the log ends before it");
         std::fs::write(&path, [1; 34]).unwrap();
-        assert!(TxnIndex::open(&testing::files(&dir, 0)).unwrap().sanity_check(0).is_err());
+        assert!(TxnIndex::open(&testing::files(&dir, 0)).unwrap().sanity_check(0..Offset::MAX).is_err());
     }
 }
