@@ -269,8 +269,8 @@ impl LogManager {
         for dir in [moved.log_dir(), old.log_dir()] {
             // A failure is told by the directory.
             drop(self.checkpoint_dir(dir));
+            self.checkpoint_high_watermarks_in(dir);
         }
-        self.checkpoint_high_watermarks();
         self.checkpoint_cleaned();
     }
 }

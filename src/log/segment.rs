@@ -576,7 +576,7 @@ impl Segment {
             self.cut(self.size())?;
         }
         self.on("trim", OFFSET_INDEX_SUFFIX, self.offset_index.seal())?;
-        Ok(self.on("trim", TIME_INDEX_SUFFIX, self.time_index.seal())?)
+        self.on("trim", TIME_INDEX_SUFFIX, self.time_index.seal())
     }
 
     /// Writes index entries that are only in memory.
@@ -591,7 +591,7 @@ impl Segment {
         self.on("sync", LOG_SUFFIX, self.file()?.sync())?;
         self.on("sync", OFFSET_INDEX_SUFFIX, self.offset_index.sync())?;
         self.on("sync", TIME_INDEX_SUFFIX, self.time_index.sync())?;
-        Ok(self.on("sync", TXN_INDEX_SUFFIX, self.txn_index.sync())?)
+        self.on("sync", TXN_INDEX_SUFFIX, self.txn_index.sync())
     }
 
     fn scan<T>(&self, result: Result<T, ScanError>) -> Result<T, SegmentError> {

@@ -1,7 +1,7 @@
 //! Owns the way from a frame to the handler of its API, and back. Kafka: `KafkaApis.handle`, `ApiVersionManager`.
 //!
-//! What can't be answered ends the connection, as in Kafka: an unknown API, one that is not served, a version outside of the
-//! advertised range, a body that does not parse.
+//! What can't be answered ends the connection, as in Kafka: an unknown API, a version outside of the advertised
+//! range, a body that does not parse.
 
 use super::apis;
 use super::context::Broker;
@@ -16,7 +16,7 @@ use tracing::{error, info};
 /// Declares which module of [`apis`] handles which API.
 macro_rules! serve {
     ($($api:ident => $module:ident,)*) => {
-        /// The APIs that are served today, ascending by key. ApiVersions tells exactly these.
+        /// The APIs that are served, ascending by key. ApiVersions tells exactly these.
         pub const SERVED: &[ApiKey] = &[$(ApiKey::$api,)*];
 
         impl Broker {
@@ -27,7 +27,6 @@ macro_rules! serve {
                         // Boxed, so that an idle connection does not hold room for the largest handler.
                         Ok(Box::pin(apis::$module::handle(self, call, request)).await)
                     })*
-                    unserved => unreachable!("{unserved} is not in SERVED"),
                 }
             }
         }
@@ -171,10 +170,6 @@ impl ApiHandler for Broker {
         let api = header.api_key;
         let known_version = api.versions().contains(&header.api_version);
         let mut call = Call { header, connection, received, body };
-        if !SERVED.contains(&api) {
-            refused(&call.connection, &format!("{api} is not served"));
-            return Reply::Close;
-        }
         if api == ApiKey::ApiVersions && !known_version {
             return apis::api_versions::unsupported(&call);
         }

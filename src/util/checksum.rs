@@ -19,6 +19,7 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 }
 
 /// A checksum of bytes that come in parts.
+#[allow(clippy::large_enum_variant, reason = "the large one is the common one, and lives on the stack")]
 pub enum Checksum {
     Crc32c(Digest),
     Crc32(Hasher),

@@ -559,12 +559,15 @@ async fn a_greeting_that_is_never_answered_does_not_use_up_the_start() {
     options.session_timeout = Duration::from_secs(20);
     options.connection_timeout = Duration::from_secs(20);
     let server = world.server.clone();
+    let group = world.group.clone();
     world.group.spawn("starting", async move {
         // As a ZooKeeper that is just starting: the first connection is taken, and lost.
         let (_first, _) = mute.accept().await.expect("accept");
         while let Ok((mut near, _)) = mute.accept().await {
             let mut far = TcpStream::connect(&server).await.expect("reach the server");
-            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+            group.spawn("relay", async move {
+                drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+            });
         }
     });
     Client::connect(&options, &world.group).await.unwrap();

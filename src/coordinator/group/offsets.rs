@@ -153,8 +153,9 @@ impl Offsets {
     /// replicas have the marker, so they have all that is before it. True when the producer has nothing left here.
     pub(super) fn end_transaction(&mut self, producer: i64, committed: bool, marker: Offset) -> bool {
         let Some(offsets) = self.transactional.get_mut(&producer) else { return true };
-        let is_decided = |_: &TopicPartition, offset: &mut TxnOffset| offset.at.is_some_and(|at| at < marker);
-        let decided: Vec<(TopicPartition, TxnOffset)> = offsets.extract_if(.., is_decided).collect();
+        let is_decided = |(_, offset): &(TopicPartition, TxnOffset)| offset.at.is_some_and(|at| at < marker);
+        let (decided, left): (Vec<_>, Vec<_>) = std::mem::take(offsets).into_iter().partition(is_decided);
+        *offsets = left.into_iter().collect();
         let is_done = offsets.is_empty();
         if is_done {
             self.transactional.remove(&producer);

@@ -159,7 +159,9 @@ fn an_earlier_topics_log_gives_way_to_a_new_one_and_is_kept() {
     assert_eq!(host.obey(lead(1, id, false)), ErrorCode::None);
     let gone = StopReplica { topic_partition: tp(), leader_epoch: LeaderEpoch(-2), delete: true };
     host.replicas.stop_replicas(CONTROLLER, ControllerEpoch(1), &[gone]).unwrap();
-    host.replicas.logs().scheduler().run_due(i64::MAX);
+    for dir in host.replicas.logs().live_dirs() {
+        dir.scheduler().run_due(i64::MAX);
+    }
     assert_eq!(host.names(), [names[1].clone()]);
     // Not in sync, it copies everything from its leader.
     let host = host.restarted();
