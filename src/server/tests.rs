@@ -362,36 +362,44 @@ fn records_that_no_replica_has_in_time_are_answered_with_where_they_lie() {
     assert_eq!(late.responses[0].partition_responses[0].log_start_offset, 0);
 }
 
-/// Of a topic that asks for more replicas than there are.
+/// Of a partition whose second replica never comes.
 #[test]
 fn offsets_commit_required_acks_says_what_a_commit_waits_for() {
-    for (acks, code) in [("-1", ErrorCode::CoordinatorNotAvailable), ("1", ErrorCode::None), ("0", ErrorCode::None)] {
+    for (acks, code) in [("-1", ErrorCode::RequestTimedOut), ("1", ErrorCode::None), ("0", ErrorCode::None)] {
         let fixture = Fixture::start_with(&[
             ("offsets.topic.replication.factor", "1"),
             ("offsets.topic.num.partitions", "1"),
-            ("min.insync.replicas", "2"),
+            ("offsets.commit.timeout.ms", "10"),
             ("offsets.commit.required.acks", acks),
         ]);
         fixture.create_topic("t");
         let mut client = fixture.connect();
-        let find = FindCoordinatorRequest { coordinator_keys: vec!["g".into()], ..Default::default() };
         let partition = OffsetCommitRequestPartition { committed_offset: 42, ..Default::default() };
         let topic = OffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
-        let commit = OffsetCommitRequest {
+        let request = OffsetCommitRequest {
             group_id: "g".into(),
             generation_id_or_member_epoch: -1,
             topics: vec![topic],
             ..Default::default()
         };
-        let told = loop {
-            let _: FindCoordinatorResponse = client.ask(ApiKey::FindCoordinator, 4, &find);
-            let answer: OffsetCommitResponse = client.ask(ApiKey::OffsetCommit, 8, &commit);
+        let commit = || loop {
+            let find = FindCoordinatorRequest { coordinator_keys: vec!["g".into()], ..Default::default() };
+            let _: FindCoordinatorResponse = fixture.connect().ask(ApiKey::FindCoordinator, 4, &find);
+            let answer: OffsetCommitResponse = fixture.connect().ask(ApiKey::OffsetCommit, 8, &request);
             match ErrorCode::from_wire(answer.topics[0].partitions[0].error_code) {
                 ErrorCode::NotCoordinator | ErrorCode::CoordinatorLoadInProgress => std::thread::yield_now(),
-                told => break told,
+                told => return told,
             }
         };
-        assert_eq!(told, code, "{acks}");
+        assert_eq!(commit(), ErrorCode::None, "it is alone");
+        let answer: MetadataResponse =
+            client.ask(ApiKey::Metadata, 12, &MetadataRequest { topics: None, ..Default::default() });
+        let offsets = answer.topics.iter().find(|topic| topic.name.as_deref() == Some("__consumer_offsets"));
+        let mut order = leader_and_isr(1, -1, 1, offsets.expect("it is there").topic_id, &[7, 8]);
+        order.topic_states[0].topic_name = "__consumer_offsets".into();
+        let answer: LeaderAndIsrResponse = client.ask(ApiKey::LeaderAndIsr, 7, &order);
+        assert_eq!(answer.topics[0].partition_errors[0].error_code, 0);
+        assert_eq!(commit(), code, "{acks}");
     }
 }
 
