@@ -153,12 +153,13 @@ impl Offsets {
     /// replicas have the marker, so they have all that is before it. True when the producer has nothing left here.
     pub(super) fn end_transaction(&mut self, producer: i64, committed: bool, marker: Offset) -> bool {
         let Some(offsets) = self.transactional.get_mut(&producer) else { return true };
-        let is_decided = |(_, offset): &(TopicPartition, TxnOffset)| offset.at.is_some_and(|at| at < marker);
-        let (decided, left): (Vec<_>, Vec<_>) = std::mem::take(offsets).into_iter().partition(is_decided);
-        *offsets = left.into_iter().collect();
-        let is_done = offsets.is_empty();
+        let (decided, open): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(offsets).into_iter().partition(|(_, offset)| offset.at.is_some_and(|at| at < marker));
+        let is_done = open.is_empty();
         if is_done {
             self.transactional.remove(&producer);
+        } else {
+            *offsets = open;
         }
         for (tp, TxnOffset { committed: offset, at, .. }) in decided {
             if let Some(at) = at.filter(|_| committed) {
