@@ -112,3 +112,80 @@ def test_damage_is_told_to_every_reader_and_a_copy_is_fetched_again(cluster, apa
 
 def logs_of(broker):
     return {log.name: log.read_bytes() for log in broker.partition("t", 0).glob("*.log")}
+
+
+BATCHES = 20
+_TOPICS = ["magic", "sign", "whole"]
+
+
+def started(broker):
+    broker.start()
+    for topic in _TOPICS:
+        admin.wait_led(broker, topic, 1)
+
+
+def stopped_after(broker, topics):
+    """Topics of one closed batch a record, each larger than the interval of index entries; the broker is stopped."""
+    for topic in topics:
+        admin.create_topic(broker, topic, partitions=1)
+        for _ in range(BATCHES):
+            assert produced(broker, topic) is None
+    broker.stop()
+
+
+def produced(broker, topic):
+    """Produces a batch of one record, and gives the code of the error that it met."""
+    # Without retries of its own librdkafka says at once what the broker answered.
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "retries": 0})
+    met = []
+    producer.produce(topic, "x" * 5_000, partition=0, on_delivery=lambda error, _: met.append(error and error.code()))
+    assert producer.flush(60) == 0
+    return met[0]
+
+
+def end_of(broker, topic):
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "unused"})
+    try:
+        return consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30, cached=False)[1]
+    finally:
+        consumer.close()
+
+
+def batch_starts(log):
+    data, starts, at = log.read_bytes(), [], 0
+    while at < len(data):
+        starts.append(at)
+        at += 12 + struct.unpack_from(">i", data, at + 8)[0]
+    return starts
+
+
+def flip_bit(log, at, mask):
+    data = bytearray(log.read_bytes())
+    data[at] ^= mask
+    log.write_bytes(data)
+    return bytes(data)
+
+
+def test_a_bit_that_flips_after_a_clean_stop_is_its_partitions_matter(cluster):
+    """In the active segment: a magic near the end, and the sign of the first length. Nothing is cut, and neither the
+    directory nor the other partitions pay for it."""
+    broker = cluster.broker(1).start()
+    stopped_after(broker, _TOPICS)
+    magic, sign = (broker.partition(topic, 0) / "00000000000000000000.log" for topic in ("magic", "sign"))
+    left = {
+        magic: flip_bit(magic, batch_starts(magic)[4] + 16, 0x40),
+        sign: flip_bit(sign, 8, 0x80),
+    }
+    started(broker)
+    assert [end_of(broker, topic) for topic in _TOPICS] == [BATCHES] * 3
+    assert produced(broker, "whole") is None
+    # Apache refuses every append to it; here they go to a new segment.
+    assert produced(broker, "sign") == (KafkaError.INVALID_MSG if PEER == "apache" else None)
+    assert produced(broker, "magic") is None
+    assert broker.alive() and broker.stop() == 143
+    started(broker)
+    assert end_of(broker, "sign") == BATCHES + (PEER != "apache")
+    assert end_of(broker, "magic") == BATCHES + 1
+    for log, bytes_left in left.items():
+        assert log.read_bytes()[: len(bytes_left)] == bytes_left, log
+    assert broker.stop() == 143

@@ -27,7 +27,8 @@ fn curious() -> LogOptions {
         delete: true,
         retention_ms: 1_000,
         min_compaction_lag_ms: 1,
-        max_compaction_lag_ms: 1,
+        // More than the rounds take, or each would begin a segment.
+        max_compaction_lag_ms: 100,
         ..small_config()
     };
     LogOptions { topic_id: Some(Uuid::parse("AAAAAAAAAAAAAAAAAAAAKg").unwrap()), ..options(config) }
