@@ -11,7 +11,7 @@ class Proxy:
     """Passes bytes on to a port of this host. While it is cut, connections break and new ones are refused at once; while it
     is held, connections stay and nothing passes."""
 
-    def __init__(self, target):
+    def __init__(self, target, host="127.0.0.1"):
         self.port = free_port()
         self._target = target
         self._cut = False
@@ -19,7 +19,7 @@ class Proxy:
         self._flows.set()
         self._sockets = set()
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
+        self._listener = socket.create_server((host, self.port), backlog=64)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self):
