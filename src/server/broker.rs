@@ -101,7 +101,7 @@ pub struct BrokerServer {
 
 impl BrokerServer {
     /// Starts a broker. When it returns, clients can connect; unless `stop` was cancelled before, which is obeyed at once,
-    /// as Java ends a process that is still starting.
+    /// as Kafka's shutdown hook halts a broker that is still starting.
     pub async fn start(
         config: BrokerConfig,
         runtimes: &Runtimes,
