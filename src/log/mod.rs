@@ -11,8 +11,6 @@ pub mod scheduler;
 mod append;
 mod checked;
 mod cleaner;
-#[cfg(test)]
-mod fault_tests;
 mod manager;
 mod moves;
 mod overflow;

@@ -1,5 +1,7 @@
 //! Holds `UnifiedLog` to its rules, one at a time.
 
+mod faults;
+
 use std::fs;
 use std::sync::Arc;
 

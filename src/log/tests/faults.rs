@@ -6,13 +6,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::log_dir::DirError;
-use super::testing::*;
-use super::*;
 use crate::common::{LeaderEpoch, Uuid};
 use crate::config::topic::LogConfig;
 use crate::disk::fault::Op;
 use crate::disk::fault::testing::inject;
+use crate::log::log_dir::DirError;
+use crate::log::testing::*;
+use crate::log::*;
 use crate::record::validate::AppendOrigin;
 use crate::record::{BatchOptions, HEADER_LEN, batches, control};
 
