@@ -40,6 +40,18 @@ def read_frame(s):
     return read_exactly(s, struct.unpack(">i", read_exactly(s, 4))[0])
 
 
+def closed_by_peer(s):
+    """Reads until the peer closes; False when it stays silent past the socket's timeout."""
+    try:
+        while s.recv(65536):
+            pass
+        return True
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
 class Fields:
     def __init__(self, data):
         self.data, self.at = data, 0
