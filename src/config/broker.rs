@@ -198,6 +198,9 @@ impl BrokerConfig {
                     .to_owned(),
             );
         }
+        if self.props.contains_key("queued.max.requests") {
+            warnings.push("queued.max.requests has no effect: a request is worked on as soon as it is read".to_owned());
+        }
         for key in ["metric.reporters", "kafka.metrics.reporters"] {
             let reporters = self.values.list(key);
             if !reporters.is_empty() {

@@ -392,10 +392,17 @@ fn offsets_commit_required_acks_says_what_a_commit_waits_for() {
             }
         };
         assert_eq!(commit(), ErrorCode::None, "it is alone");
-        let answer: MetadataResponse =
-            client.ask(ApiKey::Metadata, 12, &MetadataRequest { topics: None, ..Default::default() });
-        let offsets = answer.topics.iter().find(|topic| topic.name.as_deref() == Some("__consumer_offsets"));
-        let mut order = leader_and_isr(1, -1, 1, offsets.expect("it is there").topic_id, &[7, 8]);
+        // A broker leads before its metadata says so.
+        let offsets = loop {
+            let all = MetadataRequest { topics: None, ..Default::default() };
+            let answer: MetadataResponse = client.ask(ApiKey::Metadata, 12, &all);
+            let known = answer.topics.iter().find(|topic| topic.name.as_deref() == Some("__consumer_offsets"));
+            match known {
+                Some(topic) => break topic.topic_id,
+                None => std::thread::yield_now(),
+            }
+        };
+        let mut order = leader_and_isr(1, -1, 1, offsets, &[7, 8]);
         order.topic_states[0].topic_name = "__consumer_offsets".into();
         let answer: LeaderAndIsrResponse = client.ask(ApiKey::LeaderAndIsr, 7, &order);
         assert_eq!(answer.topics[0].partition_errors[0].error_code, 0);
