@@ -181,7 +181,7 @@ impl Partition {
     }
 
     /// Lets another log take this one's place in one step. `swap` hands over what the former has
-    /// ([`UnifiedLog::hand_over`]) and then calls what it is given. No role changes and no follower's fetch counts
+    /// (`UnifiedLog::hand_over`) and then calls what it is given. No role changes and no follower's fetch counts
     /// meanwhile.
     pub fn replace_log<T>(&self, swap: impl FnOnce(&mut dyn FnMut(&Arc<UnifiedLog>)) -> T) -> T {
         let _change = self.change.lock();

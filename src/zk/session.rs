@@ -7,7 +7,7 @@
 //!   writes reads back before it believes such an answer.
 //! * A session that the server declares expired fails what was in flight, counts up [`Session::generation`], and a new one
 //!   is opened at once. What held ephemeral nodes or watches sees the new generation and starts over.
-//! * Host names are resolved at every dial, and all their addresses tried ([`super::ensemble`] says in which order).
+//! * Host names are resolved at every dial, and all their addresses tried (`ensemble` says in which order).
 //! * An ensemble that turns out not to be that of our cluster, because it came back empty or the name leads elsewhere, is not
 //!   joined: for those above, ZooKeeper is away.
 //!
