@@ -92,7 +92,9 @@ class Copies:
         """Records in transactions of which the members know that they are committed."""
         counted = 0
         for member in self._members:
-            for line in member.log.read_text(errors="replace").splitlines():
+            # The last line may still be on its way.
+            *lines, _ = member.log.read_text(errors="replace").split("\n")
+            for line in lines:
                 word, _, count = line.partition(" ")
                 if word == "committed":
                     counted += int(count)
