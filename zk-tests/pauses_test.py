@@ -3,13 +3,17 @@
 import struct
 import time
 
-from harness import PEER, wire
+from harness import PEER, admin, wire
 from harness.processes import wait_until
+from harness.transactions import ONE_BROKER
+
+from coordinator_refusals_test import NONE, add_partitions, both_coordinate, init
 
 UNKNOWN_MEMBER_ID = 25
 JOIN_GROUP, HEARTBEAT, SYNC_GROUP = 11, 12, 14
 MEMBERS = 100
 SESSION_SECONDS = 6
+TRANSACTIONS = 50
 
 
 class Member:
@@ -88,3 +92,33 @@ def test_members_whose_heartbeats_waited_for_the_broker_stay(cluster):
     one.resume()
     lost = [error for member in members if (error := member.error())]
     assert len(lost) <= (1 if PEER == "apache" else 0), lost
+
+
+def test_transactions_whose_end_waited_for_the_broker_are_not_timed_out(cluster):
+    """Apache's threads race after a pause."""
+    one = cluster.broker(1, zookeeper_session_timeout_ms=60_000, **ONE_BROKER).start()
+    admin.create_topic(one, "t", 1)
+    both_coordinate(one)
+    ends = []
+    for number in range(TRANSACTIONS):
+        name = f"paused-{number}"
+        error, producer_id, epoch = init(one, name, SESSION_SECONDS * 1000)
+        assert error == NONE
+        ends.append((name, producer_id, epoch, wire.connect(one.port, 60)))
+    for name, producer_id, epoch, _ in ends:
+        assert add_partitions(one, name, producer_id, epoch, [("t", [0])]) == {("t", 0): NONE}
+
+    one.pause()
+    for name, producer_id, epoch, connection in ends:
+        body = wire.string(name) + struct.pack(">qh?", producer_id, epoch, True)
+        connection.sendall(wire.request(wire.END_TXN, 1, 7, body))
+    # Longer than a transaction may be open, as above.
+    time.sleep(SESSION_SECONDS + 2)
+    one.resume()
+    told = []
+    for _, _, _, connection in ends:
+        fields = wire.Fields(wire.read_frame(connection))
+        fields.take("i"), fields.take("i")
+        told.append(fields.take("h"))
+    lost = [error for error in told if error != NONE]
+    assert not lost or PEER == "apache", lost

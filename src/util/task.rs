@@ -166,6 +166,14 @@ pub async fn turn(groups: &[Group]) {
     drop(tokio::time::timeout(TURN_WITHIN, all).await);
 }
 
+/// Waits for a turn that is under way; for ever where none is.
+pub async fn end_of(turn: &mut Option<Pin<Box<impl Future<Output = ()>>>>) {
+    match turn {
+        Some(turn) => turn.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Tasks that did not stop in time.
 #[derive(Debug, thiserror::Error)]
 #[error("still running: {names:?}")]

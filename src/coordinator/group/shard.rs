@@ -22,7 +22,6 @@ use crate::util::clock::Clock;
 use crate::util::task::{self, Group};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -205,7 +204,7 @@ impl Shard {
                     turn = Some(Box::pin(task::turn(tasks)));
                     continue;
                 }
-                () = ended(&mut turn) => {
+                () = task::end_of(&mut turn) => {
                     turn = None;
                     is_expiry = true;
                     // All that came by now is heard before anything expires; what comes later came too late.
@@ -396,14 +395,6 @@ impl Shard {
         self.machine.unload(&mut out);
         self.answer(out.joins, out.syncs, out.commits);
         info!(partition = %self.topic_partition, groups, "unloaded groups and offsets");
-    }
-}
-
-/// Waits for the end of a turn that is under way.
-async fn ended(turn: &mut Option<Pin<Box<impl Future<Output = ()>>>>) {
-    match turn {
-        Some(turn) => turn.as_mut().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -127,6 +127,7 @@ impl TransactionCoordinator {
             producer_ids: Arc::clone(&self.parts.producer_ids),
             markers: Arc::clone(&self.markers),
             group: group.clone(),
+            groups: Arc::clone(&self.parts.groups),
         });
         let (me, stop) = (Arc::clone(self), shard.stop.clone());
         shards.insert(partition, shard);

@@ -30,7 +30,7 @@ use crate::common::ids::{LeaderEpoch, TopicPartition};
 use crate::coordinator::RELOAD_PAUSE;
 use crate::replica::ReplicaManager;
 use crate::util::clock::Clock;
-use crate::util::task::Group;
+use crate::util::task::{self, Group};
 
 /// Requests that wait for a shard; senders beyond wait for room.
 pub(super) const MAILBOX_CAPACITY: usize = 256;
@@ -102,6 +102,8 @@ pub(super) struct Parts {
     pub producer_ids: Arc<ProducerIds>,
     pub markers: Arc<MarkerSender>,
     pub group: Group,
+    /// On each thread that reads requests.
+    pub groups: Arc<[Group]>,
 }
 
 struct Shard {
@@ -138,12 +140,27 @@ async fn run(parts: Parts, stop: CancellationToken, is_loaded: Arc<AtomicBool>, 
     // Only now, so that markers of loaded transactions find a coordinator that listens.
     is_loaded.store(true, Ordering::Release);
     shard.run_effects(effects).await;
+    // Under way from a deadline on until the sockets have had their turn.
+    let mut turn = None;
     loop {
         let mut effects = Vec::new();
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            () = tokio::time::sleep_until(clock.at(shard.machine.next_deadline())) => {}
+            () = tokio::time::sleep_until(clock.at(shard.machine.next_deadline())), if turn.is_none() => {
+                let groups = Arc::clone(&shard.parts.groups);
+                turn = Some(Box::pin(async move { task::turn(&groups).await }));
+                continue;
+            }
+            () = task::end_of(&mut turn) => {
+                turn = None;
+                // All that came by now is heard before anything times out; what comes later came too late.
+                for _ in 0..mailbox.len() {
+                    let Ok(message) = mailbox.try_recv() else { break };
+                    shard.apply(message, &mut effects);
+                }
+                shard.machine.on_tick(clock.now(), &mut effects);
+            }
             Some(done) = finished.recv() => {
                 shard.on_done(done, &mut effects);
                 while let Ok(done) = finished.try_recv() {
@@ -158,10 +175,6 @@ async fn run(parts: Parts, stop: CancellationToken, is_loaded: Arc<AtomicBool>, 
                     shard.apply(message, &mut effects);
                 }
             }
-        }
-        let now = clock.now();
-        if shard.machine.next_deadline() <= now.ticks {
-            shard.machine.on_tick(now, &mut effects);
         }
         shard.run_effects(effects).await;
     }
