@@ -5,6 +5,7 @@ mod answers;
 mod transactions;
 
 use super::broker::BrokerServer;
+use super::context::Broker;
 use super::runtimes::Runtimes;
 use crate::common::{ErrorCode, LeaderEpoch, Uuid};
 use crate::config::{BrokerConfig, Props};
@@ -410,8 +411,30 @@ fn offsets_commit_required_acks_says_what_a_commit_waits_for() {
     }
 }
 
+/// Elected before there is a log to read.
+const EARLY: LeaderEpoch = LeaderEpoch(5);
+
 #[test]
 fn coordinators_whose_logs_were_not_read_are_loaded_again() {
+    // No one will say once more that this broker is elected.
+    coordinators_serve_after(ErrorCode::CoordinatorLoadInProgress, |broker| {
+        broker.groups.on_election(0, EARLY);
+        broker.transactions.on_election(0, EARLY);
+    });
+}
+
+#[test]
+fn coordinators_of_topics_that_are_made_again_begin_with_the_first_epoch() {
+    coordinators_serve_after(ErrorCode::NotCoordinator, |broker| {
+        broker.groups.on_election(0, EARLY);
+        broker.transactions.on_election(0, EARLY);
+        broker.groups.on_resignation(0, None);
+        broker.transactions.on_resignation(0, None);
+    });
+}
+
+/// `told` is what both say before their topics are created.
+fn coordinators_serve_after(told: ErrorCode, happened: impl FnOnce(&Broker)) {
     let fixture = Fixture::start_with(&[
         ("offsets.topic.replication.factor", "1"),
         ("offsets.topic.num.partitions", "1"),
@@ -420,11 +443,9 @@ fn coordinators_whose_logs_were_not_read_are_loaded_again() {
         ("transaction.state.log.num.partitions", "1"),
     ]);
     let broker = fixture.server.as_ref().expect("running").broker();
-    // There is no log to read yet, and no one will say once more that this broker is elected.
-    broker.groups.on_election(0, LeaderEpoch(5));
-    broker.transactions.on_election(0, LeaderEpoch(5));
+    happened(broker);
     let mut client = fixture.connect();
-    let mut told = |kind: i8| {
+    let mut ask = |kind: i8| {
         if kind == 0 {
             let request = DescribeGroupsRequest { groups: vec!["x".into()], ..Default::default() };
             let answer: DescribeGroupsResponse = client.ask(ApiKey::DescribeGroups, 5, &request);
@@ -436,13 +457,13 @@ fn coordinators_whose_logs_were_not_read_are_loaded_again() {
     };
     let deadline = Instant::now() + Duration::from_secs(60);
     for (kind, loaded) in [(0, ErrorCode::None), (1, ErrorCode::TransactionalIdNotFound)] {
-        assert_eq!(told(kind), ErrorCode::CoordinatorLoadInProgress);
+        assert_eq!(ask(kind), told);
         // Creates the topic.
         let find = FindCoordinatorRequest { key_type: kind, coordinator_keys: vec!["x".into()], ..Default::default() };
-        let mut code = ErrorCode::CoordinatorLoadInProgress;
-        while code == ErrorCode::CoordinatorLoadInProgress && Instant::now() < deadline {
+        let mut code = told;
+        while code != loaded && Instant::now() < deadline {
             let _: FindCoordinatorResponse = fixture.connect().ask(ApiKey::FindCoordinator, 4, &find);
-            code = told(kind);
+            code = ask(kind);
         }
         assert_eq!(code, loaded);
     }

@@ -84,10 +84,10 @@ impl GroupCoordinator {
         if shards.running.get(&partition).is_some_and(|handle| !handle.mailbox.is_closed()) {
             return;
         }
-        self.start(&mut shards, partition, epoch);
+        self.start(&mut shards, partition);
     }
 
-    fn start(self: &Arc<Self>, shards: &mut Shards, partition: i32, epoch: LeaderEpoch) {
+    fn start(self: &Arc<Self>, shards: &mut Shards, partition: i32) {
         let Some(tasks) = self.parts.tasks.get(partition.unsigned_abs() as usize % self.parts.tasks.len().max(1))
         else {
             return;
@@ -117,28 +117,30 @@ impl GroupCoordinator {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(RELOAD_PAUSE) => me.on_death(partition, epoch),
+                () = tokio::time::sleep(RELOAD_PAUSE) => me.on_death(partition),
             }
         });
     }
 
-    fn on_death(self: &Arc<Self>, partition: i32, epoch: LeaderEpoch) {
+    /// The epoch may have moved on while the shard ran: what counts is that no one has resigned or started another.
+    fn on_death(self: &Arc<Self>, partition: i32) {
         let mut shards = self.shards.write();
-        let is_led = shards.epochs.get(&partition) == Some(&epoch);
-        if is_led && shards.running.get(&partition).is_some_and(|handle| handle.mailbox.is_closed()) {
-            self.start(&mut shards, partition, epoch);
+        if shards.running.get(&partition).is_some_and(|handle| handle.mailbox.is_closed()) {
+            self.start(&mut shards, partition);
         }
     }
 
     /// This broker no longer leads a partition; without an epoch, the partition is deleted.
     pub fn on_resignation(&self, partition: i32, epoch: Option<LeaderEpoch>) {
         let mut shards = self.shards.write();
-        if let Some(epoch) = epoch {
-            if shards.epochs.get(&partition).is_some_and(|known| *known > epoch) {
+        match epoch {
+            Some(epoch) if shards.epochs.get(&partition).is_some_and(|known| *known > epoch) => {
                 info!(partition, %epoch, "an old resignation of the group coordinator is passed over");
                 return;
             }
-            shards.epochs.insert(partition, epoch);
+            Some(epoch) => drop(shards.epochs.insert(partition, epoch)),
+            // A topic that is made again begins with the first epoch. Kafka's coordinator passes that over until a restart.
+            None => drop(shards.epochs.remove(&partition)),
         }
         if let Some(handle) = shards.running.remove(&partition) {
             handle.stop.cancel();
