@@ -774,12 +774,7 @@ impl LogManager {
         }
     }
 
-    /// After a truncation, in all directories.
-    pub fn checkpoint_recovery_points(&self) {
-        self.live_dirs().for_each(|dir| self.checkpoint_recovery_points_in(dir));
-    }
-
-    /// Every `log.flush.offset.checkpoint.interval.ms`. A failure is reported by the directory, here and below.
+    /// After a truncation, and every `log.flush.offset.checkpoint.interval.ms`. A failure is reported by the directory, here and below.
     pub fn checkpoint_recovery_points_in(&self, dir: &Arc<LogDir>) {
         self.checkpoint_cleaned_in(dir);
         drop(self.checkpoint(dir, RECOVERY_POINT_FILE, |log| Some(log.recovery_point())));

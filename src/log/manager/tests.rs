@@ -285,7 +285,7 @@ fn checkpoints_bring_recovery_point_log_start_and_high_watermark_back_after_a_cr
     append_plain(&log, 2, 9);
     log.update_high_watermark(7);
     log.maybe_increment_log_start(3).unwrap();
-    manager.checkpoint_recovery_points();
+    manager.live_dirs().for_each(|dir| manager.checkpoint_recovery_points_in(dir));
     for dir in manager.live_dirs() {
         manager.checkpoint_log_starts_in(dir);
         manager.checkpoint_high_watermarks_in(dir);
@@ -312,7 +312,7 @@ fn a_torn_or_flipped_checkpoint_costs_time_and_no_record() {
     log.update_high_watermark(10);
     log.maybe_increment_log_start(3).unwrap();
     log.set_cleaner_checkpoint(Some(4));
-    manager.checkpoint_recovery_points();
+    manager.live_dirs().for_each(|dir| manager.checkpoint_recovery_points_in(dir));
     for dir in manager.live_dirs() {
         manager.checkpoint_log_starts_in(dir);
         manager.checkpoint_high_watermarks_in(dir);

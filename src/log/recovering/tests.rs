@@ -49,7 +49,7 @@ fn crashed() -> tempfile::TempDir {
     for (topic, mib) in [("two", 2), ("three", 3), ("small", 0)] {
         make(&manager, topic, mib);
     }
-    manager.checkpoint_recovery_points();
+    manager.live_dirs().for_each(|dir| manager.checkpoint_recovery_points_in(dir));
     for dir in manager.live_dirs() {
         manager.checkpoint_log_starts_in(dir);
         manager.checkpoint_high_watermarks_in(dir);
@@ -94,7 +94,7 @@ fn a_stop_or_a_crash_before_the_end_leaves_everything_to_the_next_start() {
     let before = checkpoints(dir.path());
     for is_stop in [true, false] {
         let manager = manager(dir.path());
-        manager.checkpoint_recovery_points();
+        manager.live_dirs().for_each(|dir| manager.checkpoint_recovery_points_in(dir));
         for dir in manager.live_dirs() {
             manager.checkpoint_log_starts_in(dir);
             manager.checkpoint_high_watermarks_in(dir);

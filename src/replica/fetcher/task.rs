@@ -12,6 +12,7 @@ use crate::cluster::partition::FollowError;
 use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition, Uuid};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::log::epoch_cache::EpochEndOffset;
+use crate::log::log_dir::LogDir;
 use crate::log::{AppendError, UnifiedLog};
 use crate::protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
 use crate::protocol::messages::fetch_response::PartitionData;
@@ -404,10 +405,12 @@ impl Fetcher {
         let (fetcher, replicas) = (Arc::clone(self), Arc::clone(replicas));
         blocking(move || {
             let mut state = fetcher.state.lock();
-            for (tp, high_watermark) in state.to_truncate() {
-                fetcher.truncate(&replicas, &mut state, &tp, high_watermark, None);
+            let truncated = state.to_truncate();
+            for (tp, high_watermark) in &truncated {
+                fetcher.truncate(&replicas, &mut state, tp, *high_watermark, None);
             }
-            replicas.logs().checkpoint_recovery_points();
+            drop(state);
+            checkpoint_recovery_points_of(&replicas, truncated.iter().map(|(tp, _)| tp));
         })
         .await;
     }
@@ -418,23 +421,24 @@ impl Fetcher {
         diverged: Vec<(TopicPartition, LeaderEpoch, EpochEndOffset)>,
     ) {
         let mut state = self.state.lock();
-        for (tp, epoch, leader) in diverged {
-            let Some(fallback) = state.fetch_offset(&tp).filter(|_| state.leader_epoch(&tp) == Some(epoch)) else {
+        for (tp, epoch, leader) in &diverged {
+            let Some(fallback) = state.fetch_offset(tp).filter(|_| state.leader_epoch(tp) == Some(*epoch)) else {
                 continue;
             };
-            let Some(log) = replicas.online_log(&tp) else {
-                state.remove(&tp);
+            let Some(log) = replicas.online_log(tp) else {
+                state.remove(tp);
                 continue;
             };
             let offset =
-                truncation_offset(leader, log.end_offset_for_epoch(leader.epoch), log.log_end_offset(), fallback);
+                truncation_offset(*leader, log.end_offset_for_epoch(leader.epoch), log.log_end_offset(), fallback);
             info!(%tp, leader_epoch = %leader.epoch, leader_end = leader.end_offset, log_end = log.log_end_offset(), offset, "the log has diverged from the leader's");
             if offset < log.high_watermark() {
                 warn!(%tp, offset, high_watermark = log.high_watermark(), "truncating below the high watermark");
             }
-            self.truncate(replicas, &mut state, &tp, offset, None);
+            self.truncate(replicas, &mut state, tp, offset, None);
         }
-        replicas.logs().checkpoint_recovery_points();
+        drop(state);
+        checkpoint_recovery_points_of(replicas, diverged.iter().map(|(tp, ..)| tp));
     }
 
     fn truncate(
@@ -596,6 +600,18 @@ fn to_partition(partition: i32, asked: &Asked, max_bytes: i32) -> FetchPartition
         replica_directory_id: Uuid::ZERO,
         ..Default::default()
     }
+}
+
+/// After a truncation: a crash must not take what is written again for what was flushed.
+fn checkpoint_recovery_points_of<'a>(replicas: &ReplicaManager, partitions: impl Iterator<Item = &'a TopicPartition>) {
+    let logs: Vec<_> = partitions.filter_map(|tp| replicas.online_log(tp)).collect();
+    let logs_in = |dir: &Arc<LogDir>| logs.iter().any(|log| Arc::ptr_eq(log.log_dir(), dir));
+    // Other directories may be hanging.
+    replicas
+        .logs()
+        .live_dirs()
+        .filter(|dir| logs_in(dir))
+        .for_each(|dir| replicas.logs().checkpoint_recovery_points_in(dir));
 }
 
 /// Waits for work that waits for the disk. Its panic is the fetcher's.
