@@ -13,6 +13,9 @@ use crate::common::ids::{Millis, Offset};
 use crate::common::{BrokerId, ErrorCode, LeaderEpoch};
 use crate::log::OffsetMetadata;
 
+/// Longer ago than any `replica.lag.time.max.ms`, from the first tick of a clock on.
+const NEVER: Millis = i64::MIN / 2;
+
 /// Kafka's `UnifiedLog.UnknownOffset`.
 const UNKNOWN: Offset = -1;
 
@@ -48,6 +51,7 @@ pub struct FollowerFetch {
 /// What the machine has to know of the moment.
 #[derive(Clone, Copy)]
 pub struct Moment<'a> {
+    /// Ticks: see [`crate::util::clock::Clock`].
     pub now: Millis,
     pub log_end: OffsetMetadata,
     pub high_watermark: Offset,
@@ -87,20 +91,20 @@ impl Follower {
             log_end: OffsetMetadata::offset_only(UNKNOWN),
             log_start: UNKNOWN,
             last_fetch_leader_log_end: 0,
-            last_fetch: 0,
-            last_caught_up: 0,
+            last_fetch: NEVER,
+            last_caught_up: NEVER,
         }
     }
 
     /// For a new leader's start of its epoch at `log_end`. One that led before goes on with what it knew.
     fn reset(&mut self, now: Millis, log_end: Offset, is_new_leader: bool, is_in_sync: bool) {
-        self.last_caught_up = if is_in_sync { now } else { 0 };
+        self.last_caught_up = if is_in_sync { now } else { NEVER };
         if is_new_leader {
             *self = Self { last_caught_up: self.last_caught_up, ..Self::new(self.id) };
             self.last_fetch_leader_log_end = UNKNOWN;
         } else {
             self.last_fetch_leader_log_end = log_end;
-            self.last_fetch = if is_in_sync { now } else { 0 };
+            self.last_fetch = if is_in_sync { now } else { NEVER };
         }
     }
 

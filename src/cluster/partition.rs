@@ -65,6 +65,7 @@ pub struct Partition {
 /// What leadership needs to know of the broker and the cluster around it.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
+    /// Ticks: who lags is not for the wall clock to say.
     pub now: Millis,
     /// `replica.lag.time.max.ms`
     pub lag_time_max_ms: Millis,

@@ -4,7 +4,7 @@
 //! A partition has one change here at most, so this holds no more than there are partitions. Nothing is given up: while
 //! no controller answers, changes stay.
 
-use super::manager::{ReplicaManager, now_ms};
+use super::manager::ReplicaManager;
 use crate::client::controller_channel::ControllerChannel;
 use crate::cluster::isr::{Altered, IsrChange};
 use crate::cluster::partition::Partition;
@@ -68,7 +68,7 @@ impl ReplicaManager {
             return;
         }
         let refused = Err(ErrorCode::OperationNotAttempted);
-        let progress = self.around(now_ms(), |around| partition.on_isr_answer(&change, refused, around));
+        let progress = self.around(|around| partition.on_isr_answer(&change, refused, around));
         self.run(partition, progress);
     }
 
@@ -126,7 +126,7 @@ impl ReplicaManager {
                 continue;
             };
             self.isr_sync.unsent.lock().remove(&tp);
-            let progress = self.around(now_ms(), |around| item.partition.on_isr_answer(&item.change, outcome, around));
+            let progress = self.around(|around| item.partition.on_isr_answer(&item.change, outcome, around));
             retry |= progress.submit.is_some();
             self.run(&item.partition, progress);
         }

@@ -16,6 +16,7 @@ use crate::log::producer_state::ProducerError;
 use crate::log::{AppendError, AppendInfo, LogManager, UnifiedLog, VerificationGuard};
 use crate::record::validate::{self, AppendOrigin, RecordRefusal, ValidateError, ValidationContext};
 use crate::record::{Compression, TimestampType};
+use crate::util::clock::Clock;
 use crate::util::purgatory::Purgatory;
 use crate::util::task::Group;
 use arc_swap::ArcSwap;
@@ -90,6 +91,8 @@ pub struct ReplicaManager {
     pub(super) image: Arc<ArcSwap<MetadataImage>>,
     broker_epoch: Box<dyn Fn() -> BrokerEpoch + Send + Sync>,
     default_config: ArcSwap<LogConfig>,
+    /// Its ticks are those of followers' lags.
+    pub(super) clock: Clock,
     /// Topics with settings of their own.
     topic_configs: Mutex<HashMap<Arc<str>, Arc<LogConfig>>>,
     /// Consumers: woken when a partition's high watermark rises, or its role changes.
@@ -169,6 +172,7 @@ impl ReplicaManager {
             image,
             broker_epoch: Box::new(broker_epoch),
             default_config: ArcSwap::new(default_config),
+            clock: Clock::start(),
             topic_configs: Mutex::new(topic_configs),
             fetches: Arc::default(),
             follower_fetches: Arc::default(),
@@ -286,7 +290,7 @@ impl ReplicaManager {
         if info.flush_due {
             flush(&log, now).await?;
         }
-        let progress = self.around(now, |around| partition.on_log_end(&log, info.log_end, around));
+        let progress = self.around(|around| partition.on_log_end(&log, info.log_end, around));
         if !partition.is_alone() {
             self.follower_fetches.wake(&partition.topic_partition);
         }
@@ -297,8 +301,9 @@ impl ReplicaManager {
     // ---- what follows of a leader's progress
 
     /// What partitions need to know of this moment.
-    pub(super) fn around<T>(&self, now: Millis, work: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+    pub(super) fn around<T>(&self, work: impl FnOnce(&Surroundings<'_>) -> T) -> T {
         let is_alive = |id| self.is_alive(id);
+        let now = self.clock.ticks();
         work(&Surroundings { now, lag_time_max_ms: self.settings.lag_time_max_ms, is_alive: &is_alive })
     }
 
@@ -332,9 +337,9 @@ impl ReplicaManager {
     }
 
     /// Every half of `replica.lag.time.max.ms`: followers that have not caught up for that long leave.
-    pub fn shrink_isrs(&self, now: Millis) {
+    pub fn shrink_isrs(&self) {
         for partition in self.partitions.online() {
-            let progress = self.around(now, |around| partition.shrink_isr(around));
+            let progress = self.around(|around| partition.shrink_isr(around));
             self.run(&partition, progress);
         }
     }

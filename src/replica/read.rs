@@ -243,8 +243,7 @@ impl ReplicaManager {
             if is_first {
                 let fetch =
                     FollowerFetch { from: read.start, log_start: fetch.log_start_offset, leader_log_end: log_end };
-                let progress =
-                    self.around(now_ms(), |around| partition.on_follower_fetch(epoch, follower, &log, &fetch, around));
+                let progress = self.around(|around| partition.on_follower_fetch(epoch, follower, &log, &fetch, around));
                 self.run(&partition, progress);
             }
             if self.throttles_as_leader(&partition, &log, follower) {
@@ -270,7 +269,7 @@ impl ReplicaManager {
             broker.endpoint(consumer.listener)?;
             broker.rack.as_deref()
         };
-        let replicas = partition.readable_replicas(fetch.fetch_offset, now_ms());
+        let replicas = partition.readable_replicas(fetch.fetch_offset, self.clock.ticks());
         selector::rack_aware(consumer.rack, &replicas, rack_of)
     }
 

@@ -226,7 +226,7 @@ impl ReplicaManager {
         let (leads, epoch) = (matches!(role, Role::Leader), state.leader_epoch);
         match role {
             Role::Leader => {
-                let (is_new, progress) = self.around(now, |around| partition.become_leader(log, state.clone(), around));
+                let (is_new, progress) = self.around(|around| partition.become_leader(log, state.clone(), around));
                 // Everybody is woken below.
                 debug_assert_eq!(progress.submit, None);
                 if is_new {

@@ -191,7 +191,7 @@ async fn watch_disks(logs: Arc<LogManager>, stop: CancellationToken) {
 /// A follower may lag for half as long again as `replica.lag.time.max.ms` before it leaves the in-sync replicas.
 async fn expire_isrs(broker: Arc<Broker>, period: Duration, stop: CancellationToken) {
     loop {
-        broker.replicas.shrink_isrs(now_ms());
+        broker.replicas.shrink_isrs();
         loop {
             let asleep = Instant::now();
             tokio::select! {

@@ -16,7 +16,12 @@ impl Clock {
     }
 
     pub fn now(&self) -> Now {
-        Now { ticks: self.start.elapsed().as_millis() as Millis, wall: wall_ms() }
+        Now { ticks: self.ticks(), wall: wall_ms() }
+    }
+
+    /// Milliseconds by the clock that no one sets.
+    pub fn ticks(&self) -> Millis {
+        self.start.elapsed().as_millis() as Millis
     }
 
     /// When a deadline is. One that is far away, or never, is a day ahead.

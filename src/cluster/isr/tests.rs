@@ -197,7 +197,7 @@ fn a_leader_that_is_elected_again_remembers_and_a_new_one_knows_nothing() {
     assert_eq!(effects.submit, None);
     let again = Isr::elected(BrokerId(1), LeaderEpoch(6), 8, &ids(&[1, 2, 4]), &ids(&[1, 2]), 20, 2_000, Some(&isr));
     let known: Vec<_> = again.followers().iter().map(|f| (f.id.0, f.log_end.offset, f.last_caught_up)).collect();
-    assert_eq!(known, [(2, 18, 2_000), (4, -1, 0)]);
+    assert_eq!(known, [(2, 18, 2_000), (4, -1, NEVER)]);
 }
 
 #[test]
