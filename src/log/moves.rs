@@ -235,7 +235,10 @@ impl LogManager {
         let _creation = self.creation.lock();
         let (Some(current), Some(future)) = (self.log(tp), self.future_log(tp)) else { return Ok(None) };
         let mut tail = current.lock_tail()?;
-        if current.log_end_offset() != future.log_end_offset() {
+        // Cut and grown to the same end since the last step, it has other records: the next step compares them.
+        if current.log_end_offset() != future.log_end_offset()
+            || common_end(&current, &future) < future.log_end_offset()
+        {
             return Ok(None);
         }
         // What somebody was told is on the disk stays on the disk.
@@ -294,10 +297,18 @@ fn append_to(future: &UnifiedLog, bytes: &[u8], log_start: Offset, now: Millis) 
     }
 }
 
-/// Cuts from the future log what the current one does not have, by leader epochs as a follower does.
+/// Cuts from the future log what the current one does not have.
 fn follow_truncation(current: &UnifiedLog, future: &UnifiedLog, now: Millis) -> Result<(), DirError> {
-    let end = future.log_end_offset();
-    let keep = match future.latest_epoch() {
+    let keep = common_end(current, future);
+    if keep < future.log_end_offset() {
+        future.truncate_to(keep.max(0), now)?;
+    }
+    Ok(())
+}
+
+/// Up to where the future log has what the current one has, by leader epochs as a follower finds it.
+fn common_end(current: &UnifiedLog, future: &UnifiedLog) -> Offset {
+    match future.latest_epoch() {
         None => current.log_end_offset(),
         Some(epoch) => match current.end_offset_for_epoch(epoch) {
             Some(there) if there.epoch == epoch => there.end_offset,
@@ -307,11 +318,7 @@ fn follow_truncation(current: &UnifiedLog, future: &UnifiedLog, now: Millis) -> 
             // The current log knows none of its epochs: only the committed part is known to be the same.
             None => current.log_end_offset().min(future.high_watermark()),
         },
-    };
-    if keep < end {
-        future.truncate_to(keep.max(0), now)?;
     }
-    Ok(())
 }
 
 #[cfg(test)]

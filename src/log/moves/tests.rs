@@ -254,6 +254,26 @@ fn a_truncation_of_the_current_log_reaches_the_future_one() {
 }
 
 #[test]
+fn a_log_that_was_cut_and_has_grown_to_the_same_end_is_not_taken_for_the_same() {
+    let host = Host::new();
+    let log = host.create(&t(0));
+    for n in 0..5 {
+        append(&log, &batch(Default::default(), 2, n, 5), 3, 0).unwrap();
+    }
+    let target = host.other_dir(&log).to_owned();
+    host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
+    host.advance_to_end(&t(0));
+    // Between the last step and the end of the move the follower has found another leader.
+    log.truncate_to(8, 100).unwrap();
+    append(&log, &batch(Default::default(), 2, 500, 5), 4, 0).unwrap();
+    assert_eq!(log.log_end_offset(), host.manager.future_log(&t(0)).unwrap().log_end_offset());
+    assert!(host.complete(&t(0)).is_none());
+    host.advance_to_end(&t(0));
+    let bytes = read_all(&log, 0);
+    assert_eq!(read_all(&host.complete(&t(0)).unwrap(), 0), bytes);
+}
+
+#[test]
 fn a_move_is_given_up_by_naming_the_current_directory_or_by_deletion() {
     let host = Host::new();
     let log = host.create(&t(0));
