@@ -7,7 +7,7 @@
 //! Absent so far: quotas of users, clients and addresses.
 
 use super::broker::connection_limits;
-use super::context::{Broker, Learned, now_ms};
+use super::context::{Broker, Learned, LearnedConfig, now_ms};
 use crate::common::BrokerId;
 use crate::config::dynamic::{Applied, Layer};
 use crate::config::{BrokerConfig, ConfigError, DynamicConfig, Props};
@@ -116,6 +116,9 @@ pub(super) async fn follow(broker: Arc<Broker>, stop: CancellationToken) {
 /// Takes over what changed since the last time. At first and in each new session, everything: notifications live for a
 /// quarter of an hour only, and loading the logs or being away may have taken longer.
 async fn take_over(broker: &Broker, changes: &mut ConfigChanges, everything: bool) -> Result<(), Error> {
+    if everything {
+        changes.forget();
+    }
     let found = changes.scan().await?;
     if everything {
         broker.learn_broker_config(Layer::ClusterDefault).await?;
@@ -136,7 +139,7 @@ async fn take_over(broker: &Broker, changes: &mut ConfigChanges, everything: boo
 async fn take_over_entity(broker: &Broker, path: &str) -> Result<(), Error> {
     match path.split_once('/') {
         Some(("topics", topic)) => {
-            let overrides = broker.learn_topic_config(topic, Learned::Change).await?;
+            let LearnedConfig { overrides, .. } = broker.learn_topic_config(topic, Learned::Change).await?;
             if overrides.get(UNCLEAN_ELECTION).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
                 broker.controller.unclean_election_allowed(topic).await;
             }

@@ -137,6 +137,11 @@ impl ConfigChanges {
         Self { client, watcher, last_seen: -1, listed: Vec::new() }
     }
 
+    /// Nothing counts as seen any more: the ensemble of a new session may be an older copy, whose numbers are below.
+    pub fn forget(&mut self) {
+        self.last_seen = -1;
+    }
+
     /// Returns when the directory changed since the last scan. Cancel safe.
     pub async fn changed(&self) {
         self.watcher.next().await;
