@@ -31,6 +31,7 @@ use crate::zk::client::{Client, ConnectOptions, Error as ZkError};
 use crate::zk::configs;
 use crate::zk::data::broker::BrokerRegistration;
 use crate::zk::login::{self, LoginError};
+use crate::zk::paths;
 use crate::zk::startup::{self, Registrar, StartupError};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -64,6 +65,8 @@ pub enum BrokerError {
     Config(#[from] ConfigError),
     #[error("listener {listener} has security protocol {protocol}, which this version does not serve")]
     Security { listener: String, protocol: SecurityProtocol },
+    #[error("settings of topic {topic} in ZooKeeper: {error}")]
+    TopicConfig { topic: String, error: ConfigError },
     #[error("zookeeper.set.acl is true, but KAFKA_OPTS names no JAAS file with credentials for ZooKeeper")]
     NoZooKeeperLogin,
     #[error("zookeeper.ssl.client.enable=true: this version does not speak TLS to ZooKeeper")]
@@ -367,7 +370,8 @@ fn open_logs(
     Ok((Arc::new(logs), failures))
 }
 
-/// The topics with settings of their own.
+/// The topics with settings of their own. As in Kafka a topic whose settings make no sense stops the start: with the
+/// broker's defaults in their place its logs could lose records.
 async fn read_topic_configs(
     zk: &Client,
     config: &BrokerConfig,
@@ -377,7 +381,11 @@ async fn read_topic_configs(
         match LogConfig::resolve(&config.log_defaults, &overrides) {
             Ok(_) if overrides.is_empty() => {}
             Ok(resolved) => drop(topics.insert(Arc::from(name), Arc::new(resolved))),
-            Err(error) => error!(topic = name, %error, "topic config ignored"),
+            Err(error) if zk.exists(&paths::topic(&name)).await?.is_some() => {
+                return Err(BrokerError::TopicConfig { topic: name, error });
+            }
+            // What a deletion has left.
+            Err(error) => warn!(topic = name, %error, "topic config ignored"),
         }
     }
     Ok(topics)

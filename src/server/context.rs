@@ -76,6 +76,12 @@ pub(super) enum Learned {
     FirstLog,
 }
 
+/// A topic's settings as they were read.
+pub(super) struct LearnedConfig {
+    pub overrides: Config,
+    pub is_taken_over: bool,
+}
+
 impl Broker {
     /// Whether a request of the controller was meant for an earlier registration. A newer epoch than ours is one that we
     /// have not heard of yet; -1 is a controller too old to say.
@@ -84,19 +90,25 @@ impl Broker {
     }
 
     /// Reads the settings of topics that get their first log here: a creation writes no notification. Waits for ZooKeeper as
-    /// long as it takes: a log with the broker's defaults in place of its topic's own settings could lose records.
-    pub(super) async fn learn_topic_configs(&self, partitions: &[LeaderAndIsr]) -> Result<(), Error> {
+    /// long as it takes: a log with the broker's defaults in place of its topic's own settings could lose records. Gives the
+    /// topics whose settings make no sense, for which there is no log either.
+    pub(super) async fn learn_topic_configs(&self, partitions: &[LeaderAndIsr]) -> Result<HashSet<String>, Error> {
+        let mut senseless = HashSet::new();
         for topic in self.topics_without_log(partitions) {
             loop {
                 match self.learn_topic_config(topic, Learned::FirstLog).await {
-                    Ok(_) => break,
+                    Ok(learned) if learned.is_taken_over => break,
+                    Ok(_) => {
+                        senseless.insert(topic.to_owned());
+                        break;
+                    }
                     // The next request waits for the session that follows.
                     Err(Error::SessionExpired) => {}
                     Err(error) => return Err(error),
                 }
             }
         }
-        Ok(())
+        Ok(senseless)
     }
 
     fn topics_without_log<'a>(&self, partitions: &'a [LeaderAndIsr]) -> BTreeSet<&'a str> {
@@ -105,7 +117,7 @@ impl Broker {
     }
 
     /// Takes over what `/config/topics/TOPIC` says, and gives it.
-    pub(super) async fn learn_topic_config(&self, topic: &str, learned: Learned) -> Result<Config, Error> {
+    pub(super) async fn learn_topic_config(&self, topic: &str, learned: Learned) -> Result<LearnedConfig, Error> {
         loop {
             let before = *self.config_news.lock();
             let overrides = configs::read(&self.zk, &format!("topics/{topic}")).await?;
@@ -116,8 +128,8 @@ impl Broker {
                 Learned::FirstLog if *news != before => continue,
                 Learned::FirstLog => {}
             }
-            self.take_over_topic_config(topic, &overrides);
-            return Ok(overrides);
+            let is_taken_over = self.take_over_topic_config(topic, &overrides);
+            return Ok(LearnedConfig { overrides, is_taken_over });
         }
     }
 
@@ -135,12 +147,17 @@ impl Broker {
         Ok(())
     }
 
-    fn take_over_topic_config(&self, topic: &str, overrides: &Config) {
+    /// False for settings that make no sense, as a hand may write them: what counted before goes on counting.
+    fn take_over_topic_config(&self, topic: &str, overrides: &Config) -> bool {
         match LogConfig::resolve(&self.config.load().log_defaults, overrides) {
             Ok(config) if !overrides.is_empty() => self.replicas.set_topic_config(topic, Some(Arc::new(config))),
             Ok(_) => self.replicas.set_topic_config(topic, None),
-            Err(error) => error!(topic, %error, "topic config ignored"),
+            Err(error) => {
+                error!(topic, %error, "topic config ignored");
+                return false;
+            }
         }
+        true
     }
 
     /// Tells the coordinators which of their partitions this broker leads now, and which no longer. Does not wait for what

@@ -17,28 +17,36 @@ use tracing::error;
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: LeaderAndIsrRequest) -> Reply {
     let partitions = to_partitions(&request);
     // Waits for as long as ZooKeeper is away.
-    if let Err(error) = broker.learn_topic_configs(&partitions).await {
-        error!(%error, "topic configs not read");
-        let code = ErrorCode::UnknownServerError;
-        return call.reply(&LeaderAndIsrResponse {
-            error_code: code.wire(),
-            ..response(call.version(), &partitions, |_| code)
-        });
-    }
+    let learned = broker.learn_topic_configs(&partitions).await;
     let refuse = |code: ErrorCode| {
         call.reply(&LeaderAndIsrResponse { error_code: code.wire(), ..response(call.version(), &partitions, |_| code) })
     };
     if broker.is_epoch_stale(BrokerEpoch(request.broker_epoch)) {
         return refuse(ErrorCode::StaleBrokerEpoch);
     }
+    let senseless = match learned {
+        Ok(senseless) => senseless,
+        Err(error) => {
+            error!(%error, "topic configs not read");
+            return refuse(ErrorCode::UnknownServerError);
+        }
+    };
+    // Kafka refuses the whole request with this code for one topic whose settings make no sense.
+    let is_possible = |p: &LeaderAndIsr| {
+        let tp = &p.topic_partition;
+        !senseless.contains(&*tp.topic) || broker.replicas.logs().log(tp).is_some()
+    };
+    let (places, wanted): (Vec<usize>, Vec<LeaderAndIsr>) =
+        partitions.iter().cloned().enumerate().filter(|(_, p)| is_possible(p)).unzip();
     let (controller, epoch) = (BrokerId(request.controller_id), ControllerEpoch(request.controller_epoch));
     let replicas = Arc::clone(&broker.replicas);
-    let wanted = partitions.clone();
     let outcome =
         broker.blocking(move || replicas.become_leader_or_follower(controller, epoch, &wanted, now_ms())).await;
     match outcome {
         Ok(change) => {
-            let reply = call.reply(&response(call.version(), &partitions, |i| change.codes[i]));
+            let mut codes = vec![ErrorCode::UnknownServerError; partitions.len()];
+            places.iter().zip(&change.codes).for_each(|(place, code)| codes[*place] = *code);
+            let reply = call.reply(&response(call.version(), &partitions, |i| codes[i]));
             broker.follow_leadership(&change);
             reply
         }
