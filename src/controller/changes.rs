@@ -310,6 +310,7 @@ impl<C: BrokerChannels> Term<C> {
             match read.map(|found| lists::decode_partitions(found.data.as_deref())) {
                 Ok(Ok(named)) => partitions.extend(named),
                 Ok(Err(error)) => warn!(node, %error, "ISR notification skipped"),
+                Err(Error::NoAuth) => warn!(node, "ISR notification not readable"),
                 Err(Error::NoNode) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -327,7 +328,8 @@ impl<C: BrokerChannels> Term<C> {
         let everybody = self.context.broker_ids();
         self.send_metadata(&everybody, &partitions);
         self.complete_reassignments(&partitions).await?;
-        Ok(self.fence.delete_all(&self.zk, nodes).await?)
+        self.fence.sweep(&self.zk, nodes).await?;
+        Ok(())
     }
 
     /// Brokers lost log directories: asking them about all their replicas brings out which.
@@ -338,13 +340,15 @@ impl<C: BrokerChannels> Term<C> {
             match read.map(|found| lists::decode_log_dir_event(found.data.as_deref())) {
                 Ok(Ok(broker)) => drop(brokers.insert(broker)),
                 Ok(Err(error)) => warn!(node, %error, "log directory event skipped"),
+                Err(Error::NoAuth) => warn!(node, "log directory event not readable"),
                 Err(Error::NoNode) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         let replicas: Vec<Replica> = brokers.iter().flat_map(|id| self.context.replicas_on(*id)).collect();
         self.move_replicas(&replicas, ReplicaState::Online).await?;
-        Ok(self.fence.delete_all(&self.zk, nodes).await?)
+        self.fence.sweep(&self.zk, nodes).await?;
+        Ok(())
     }
 
     async fn notifications(&self, directory: &str) -> Result<Vec<String>, Halt> {

@@ -59,7 +59,8 @@ impl<C: BrokerChannels> Term<C> {
 
     async fn refuse_deletions(&self, names: &[String]) -> Result<(), Halt> {
         let nodes = names.iter().map(|name| paths::delete_topic(name)).collect();
-        Ok(self.fence.delete_all(&self.zk, nodes).await?)
+        self.fence.sweep(&self.zk, nodes).await?;
+        Ok(())
     }
 
     /// Does what can be done now for every topic that is to go.
@@ -161,22 +162,24 @@ impl<C: BrokerChannels> Term<C> {
         let partitions = paths::partitions(topic);
         let below: Vec<String> =
             self.children_or_none(&partitions).await?.into_iter().map(|name| format!("{partitions}/{name}")).collect();
-        // What a partition has is a state. Only where there is something else too, children are asked for one by one.
-        let expected = below.iter().flat_map(|node| [format!("{node}/state"), node.clone()]).collect();
+        let mut expected: Vec<String> = below.into_iter().flat_map(|node| [format!("{node}/state"), node]).collect();
+        expected.extend([partitions, paths::topic(topic)]);
         match self.fence.delete_all(&self.zk, expected).await {
+            // Only where there is something else too, children are asked for one by one.
             Err(FencedError::Zk(Error::NotEmpty)) => {
-                let mut nodes = Vec::new();
-                for partition in below {
-                    let children = self.children_or_none(&partition).await?;
-                    nodes.extend(children.into_iter().map(|child| format!("{partition}/{child}")));
-                    nodes.push(partition);
+                let mut nodes = vec![paths::topic(topic)];
+                let mut asked = 0;
+                while let Some(node) = nodes.get(asked).cloned() {
+                    let children = self.children_or_none(&node).await?;
+                    nodes.extend(children.into_iter().map(|child| format!("{node}/{child}")));
+                    asked += 1;
                 }
+                nodes.reverse();
                 self.fence.delete_all(&self.zk, nodes).await?;
             }
             other => other?,
         }
-        let rest = vec![partitions, paths::topic(topic), paths::topic_config(topic), paths::delete_topic(topic)];
-        self.fence.delete_all(&self.zk, rest).await?;
+        self.fence.sweep(&self.zk, vec![paths::topic_config(topic), paths::delete_topic(topic)]).await?;
         if self.context.reassigning.iter().any(|tp| tp.topic == *topic) {
             // Kafka leaves the entry, and with it the node, in the way of the next move until the controller changes.
             self.take_from_admin_node(|tp, _| tp.topic == *topic).await?;

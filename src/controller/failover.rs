@@ -76,7 +76,8 @@ impl<C: BrokerChannels> Term<C> {
     async fn drop_notifications(&self, path: &str) -> Result<(), Halt> {
         let names = self.zk.children_watched(path, Some(&self.watcher)).await?;
         let nodes = names.into_iter().map(|name| format!("{path}/{name}")).collect();
-        Ok(self.fence.delete_all(&self.zk, nodes).await?)
+        self.fence.sweep(&self.zk, nodes).await?;
+        Ok(())
     }
 
     async fn load(&mut self) -> Result<(), Halt> {

@@ -164,6 +164,10 @@ impl<C: BrokerChannels> Term<C> {
             match self.fence.write(&self.zk, write).await? {
                 Ok(_) | Err(Error::NoNode) => return Ok(()),
                 Err(Error::BadVersion) => {}
+                Err(error @ (Error::NotEmpty | Error::NoAuth)) => {
+                    warn!(path, %error, "left where it is");
+                    return Ok(());
+                }
                 Err(error) => return Err(error.into()),
             }
         }

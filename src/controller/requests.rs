@@ -298,7 +298,9 @@ impl<C: BrokerChannels> Term<C> {
                     _ => {}
                 }
             }
-            self.fence.delete_all(&self.zk, vec![path.to_owned()]).await?;
+            if !self.fence.sweep(&self.zk, vec![path.to_owned()]).await? {
+                break;
+            }
         }
         Ok(())
     }

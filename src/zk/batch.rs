@@ -4,6 +4,8 @@
 //! Here many writes share one multi. One that fails takes its whole multi with it, so the writes of that multi go again
 //! one by one; what each caller sees per write is what Kafka's single writes give.
 
+use tracing::warn;
+
 use super::client::{Client, Error, MultiError, Write, Written};
 use super::paths;
 
@@ -83,8 +85,7 @@ impl Fence {
 
     /// Deletes nodes that may be gone already, in order.
     pub async fn delete_all(self, client: &Client, paths: Vec<String>) -> Result<(), FencedError> {
-        let deletes = paths.into_iter().map(|path| Write::Delete { path, version: -1 }).collect();
-        for result in self.write_all(client, deletes).await? {
+        for result in self.write_all(client, deletes(&paths)).await? {
             match result {
                 Ok(_) | Err(Error::NoNode) => {}
                 Err(error) => return Err(error.into()),
@@ -92,6 +93,27 @@ impl Fence {
         }
         Ok(())
     }
+
+    /// The same where anyone may have put something. A node that has children, or that is not ours to delete, stays there:
+    /// a controller that gave up over it would do so in every term. Kafka looks at no outcome here. True when none stays.
+    pub async fn sweep(self, client: &Client, paths: Vec<String>) -> Result<bool, FencedError> {
+        let mut is_clean = true;
+        for (path, result) in paths.iter().zip(self.write_all(client, deletes(&paths)).await?) {
+            match result {
+                Ok(_) | Err(Error::NoNode) => {}
+                Err(error @ (Error::NotEmpty | Error::NoAuth)) => {
+                    warn!(path, %error, "left where it is");
+                    is_clean = false;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(is_clean)
+    }
+}
+
+fn deletes(paths: &[String]) -> Vec<Write> {
+    paths.iter().map(|path| Write::Delete { path: path.clone(), version: -1 }).collect()
 }
 
 /// Cuts writes, in order, into what fits one request.

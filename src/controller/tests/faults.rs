@@ -156,3 +156,34 @@ async fn a_broker_that_comes() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn nodes_that_no_controller_can_delete_cost_no_term() {
+    let world = World::new().await;
+    let broker = world.broker(1).await;
+    let epoch = broker.until_active().await;
+    let outside = world.bystander(2).await;
+    broker.create("t", &[&[2]]).await;
+    broker.until_state("t", 0, 2, 0).await;
+    broker.sent.leadership(2, "t", 0).await;
+    let directories =
+        ["/isr_change_notification/isr_change_0000000099", "/log_dir_event_notification/log_dir_event_0000000099"];
+    for path in directories {
+        outside.create_recursive(&format!("{path}/child"), None).await.unwrap();
+    }
+    outside.create_recursive("/admin/preferred_replica_election/child", None).await.unwrap();
+    // A topic goes with all that is below it.
+    outside.create_recursive("/brokers/topics/t/mine/deep", None).await.unwrap();
+    outside.create_recursive("/config/topics/t/mine", None).await.unwrap();
+    topics::request_deletion(&outside, "t").await.unwrap();
+    let asked = broker.sent.deletion(2).await;
+    broker.handle.mailbox.send(answer_deletion(2, &asked, 0)).await.unwrap();
+    broker.until_gone("/brokers/topics/t").await;
+    assert_eq!(broker.until_active().await, epoch);
+    // The next term begins in spite of them.
+    outside.delete("/controller", -1).await.unwrap();
+    let next = broker.until(|status| status.is_active && status.epoch > epoch).await;
+    assert_eq!(next.epoch.0, epoch.0 + 1);
+    broker.create("u", &[&[2]]).await;
+    broker.until_state("u", 0, 2, 0).await;
+}
