@@ -6,10 +6,10 @@ use super::context::{Broker, now_ms};
 use crate::common::{ErrorCode, TopicPartition};
 use crate::coordinator::transaction::ProducerIdAndEpoch;
 use crate::log::producer_state::VerificationGuard;
-use crate::protocol::messages::produce_request::TopicProduceData;
-use crate::protocol::{Records, Str};
+use crate::protocol::Str;
 use crate::record;
 use crate::replica::AppendFailure;
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -40,42 +40,54 @@ struct Begun {
     base_sequence: i32,
 }
 
-/// Verifies a request as a whole. The error is that of every partition.
+/// Refuses a request as a whole: transactional records without the name of their transaction, which nobody can be allowed
+/// to use; or a first batch that is none, if Kafka comes across it while it looks for those. Every entry counts, also one
+/// that a later one of the same partition replaces.
+pub(super) fn check<'a>(
+    transactional_id: Option<&Str>,
+    entries: impl IntoIterator<Item = &'a Bytes>,
+) -> Result<(), AppendFailure> {
+    for records in entries {
+        match record::batches(records).next().transpose() {
+            Ok(first) if first.is_none_or(|batch| !batch.is_transactional()) => {}
+            Ok(_) if transactional_id.is_some() => return Ok(()),
+            Ok(_) => return Err(ErrorCode::TransactionalIdAuthorizationFailed.into()),
+            Err(error) => {
+                return Err(AppendFailure { message: Some(error.to_string()), ..error.code().into() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Verifies what is about to be appended. The error is that of every partition of the request.
 pub(super) async fn verify(
     broker: &Broker,
     version: i16,
     transactional_id: Option<&Str>,
-    topics: &[TopicProduceData],
-) -> Result<Verified, ErrorCode> {
-    let mut has_transactional = false;
+    sound: &BTreeMap<(Str, i32), Bytes>,
+) -> Result<Verified, AppendFailure> {
     let mut producers = BTreeSet::new();
     let mut begun = Vec::new();
-    for topic in topics {
-        for data in &topic.partition_data {
-            let Some(Records::Bytes(records)) = &data.records else { continue };
-            // What is no batch is refused when it is appended.
-            let batches = record::batches(records).map_while(Result::ok).filter(record::Batch::is_transactional);
-            let mut first = None;
-            for batch in batches.inspect(|_| has_transactional = true).filter(record::Batch::has_producer_id) {
-                first = first.or_else(|| Some(batch.base_sequence()));
-                producers.insert((batch.producer_id(), batch.producer_epoch()));
-            }
-            if let Some(base_sequence) = first {
-                let partition = TopicPartition::new(&*topic.name, data.index);
-                begun.push(Begun { partition, base_sequence });
-            }
+    for ((topic, index), records) in sound {
+        // What is no batch is refused when it is appended.
+        let batches = record::batches(records).map_while(Result::ok);
+        let mut first = None;
+        for batch in batches.filter(|batch| batch.is_transactional() && batch.has_producer_id()) {
+            first = first.or_else(|| Some(batch.base_sequence()));
+            producers.insert((batch.producer_id(), batch.producer_epoch()));
+        }
+        if let Some(base_sequence) = first {
+            begun.push(Begun { partition: TopicPartition::new(&**topic, *index), base_sequence });
         }
     }
-    if !has_transactional {
-        return Ok(Verified::default());
-    }
-    // Without an id nobody can be allowed to use it.
-    let transactional_id = transactional_id.ok_or(ErrorCode::TransactionalIdAuthorizationFailed)?;
     let mut producers = producers.into_iter();
     let Some((producer_id, epoch)) = producers.next() else { return Ok(Verified::default()) };
     if producers.next().is_some() {
-        return Err(ErrorCode::InvalidProducerIdMapping);
+        let message = "Transactional records contained more than one producer ID".to_owned();
+        return Err(AppendFailure { message: Some(message), ..ErrorCode::InvalidProducerIdMapping.into() });
     }
+    let transactional_id = transactional_id.ok_or(ErrorCode::TransactionalIdAuthorizationFailed)?;
     if !broker.config.load().transaction_partition_verification_enable {
         return Ok(Verified::default());
     }

@@ -3,7 +3,6 @@
 use crate::cluster::image::MetadataImage;
 use crate::common::{ErrorCode, Millis, Offset};
 use crate::network::Reply;
-use crate::protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use crate::protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
@@ -15,6 +14,7 @@ use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::server::now_ms;
 use crate::server::transactional::{self, Verified};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,59 +25,81 @@ const ADMIN_CLIENT_ID: &str = "__admin_client";
 /// are not.
 type Outcome = Result<(Appended, ErrorCode), AppendFailure>;
 
+/// By topic and partition.
+type Each<T> = BTreeMap<(Str, i32), T>;
+
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: ProduceRequest) -> Reply {
-    let now = now_ms();
-    let acks = request.acks;
-    let topic_data = each_once(request.topic_data);
-    let mut topics: Vec<(Str, Vec<(i32, Outcome)>)> = Vec::with_capacity(topic_data.len());
-    let version = call.version();
-    let verified = transactional::verify(broker, version, request.transactional_id.as_ref(), &topic_data).await;
-    for topic in topic_data {
-        let mut outcomes = Vec::with_capacity(topic.partition_data.len());
-        for data in &topic.partition_data {
-            let outcome = match &verified {
-                Ok(verified) => append_one(broker, call, acks, verified, &topic.name, data, now).await,
-                Err(code) => Err((*code).into()),
-            };
-            outcomes.push((data.index, outcome));
-        }
-        topics.push((topic.name, outcomes));
-    }
-    if acks == 0 {
+    let mut outcomes = match append(broker, call, &request).await {
+        Ok(outcomes) => outcomes,
+        Err(failure) => named(&request).map(|(partition, _)| (partition, Err(failure.clone()))).collect(),
+    };
+    if request.acks == 0 {
         // The producer reads no answer: a closed connection is how it hears of an error.
-        let failed = topics.iter().flat_map(|(_, outcomes)| outcomes).any(|(_, outcome)| outcome.is_err());
-        return if failed { Reply::Close } else { Reply::Nothing };
+        return if outcomes.values().any(Result::is_err) { Reply::Close } else { Reply::Nothing };
     }
-    if acks == -1 {
-        wait_committed(broker, &mut topics, request.timeout_ms).await;
+    if request.acks == -1 {
+        wait_committed(broker, &mut outcomes, request.timeout_ms).await;
     }
     let image = broker.image.load();
-    let answer = ProduceResponse {
-        node_endpoints: current_leaders(&image, call, &topics),
-        responses: topics.into_iter().map(|topic| to_topic(&image, call, topic)).collect(),
-        ..Default::default()
-    };
+    let mut answer = ProduceResponse { node_endpoints: current_leaders(&image, call, &outcomes), ..Default::default() };
+    for ((name, index), outcome) in outcomes {
+        let partition = to_partition(&image, call, &name, index, outcome);
+        match answer.responses.last_mut().filter(|topic| topic.name == name) {
+            Some(topic) => topic.partition_responses.push(partition),
+            None => answer.responses.push(TopicProduceResponse {
+                name,
+                partition_responses: vec![partition],
+                ..Default::default()
+            }),
+        }
+    }
     call.reply(&answer)
 }
 
-/// Of a partition that is named twice the last records are appended, as Kafka does by its map.
-fn each_once(topics: Vec<TopicProduceData>) -> Vec<TopicProduceData> {
-    if let [topic] = &*topics
-        && topic.partition_data.len() == 1
-    {
-        return topics;
+fn named(request: &ProduceRequest) -> impl Iterator<Item = ((Str, i32), &Bytes)> {
+    static NONE: Bytes = Bytes::new();
+    request.topic_data.iter().flat_map(|topic| {
+        topic.partition_data.iter().map(|data| {
+            let records = match &data.records {
+                Some(Records::Bytes(records)) => records,
+                _ => &NONE,
+            };
+            ((topic.name.clone(), data.index), records)
+        })
+    })
+}
+
+/// The error is that of every partition, and nothing is appended.
+async fn append(broker: &Broker, call: &Call, request: &ProduceRequest) -> Result<Each<Outcome>, AppendFailure> {
+    let now = now_ms();
+    let transactional_id = request.transactional_id.as_ref();
+    transactional::check(transactional_id, named(request).map(|(_, records)| records))?;
+    let (sound, refused) = sort(&broker.image.load(), call.version(), request);
+    let verified = transactional::verify(broker, call.version(), transactional_id, &sound).await?;
+    let mut outcomes = Each::new();
+    for ((topic, index), records) in sound {
+        let outcome = append_one(broker, call, request.acks, &verified, (&topic, index), &records, now).await;
+        outcomes.insert((topic, index), outcome);
     }
-    let mut by_topic: BTreeMap<Str, BTreeMap<i32, PartitionProduceData>> = BTreeMap::new();
-    for topic in topics.into_iter().filter(|topic| !topic.partition_data.is_empty()) {
-        let partitions = topic.partition_data.into_iter().map(|data| (data.index, data));
-        by_topic.entry(topic.name).or_default().extend(partitions);
+    outcomes.extend(refused.into_iter().map(|(partition, code)| (partition, Err(code.into()))));
+    Ok(outcomes)
+}
+
+/// What can be appended, and what is refused before that. A partition that is named several times is in each of both once,
+/// as in Kafka's maps: the last of its sound records are appended, and the last error is what the producer hears.
+fn sort(image: &MetadataImage, version: i16, request: &ProduceRequest) -> (Each<Bytes>, Each<ErrorCode>) {
+    let mut sound = Each::new();
+    let mut refused = Each::new();
+    for (partition, records) in named(request) {
+        if image.partition(&partition.0, partition.1).is_none() {
+            refused.insert(partition, ErrorCode::UnknownTopicOrPartition);
+        } else if let Err(error) = validate::check_request(version, records) {
+            refused.insert(partition, error.code());
+        } else {
+            sound.insert(partition, records.clone());
+        }
     }
-    let topics = by_topic.into_iter().map(|(name, partitions)| TopicProduceData {
-        name,
-        partition_data: partitions.into_values().collect(),
-        ..Default::default()
-    });
-    topics.collect()
+    (sound, refused)
 }
 
 async fn append_one(
@@ -85,66 +107,57 @@ async fn append_one(
     call: &Call,
     acks: i16,
     verified: &Verified,
-    topic: &str,
-    data: &PartitionProduceData,
+    (topic, index): (&str, i32),
+    records: &Bytes,
     now: Millis,
 ) -> Outcome {
-    if broker.image.load().partition(topic, data.index).is_none() {
-        return Err(ErrorCode::UnknownTopicOrPartition.into());
-    }
-    let records = match &data.records {
-        Some(Records::Bytes(records)) => records,
-        _ => &bytes::Bytes::new(),
-    };
-    validate::check_request(call.version(), records).map_err(|error| AppendFailure::from(error.code()))?;
+    let guard = verified.guard(topic, index)?;
     if !matches!(acks, -1..=1) {
         return Err(ErrorCode::InvalidRequiredAcks.into());
     }
-    let guard = verified.guard(topic, data.index)?;
     if super::is_internal(topic) && call.header.client_id != ADMIN_CLIENT_ID {
         return Err(ErrorCode::InvalidTopicException.into());
     }
-    let appended = broker.replicas.append(topic, data.index, records, acks == -1, guard, now).await?;
+    let appended = broker.replicas.append(topic, index, records, acks == -1, guard, now).await?;
     Ok((appended, ErrorCode::None))
 }
 
-async fn wait_committed(broker: &Broker, topics: &mut [(Str, Vec<(i32, Outcome)>)], timeout_ms: i32) {
-    let in_log = topics.iter().flat_map(|(_, outcomes)| outcomes).filter_map(|(_, outcome)| outcome.as_ref().ok());
-    let appended: Vec<_> = in_log.map(|(appended, _)| appended).collect();
+async fn wait_committed(broker: &Broker, outcomes: &mut Each<Outcome>, timeout_ms: i32) {
+    let appended: Vec<_> = outcomes.values().filter_map(|o| o.as_ref().ok()).map(|(appended, _)| appended).collect();
     let timeout = Duration::from_millis(timeout_ms.max(0) as u64);
     let codes = broker.replicas.wait_committed(&appended, timeout).await;
-    let in_log = topics.iter_mut().flat_map(|(_, outcomes)| outcomes).filter_map(|(_, outcome)| outcome.as_mut().ok());
+    let in_log = outcomes.values_mut().filter_map(|outcome| outcome.as_mut().ok());
     for ((_, of_replicas), code) in in_log.zip(codes) {
         *of_replicas = code;
     }
 }
 
-fn to_topic(image: &MetadataImage, call: &Call, (name, outcomes): (Str, Vec<(i32, Outcome)>)) -> TopicProduceResponse {
-    let partition_responses = outcomes.into_iter().map(|(index, outcome)| {
-        let mut answer = PartitionProduceResponse { index, base_offset: -1, ..Default::default() };
-        if call.version() >= 10
-            && is_not_leader(&outcome)
-            && let Some(known) = image.partition(&name, index)
-        {
-            answer.current_leader = LeaderIdAndEpoch {
-                leader_id: known.leader.0,
-                leader_epoch: known.leader_epoch.0,
-                ..Default::default()
-            };
+fn to_partition(
+    image: &MetadataImage,
+    call: &Call,
+    topic: &str,
+    index: i32,
+    outcome: Outcome,
+) -> PartitionProduceResponse {
+    let mut answer = PartitionProduceResponse { index, base_offset: -1, ..Default::default() };
+    if call.version() >= 10
+        && is_not_leader(&outcome)
+        && let Some(known) = image.partition(topic, index)
+    {
+        answer.current_leader =
+            LeaderIdAndEpoch { leader_id: known.leader.0, leader_epoch: known.leader_epoch.0, ..Default::default() };
+    }
+    match outcome {
+        // Where they lie is said of records that their replicas do not have in time, too.
+        Ok((appended, code)) => {
+            answer.error_code = code.wire();
+            answer.base_offset = appended.info.first_offset;
+            answer.log_append_time_ms = appended.info.log_append_time;
+            answer.log_start_offset = appended.info.log_start_offset;
         }
-        match outcome {
-            // Where they lie is said of records that their replicas do not have in time, too.
-            Ok((appended, code)) => {
-                answer.error_code = code.wire();
-                answer.base_offset = appended.info.first_offset;
-                answer.log_append_time_ms = appended.info.log_append_time;
-                answer.log_start_offset = appended.info.log_start_offset;
-            }
-            Err(failure) => refuse(&mut answer, failure),
-        }
-        answer
-    });
-    TopicProduceResponse { partition_responses: partition_responses.collect(), name, ..Default::default() }
+        Err(failure) => refuse(&mut answer, failure),
+    }
+    answer
 }
 
 fn refuse(answer: &mut PartitionProduceResponse, failure: AppendFailure) {
@@ -165,26 +178,22 @@ fn refuse(answer: &mut PartitionProduceResponse, failure: AppendFailure) {
 }
 
 /// Where the leaders are that this broker is not (KIP-951).
-fn current_leaders(image: &MetadataImage, call: &Call, topics: &[(Str, Vec<(i32, Outcome)>)]) -> Vec<NodeEndpoint> {
+fn current_leaders(image: &MetadataImage, call: &Call, outcomes: &Each<Outcome>) -> Vec<NodeEndpoint> {
     let mut nodes: Vec<NodeEndpoint> = Vec::new();
     if call.version() < 10 {
         return nodes;
     }
-    for (name, outcomes) in topics {
-        for (index, _) in outcomes.iter().filter(|(_, o)| is_not_leader(o)) {
-            let Some(leader) = image.partition(name, *index).and_then(|p| image.brokers.get(&p.leader)) else {
-                continue;
-            };
-            let Some(endpoint) = leader.endpoint(call.listener()) else { continue };
-            if nodes.iter().all(|n| n.node_id != leader.id.0) {
-                nodes.push(NodeEndpoint {
-                    node_id: leader.id.0,
-                    host: endpoint.host.as_deref().unwrap_or_default().into(),
-                    port: endpoint.port.into(),
-                    rack: leader.rack.as_deref().map(Into::into),
-                    ..Default::default()
-                });
-            }
+    for ((name, index), _) in outcomes.iter().filter(|(_, outcome)| is_not_leader(outcome)) {
+        let Some(leader) = image.partition(name, *index).and_then(|p| image.brokers.get(&p.leader)) else { continue };
+        let Some(endpoint) = leader.endpoint(call.listener()) else { continue };
+        if nodes.iter().all(|n| n.node_id != leader.id.0) {
+            nodes.push(NodeEndpoint {
+                node_id: leader.id.0,
+                host: endpoint.host.as_deref().unwrap_or_default().into(),
+                port: endpoint.port.into(),
+                rack: leader.rack.as_deref().map(Into::into),
+                ..Default::default()
+            });
         }
     }
     nodes
