@@ -81,6 +81,9 @@ async fn describe(broker: &Broker, resource: &DescribeConfigsResource) -> Result
             ),
             Err(_) => refuse(ErrorCode::InvalidRequest, &format!("Broker id must be an integer, but it is: {name}")),
         },
+        Some(ResourceType::ClientMetrics) if name.is_empty() => {
+            refuse(ErrorCode::InvalidRequest, "Client metrics subscription name must not be empty")
+        }
         Some(ResourceType::ClientMetrics) => {
             refuse(ErrorCode::InvalidRequest, "Config type client-metrics is only supported on KRaft clusters")
         }

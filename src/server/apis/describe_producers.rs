@@ -34,18 +34,16 @@ fn describe(broker: &Broker, topic: &str, number: i32) -> PartitionResponse {
     if let Err(refusal) = topics::check_name(topic) {
         return refuse(refusal.code, Some(refusal.message));
     }
+    // A topic that there is not has a text, a partition has none.
     if broker.image.load().topic(topic).is_none() {
-        return refuse(ErrorCode::UnknownTopicOrPartition, None);
+        let code = ErrorCode::UnknownTopicOrPartition;
+        return refuse(code, Some(code.message().to_owned()));
     }
-    // A partition has a text, a topic has none.
-    let text = |code: ErrorCode| Some(code.message().to_owned());
     let partition = match broker.replicas.partition(topic, number) {
         Ok(partition) => partition,
-        Err(code) => return refuse(code, text(code)),
+        Err(code) => return refuse(code, None),
     };
-    let Some(log) = partition.log() else {
-        return refuse(ErrorCode::NotLeaderOrFollower, text(ErrorCode::NotLeaderOrFollower));
-    };
+    let Some(log) = partition.log() else { return refuse(ErrorCode::NotLeaderOrFollower, None) };
     let active_producers = log.active_producers().into_iter().map(|(producer_id, producer)| ProducerState {
         producer_id,
         producer_epoch: i32::from(producer.producer_epoch),
