@@ -297,7 +297,7 @@ impl FetchSessionCache {
 
     /// The id of the new session, or [`NO_SESSION`] when there is no room for it.
     fn try_create(&self, now: Millis, metadata: FetchMetadata, asked: Vec<FetchPartition>, answers: &[Answer]) -> i32 {
-        if asked.is_empty() || self.slots_per_shard == 0 {
+        if self.slots_per_shard == 0 {
             return NO_SESSION;
         }
         let number = self.next_shard.fetch_add(1, Ordering::Relaxed) % SHARDS;

@@ -40,11 +40,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let context = match broker.fetch_sessions.begin(broker.clock.now().ticks, metadata, asked, &forgotten, names) {
         Ok(context) => context,
         Err(error) => {
-            return call.reply(&FetchResponse {
-                error_code: error.wire(),
-                session_id: request.session_id,
-                ..Default::default()
-            });
+            return call.reply(&FetchResponse { error_code: error.wire(), ..Default::default() });
         }
     };
     let max_bytes = request.max_bytes.min(broker.config.load().fetch_max_bytes).max(0) as u32;
