@@ -93,15 +93,10 @@ impl GroupMachine {
         Some(run(group, &mut Step { now, env: &mut self.env, out }))
     }
 
-    fn group_or_new(&mut self, id: &Str, now: Now) {
+    /// Makes a group if there is none. One that nobody then joins or commits to goes with the next look for expired offsets.
+    pub fn make_group(&mut self, id: &Str, now: Now) {
         if !self.groups.contains_key(id) {
             self.groups.insert(id.clone(), Group::new(id.clone(), now));
-        }
-    }
-
-    fn drop_if_unused(&mut self, id: &str) {
-        if self.groups.get(id).is_some_and(Group::is_unused) {
-            self.groups.remove(id);
         }
     }
 
@@ -115,14 +110,13 @@ impl GroupMachine {
         }
         let id = join.group_id.clone();
         if join.member_id.is_empty() {
-            self.group_or_new(&id, now);
+            self.make_group(&id, now);
         }
         let member_id = join.member_id.clone();
         let done = self.with_group(&id, now, out, |group, step| group.on_join(ticket, join, step));
         if done.is_none() {
             out.joins.push((ticket, JoinAnswer::failed(member_id, ErrorCode::UnknownMemberId)));
         }
-        self.drop_if_unused(&id);
     }
 
     pub fn on_sync(&mut self, now: Now, ticket: SyncTicket, sync: Sync, out: &mut Effects) {
@@ -150,13 +144,12 @@ impl GroupMachine {
     pub fn on_commit(&mut self, now: Now, ticket: CommitTicket, commit: Commit, out: &mut Effects) {
         let id = commit.member.group_id.clone();
         if commit.member.generation < 0 || commit.producer.is_some() {
-            self.group_or_new(&id, now);
+            self.make_group(&id, now);
         }
         let offsets = commit.offsets.len();
         if self.with_group(&id, now, out, |group, step| group.on_commit(ticket, commit, step)).is_none() {
             out.commits.push((ticket, vec![ErrorCode::IllegalGeneration; offsets]));
         }
-        self.drop_if_unused(&id);
     }
 
     /// The offsets of these partitions, or of all that the group has.

@@ -203,15 +203,6 @@ impl Group {
         self.subscribed.as_ref().is_none_or(|topics| topics.contains(topic))
     }
 
-    /// Nothing would be lost with it, and nobody knows of it: a group that a failed request made.
-    pub(super) fn is_unused(&self) -> bool {
-        self.is(GroupState::Empty)
-            && self.generation == 0
-            && self.members.is_empty()
-            && self.pending_members.is_empty()
-            && self.offsets.is_empty()
-    }
-
     /// The longest rebalance timeout of the members.
     pub(super) fn rebalance_timeout_ms(&self) -> Millis {
         self.members.values().map(|m| m.rebalance_timeout_ms).max().unwrap_or(0).max(0).into()

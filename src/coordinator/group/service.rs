@@ -231,6 +231,13 @@ impl GroupCoordinator {
         self.mailbox(group, GroupId::NotEmpty).map(drop)
     }
 
+    /// Makes the group if there is none: Kafka does so before it verifies the transaction of a commit.
+    pub async fn make_group(&self, group: Str) {
+        if let Ok(mailbox) = self.mailbox(&group, GroupId::NotEmpty) {
+            drop(mailbox.send(Request::MakeGroup(group)).await);
+        }
+    }
+
     pub async fn fetch_offsets(
         &self,
         group: Str,

@@ -61,6 +61,7 @@ pub(super) enum Request {
         partitions: Vec<TopicPartition>,
         reply: oneshot::Sender<Result<Vec<ErrorCode>, ErrorCode>>,
     },
+    MakeGroup(Str),
     DeleteGroup(Str, oneshot::Sender<ErrorCode>),
     Describe(Str, oneshot::Sender<Option<GroupDescription>>),
     List(oneshot::Sender<Vec<GroupOverview>>),
@@ -277,6 +278,7 @@ impl Shard {
             Request::DeleteOffsets { group, partitions, reply } => {
                 answer(reply, self.machine.delete_offsets(now, &group, &partitions, out));
             }
+            Request::MakeGroup(group) => self.machine.make_group(&group, now),
             Request::DeleteGroup(group, reply) => answer(reply, self.machine.delete_group(now, &group, out)),
             Request::Describe(group, reply) => answer(reply, self.machine.describe(&group)),
             Request::List(reply) => answer(reply, self.machine.list()),

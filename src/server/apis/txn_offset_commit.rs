@@ -74,7 +74,10 @@ async fn commit(
     let knows_abortable = version >= ABORTABLE_VERSION;
     let guard = match verify(broker, &request.transactional_id, producer, partition, knows_abortable).await {
         Ok(guard) => guard,
-        Err(code) => return all(commit_error(code)),
+        Err(code) => {
+            broker.groups.make_group(owned(&request.group_id)).await;
+            return all(commit_error(code));
+        }
     };
     let instance = request.group_instance_id.as_ref();
     let member = group_member(&request.group_id, &request.member_id, instance, request.generation_id);

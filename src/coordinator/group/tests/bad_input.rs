@@ -7,7 +7,7 @@ use crate::protocol::Str;
 use bytes::Bytes;
 
 #[test]
-fn joins_that_make_no_sense_are_refused_and_leave_no_group() {
+fn joins_that_make_no_sense_are_refused_and_what_group_they_leave_is_gone_with_the_next_expiry() {
     let mut rig = Rig::new();
     let base = rig.new_member();
     let cases = [
@@ -22,8 +22,13 @@ fn joins_that_make_no_sense_are_refused_and_leave_no_group() {
     for (join, code) in cases {
         let ticket = rig.join(join);
         assert_eq!(rig.joined(ticket).error, code);
-        assert_eq!(rig.machine.groups(), 0);
+        let is_new = base.group_id.clone();
+        let made = !matches!(code, ErrorCode::InvalidSessionTimeout | ErrorCode::UnknownMemberId);
+        let state = rig.machine.describe(&is_new).map(|group| group.state);
+        assert_eq!(state, made.then_some("Empty"), "{code}");
     }
+    rig.pass(config().offsets_retention_check_interval_ms);
+    assert_eq!(rig.machine.groups(), 0);
 }
 
 #[test]
