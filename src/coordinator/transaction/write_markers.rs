@@ -1,7 +1,7 @@
 //! Owns writing markers into partitions that this broker leads, for WriteTxnMarkers and for our own coordinator. Kafka:
 //! `KafkaApis.handleWriteTxnMarkersRequest`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,19 +47,22 @@ impl MarkerWriter {
                 coordinator_epoch: marker.coordinator_epoch,
             };
             let (producer_id, epoch) = (marker.producer_id, marker.producer_epoch);
+            // A partition that is named twice gets one marker.
+            let mut partitions = BTreeSet::new();
             for topic in &marker.topics {
                 let name: Arc<str> = Arc::from(&*topic.name);
-                for partition in &topic.partition_indexes {
-                    let tp = TopicPartition { topic: Arc::clone(&name), partition: *partition };
-                    match self.append(&tp, end, producer_id, epoch).await {
-                        Ok(done) if &*name == OFFSETS_TOPIC => {
-                            let completing = self.complete(*partition, producer_id, end.committed, done, timeout);
-                            of_groups.push((producer_id, tp, completing));
-                        }
-                        Ok(done) => appended.push((producer_id, tp, done)),
-                        Err(code) => {
-                            results.entry(producer_id).or_default().insert(tp, code);
-                        }
+                let of_topic = topic.partition_indexes.iter();
+                partitions.extend(of_topic.map(|p| TopicPartition { topic: Arc::clone(&name), partition: *p }));
+            }
+            for tp in partitions {
+                match self.append(&tp, end, producer_id, epoch).await {
+                    Ok(done) if &*tp.topic == OFFSETS_TOPIC => {
+                        let completing = self.complete(tp.partition, producer_id, end.committed, done, timeout);
+                        of_groups.push((producer_id, tp, completing));
+                    }
+                    Ok(done) => appended.push((producer_id, tp, done)),
+                    Err(code) => {
+                        results.entry(producer_id).or_default().insert(tp, code);
                     }
                 }
             }
