@@ -28,7 +28,8 @@ def development(directory):
     one.stop()
 
 
-def test_real_zookeeper_conforms(ensemble):
+def test_real_zookeeper_conforms(directory):
+    ensemble = zookeeper.Ensemble(directory / "zookeeper", session_max_ms=None).start()
     command = ["cargo", "test", "--quiet", "--lib", "zk::conformance::a_server_elsewhere_conforms"]
     environment = {**os.environ, "ZURAU_ZK_CONFORMANCE": ensemble.hosts}
     run = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)

@@ -23,9 +23,10 @@ def jaas(directory, section, options):
 
 class Server:
     """One server, of an ensemble or alone. `kind` is "apache" or "zurau". `users` are the names and passwords that an
-    Apache server knows by SASL."""
+    Apache server knows by SASL. Sessions are as long as brokers ask for, up to `session_max_ms`; None is ZooKeeper's own
+    bound of 20 ticks."""
 
-    def __init__(self, directory, port, kind="apache", number=1, ensemble=(), users=None):
+    def __init__(self, directory, port, kind="apache", number=1, ensemble=(), users=None, session_max_ms=60_000):
         self.port = port
         self.kind = kind
         self.name = f"zookeeper-{number}"
@@ -41,8 +42,9 @@ class Server:
         ]
         lines += ["4lw.commands.whitelist=*", "admin.enableServer=false"]
         if kind == "apache":
-            # Sessions as long as brokers ask for, not 20 ticks at most.
-            lines += ["forceSync=no", "maxSessionTimeout=60000"]
+            lines += ["forceSync=no"]
+            if session_max_ms is not None:
+                lines += [f"maxSessionTimeout={session_max_ms}"]
         if ensemble:
             lines += ["initLimit=20", "syncLimit=10"]
             lines += [f"server.{n}=127.0.0.1:{peer}:{election}" for n, (peer, election) in enumerate(ensemble, 1)]
@@ -99,10 +101,11 @@ class Ensemble:
 
     _chroots = itertools.count(1)
 
-    def __init__(self, directory, size=1, kind="apache", users=None):
+    def __init__(self, directory, size=1, kind="apache", users=None, session_max_ms=60_000):
         directory.mkdir(parents=True, exist_ok=True)
         peers = [(free_port(), free_port()) for _ in range(size)] if size > 1 else ()
-        self.servers = [Server(directory, free_port(), kind, n, peers, users) for n in range(1, size + 1)]
+        numbers = range(1, size + 1)
+        self.servers = [Server(directory, free_port(), kind, n, peers, users, session_max_ms) for n in numbers]
 
     def start(self):
         for server in self.servers:
