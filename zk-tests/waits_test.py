@@ -181,6 +181,28 @@ def test_brokers_that_verify_at_each_other_do_not_wait_for_each_other_for_ever(p
     assert set(told) == {NONE}
 
 
+def test_a_log_append_time_is_that_of_the_append_and_not_of_the_request(pair):
+    leader, coordinator = pair
+    admin.create_topic(leader, "stamped", assignment=[[leader.number]], message_timestamp_type="LogAppendTime")
+    name = coordinated_by(coordinator, [f"stamped-{n}" for n in range(100)])[0]
+    producer_id, epoch = wait_until(lambda: _ready(coordinator, name), f"{name} is initialized", SECONDS)
+    assert add_partitions(coordinator, name, producer_id, epoch, [("stamped", [0])]) == {("stamped", 0): NONE}
+    with wire.connect(leader.port, SECONDS) as s:
+        coordinator.pause()
+        try:
+            s.sendall(produce_frame("stamped", 0, sequenced(producer_id, epoch, 0, transactional=True), name, acks=1))
+            # It waits for its verification meanwhile: this is the fault, not a wait for something.
+            time.sleep(2)
+            resumed = time.time_ns() // 1_000_000
+        finally:
+            coordinator.resume()
+        fields = wire.Fields(wire.read_frame(s))
+    fields.take("i"), fields.take("i"), fields.string(), fields.take("i"), fields.take("i")
+    error, _, appended = fields.take("h"), fields.take("q"), fields.take("q")
+    assert error == NONE
+    assert appended >= resumed
+
+
 def _ready(broker, name):
     error, producer_id, epoch = init(broker, name)
     assert error in (NONE, *ANSWERED_LATER)

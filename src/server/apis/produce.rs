@@ -71,11 +71,12 @@ fn named(request: &ProduceRequest) -> impl Iterator<Item = ((Str, i32), &Bytes)>
 
 /// The error is that of every partition, and nothing is appended.
 async fn append(broker: &Broker, call: &Call, request: &ProduceRequest) -> Result<Each<Outcome>, AppendFailure> {
-    let now = now_ms();
     let transactional_id = request.transactional_id.as_ref();
     transactional::check(transactional_id, named(request).map(|(_, records)| records))?;
     let (sound, refused) = sort(&broker.image.load(), call.version(), request);
     let verified = transactional::verify(broker, call.version(), transactional_id, &sound).await?;
+    // Not before: the verification may have waited for another broker.
+    let now = now_ms();
     let mut outcomes = Each::new();
     for ((topic, index), records) in sound {
         let outcome = append_one(broker, call, request.acks, &verified, (&topic, index), &records, now).await;
