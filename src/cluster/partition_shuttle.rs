@@ -411,7 +411,7 @@ fn a_leader_moves_under_load() {
     let logs = Arc::new(logs);
     let advance = |pair: &Pair, logs: &LogManager| {
         if logs.advance_move(&tp(), 1 << 20, 0).expect("copied") == MoveStep::CaughtUp {
-            let replaced = pair.partition.replace_log(|install| logs.complete_move(&tp(), 0, install));
+            let replaced = pair.partition.replace_log(|install| logs.complete_move(&tp(), 1 << 20, 0, install));
             if let Some(old) = replaced.expect("no failure") {
                 logs.retire(&old, &pair.log());
             }

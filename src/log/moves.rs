@@ -178,67 +178,43 @@ impl LogManager {
             return Ok(MoveStep::Waiting);
         }
         follow_truncation(&current, &future, now)?;
-        let log_start = current.log_start_offset();
-        let from = future.log_end_offset();
-        if from < log_start {
-            future.truncate_fully_and_start_at(log_start, None, now)?;
-            return Ok(MoveStep::Copied(0));
-        }
-        let data = match current.read(from, max_bytes, FetchIsolation::LogEnd, true) {
-            Ok(data) => data,
-            // Truncated or deleted just now: the next step sees it.
-            Err(ReadError::OffsetOutOfRange { .. }) => return Ok(MoveStep::Waiting),
-            Err(ReadError::Corrupt(why)) => return Err(MoveError::Damaged(why)),
-            Err(ReadError::Dir(e)) => return Err(e.into()),
-        };
-        let copied = match data.records {
-            Some(slice) => {
-                let mut bytes = vec![0; slice.len as usize];
-                let got = slice.read(0, &mut bytes).map_err(|e| {
-                    let error = DiskError::new("read", &current.dir(), e);
-                    current.log_dir().judge(error)
-                })?;
-                bytes.truncate(got);
-                match append_to(&future, &bytes, log_start, now) {
-                    Ok(_) => {}
-                    Err(AppendError::Dir(e)) => return Err(e.into()),
-                    // A truncation came in between; what the current log has now is compared by the next step.
-                    Err(AppendError::UnexpectedOffset { .. }) => return Ok(MoveStep::Waiting),
-                    Err(other) => return Err(MoveError::Damaged(other.to_string())),
-                }
-                got as u64
+        match copy(&current, &future, max_bytes, now)? {
+            MoveStep::CaughtUp => {
+                // Most of it before anyone waits for the rest: see `complete_move`.
+                future.flush(now)?;
+                Ok(MoveStep::CaughtUp)
             }
-            None => 0,
-        };
-        future.update_high_watermark(current.high_watermark());
-        if future.high_watermark() >= log_start {
-            // Below its own high watermark this cannot be refused.
-            drop(future.maybe_increment_log_start(log_start));
+            step => Ok(step),
         }
-        if copied > 0 || future.log_end_offset() != current.log_end_offset() {
-            return Ok(MoveStep::Copied(copied));
-        }
-        // Most of it before anyone waits for the rest: see `complete_move`.
-        future.flush(now)?;
-        Ok(MoveStep::CaughtUp)
     }
 
-    /// Lets the future log take the current one's place when both still end at the same offset: nothing is appended
-    /// meanwhile. `install` is called with it in the same step, and makes it the one that is found from then on. The log
-    /// that it has replaced, which is for [`Self::retire`]; or `None`. Waits for the disk.
+    /// Lets the future log take the current one's place. Nothing is appended meanwhile: what has come since the last step is
+    /// copied when it is at most about `max_bytes`, for a log that is always written never is the same at two moments.
+    /// `install` is called with the log in the same step, and makes it the one that is found from then on. The log that it has
+    /// replaced, which is for [`Self::retire`]; or `None`. Waits for the disk.
     pub fn complete_move(
         &self,
         tp: &TopicPartition,
+        max_bytes: u32,
         now: Millis,
         install: &mut dyn FnMut(&Arc<UnifiedLog>),
     ) -> Result<Option<Arc<UnifiedLog>>, DirError> {
         let _creation = self.creation.lock();
         let (Some(current), Some(future)) = (self.log(tp), self.future_log(tp)) else { return Ok(None) };
         let mut tail = current.lock_tail()?;
-        // Cut and grown to the same end since the last step, it has other records: the next step compares them.
-        if current.log_end_offset() != future.log_end_offset()
-            || common_end(&current, &future) < future.log_end_offset()
-        {
+        // Cut since the last step, perhaps it has other records: the next step compares them.
+        if common_end(&current, &future) < future.log_end_offset() {
+            return Ok(None);
+        }
+        if current.log_end_offset() != future.log_end_offset() {
+            match copy(&current, &future, max_bytes, now) {
+                Ok(_) => {}
+                Err(MoveError::Dir(error)) => return Err(error),
+                // The next step meets it again, and reports it.
+                Err(_) => return Ok(None),
+            }
+        }
+        if current.log_end_offset() != future.log_end_offset() {
             return Ok(None);
         }
         // What somebody was told is on the disk stays on the disk.
@@ -281,6 +257,51 @@ impl LogManager {
 /// Waits until the names in a log directory are on the disk.
 pub(super) fn sync_names(log_dir: &LogDir) -> Result<(), DirError> {
     log_dir.guard(disk::sync_dir(log_dir.path()).during("sync", log_dir.path()))
+}
+
+/// Copies what comes next, at most about `max_bytes`.
+fn copy(current: &UnifiedLog, future: &UnifiedLog, max_bytes: u32, now: Millis) -> Result<MoveStep, MoveError> {
+    let log_start = current.log_start_offset();
+    let from = future.log_end_offset();
+    if from < log_start {
+        future.truncate_fully_and_start_at(log_start, None, now)?;
+        return Ok(MoveStep::Copied(0));
+    }
+    let data = match current.read(from, max_bytes, FetchIsolation::LogEnd, true) {
+        Ok(data) => data,
+        // Truncated or deleted just now: the next step sees it.
+        Err(ReadError::OffsetOutOfRange { .. }) => return Ok(MoveStep::Waiting),
+        Err(ReadError::Corrupt(why)) => return Err(MoveError::Damaged(why)),
+        Err(ReadError::Dir(e)) => return Err(e.into()),
+    };
+    let copied = match data.records {
+        Some(slice) => {
+            let mut bytes = vec![0; slice.len as usize];
+            let got = slice.read(0, &mut bytes).map_err(|e| {
+                let error = DiskError::new("read", &current.dir(), e);
+                current.log_dir().judge(error)
+            })?;
+            bytes.truncate(got);
+            match append_to(future, &bytes, log_start, now) {
+                Ok(_) => {}
+                Err(AppendError::Dir(e)) => return Err(e.into()),
+                // A truncation came in between; what the current log has now is compared by the next step.
+                Err(AppendError::UnexpectedOffset { .. }) => return Ok(MoveStep::Waiting),
+                Err(other) => return Err(MoveError::Damaged(other.to_string())),
+            }
+            got as u64
+        }
+        None => 0,
+    };
+    future.update_high_watermark(current.high_watermark());
+    if future.high_watermark() >= log_start {
+        // Below its own high watermark this cannot be refused.
+        drop(future.maybe_increment_log_start(log_start));
+    }
+    if copied > 0 || future.log_end_offset() != current.log_end_offset() {
+        return Ok(MoveStep::Copied(copied));
+    }
+    Ok(MoveStep::CaughtUp)
 }
 
 /// An empty log begins with the batch that the log start lies inside of. Kafka:

@@ -90,7 +90,7 @@ impl ReplicaManager {
         let _state_change = self.state_change.lock();
         let mut moved = None;
         let mut complete = |install: &mut dyn FnMut(&Arc<UnifiedLog>)| {
-            self.logs.complete_move(tp, now, &mut |log| {
+            self.logs.complete_move(tp, STEP_BYTES, now, &mut |log| {
                 install(log);
                 moved = Some(Arc::clone(log));
             })

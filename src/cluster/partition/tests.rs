@@ -304,7 +304,7 @@ impl Moving {
     }
 
     fn complete(&self) -> Arc<UnifiedLog> {
-        let replaced = self.partition.replace_log(|install| self.logs.complete_move(&tp(), 0, install));
+        let replaced = self.partition.replace_log(|install| self.logs.complete_move(&tp(), 1 << 20, 0, install));
         assert!(replaced.expect("no failure").is_some_and(|old| Arc::ptr_eq(&old, &self.old)));
         self.partition.log().expect("a log")
     }

@@ -53,7 +53,7 @@ impl Host {
     /// The log that is current then, unless the other goes on.
     fn complete(&self, tp: &TopicPartition) -> Option<Arc<UnifiedLog>> {
         let mut moved = None;
-        let old = self.manager.complete_move(tp, 100, &mut |log| moved = Some(Arc::clone(log))).unwrap()?;
+        let old = self.manager.complete_move(tp, 300, 100, &mut |log| moved = Some(Arc::clone(log))).unwrap()?;
         let moved = moved.expect("installed");
         self.manager.retire(&old, &moved);
         Some(moved)
@@ -88,9 +88,12 @@ fn a_replica_moves_while_it_is_written_and_keeps_all_that_it_had() {
         append_plain(&log, 1, 1_000 + n);
     }
     host.advance_to_end(&t(0));
-    append_plain(&log, 1, 2_000);
-    assert!(host.complete(&t(0)).is_none(), "the log went on");
+    for n in 0..20 {
+        append_plain(&log, 1, 2_000 + n);
+    }
+    assert!(host.complete(&t(0)).is_none(), "the log went far on");
     host.advance_to_end(&t(0));
+    append_plain(&log, 1, 3_000);
     let bytes = read_all(&log, 8);
     let moved = host.complete(&t(0)).unwrap();
     assert_eq!(read_all(&moved, 8), bytes);
@@ -217,13 +220,13 @@ fn a_failed_step_of_the_change_leaves_one_log_that_goes_on() {
             // Something is in the way of the new name.
             fs::create_dir(target.join("t-0")).unwrap();
             fs::write(target.join("t-0").join("x"), b"x").unwrap();
-            assert!(host.manager.complete_move(&t(0), 100, &mut |_| panic!("nothing is installed")).is_err());
+            assert!(host.manager.complete_move(&t(0), 300, 100, &mut |_| panic!("nothing is installed")).is_err());
             assert!(!log.is_replaced() && !log.log_dir().is_offline());
             append_plain(&log, 1, 10);
             assert_eq!(host.manager.log(&t(0)).unwrap().log_end_offset(), 3);
         } else {
             log.log_dir().fail(DiskError::new("test", log.log_dir().path(), std::io::Error::other("x")));
-            assert!(host.manager.complete_move(&t(0), 100, &mut |_| panic!("nothing is installed")).is_err());
+            assert!(host.manager.complete_move(&t(0), 300, 100, &mut |_| panic!("nothing is installed")).is_err());
             let gone = host.manager.handle_dir_failure(log.log_dir().path()).unwrap();
             assert_eq!(gone, [t(0)], "the copy is not known to be whole");
         }
