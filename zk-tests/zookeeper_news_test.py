@@ -218,3 +218,34 @@ def test_the_features_epoch_is_the_version_of_the_node(running, cluster):
         wait_until(lambda: epoch() == 2, "the epoch is the version", 30)
         zk.delete("/feature")
         wait_until(lambda: epoch() == -1, "the epoch is unknown", 30)
+
+
+def test_nodes_that_no_controller_can_delete_leave_it_in_charge(running, cluster):
+    """One with children, as a hand or a tool may leave it among notifications."""
+    admin.create_topic(running, "a")
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        zk.create("/isr_change_notification/isr_change_0000000009/child", b"{}", makepath=True)
+        zk.create("/log_dir_event_notification/log_dir_event_0000000009/child", b"{}", makepath=True)
+        admin.create_topic(running, "b")
+        # The next term begins in spite of them.
+        zk.delete("/controller")
+        wait_until(lambda: zk.exists("/controller"), "there is a controller", 60)
+        wait_until(lambda: _creates(running, "c"), "it is in charge", 60)
+
+
+def test_settings_that_make_no_sense_make_no_log(running, cluster):
+    """With the broker's defaults in their place a log could lose what its topic keeps."""
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        zk.create("/config/topics/t", json.dumps({"version": 1, "config": {"retention.ms": "forever"}}).encode())
+        zk.create("/brokers/topics/t", json.dumps({"version": 1, "partitions": {"0": [1]}}).encode())
+        wait_until(lambda: zk.exists("/brokers/topics/t/partitions/0/state"), "the partition is elected", 60)
+        # Its order comes after that for the other, over the same connection.
+        admin.create_topic(running, "other")
+        assert not list(running.partition("t", 0).glob("*.log"))
+        running.stop()
+        code, output = running.refuses_to_start()
+        assert code == 1
+        assert "Invalid value forever for configuration retention.ms: Not a number of type LONG" in output
+        _set_config(zk, "t", retention_ms=-1)
+        running.start()
+        admin.wait_led(running, "t", 1)
