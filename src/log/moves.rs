@@ -188,10 +188,10 @@ impl LogManager {
         }
     }
 
-    /// Lets the future log take the current one's place. Nothing is appended meanwhile: what has come since the last step is
-    /// copied when it is at most about `max_bytes`, for a log that is always written never is the same at two moments.
-    /// `install` is called with the log in the same step, and makes it the one that is found from then on. The log that it has
-    /// replaced, which is for [`Self::retire`]; or `None`. Waits for the disk.
+    /// Lets the future log take the current one's place. Nothing is appended meanwhile: what has come since the last step
+    /// is copied when it is at most about `max_bytes`, for a log that is always written never is the same at two moments.
+    /// `install` is called with the log in the same step, and makes it the one that is found from then on. Gives the log
+    /// that it has replaced, which is for [`Self::retire`]; or `None`. Waits for the disk.
     pub fn complete_move(
         &self,
         tp: &TopicPartition,
