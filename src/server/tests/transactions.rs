@@ -98,7 +98,8 @@ impl Client {
             transaction_result: false,
             topics: vec![WritableTxnMarkerTopic {
                 name: topic.into(),
-                partition_indexes: vec![0],
+                // Twice is once.
+                partition_indexes: vec![0, 0],
                 ..Default::default()
             }],
             coordinator_epoch,
@@ -210,6 +211,32 @@ fn records_outside_of_a_transaction_never_reach_a_log() {
 }
 
 #[test]
+fn a_partition_that_is_named_twice_is_appended_to_once_and_every_mention_is_looked_at() {
+    let fixture = started();
+    let mut client = fixture.connect();
+    let producer = client.producer();
+    let mut twice = |first: Bytes, second: Bytes| {
+        let request = produce("t", -1, first);
+        let topic_data = [request.topic_data.clone(), produce("t", -1, second).topic_data].concat();
+        let request = ProduceRequest { topic_data, ..request };
+        let answer: ProduceResponse = client.ask(ApiKey::Produce, 9, &request);
+        assert_eq!((answer.responses.len(), answer.responses[0].partition_responses.len()), (1, 1));
+        (produced(&answer), client.last_stable())
+    };
+    let sound = || batch(&["a"]);
+    assert_eq!(twice(batch(&["a", "b"]), sound()), ((ErrorCode::None, 0), 1), "the last");
+    let two = Bytes::from([sound(), sound()].concat());
+    assert_eq!(twice(sound(), two.clone()), ((ErrorCode::InvalidRecord, -1), 2), "the sound one, and the refusal");
+    assert_eq!(twice(two, sound()), ((ErrorCode::InvalidRecord, -1), 3));
+    let transactional = of_producer(producer, 0, true);
+    let refused = (ErrorCode::TransactionalIdAuthorizationFailed, -1);
+    assert_eq!(twice(transactional, sound()), (refused, 3), "replaced, and yet without its id");
+    let mut damaged = sound().to_vec();
+    damaged[16] = 9;
+    assert_eq!(twice(damaged.into(), sound()), ((ErrorCode::CorruptMessage, -1), 3), "a magic that there is not");
+}
+
+#[test]
 fn markers_of_old_coordinators_and_producers_are_refused() {
     let fixture = started();
     let mut client = fixture.connect();
@@ -219,6 +246,7 @@ fn markers_of_old_coordinators_and_producers_are_refused() {
     assert_eq!(client.mark("t", producer, 4), ErrorCode::TransactionCoordinatorFenced);
     assert_eq!(client.mark("t", (producer.0, producer.1 + 3), 5), ErrorCode::None);
     assert_eq!(client.mark("t", producer, 6), ErrorCode::InvalidProducerEpoch);
+    assert_eq!(client.last_stable(), 2, "one record for each marker that was taken");
     let request = WriteTxnMarkersRequest::default();
     let answer: WriteTxnMarkersResponse = client.ask(ApiKey::WriteTxnMarkers, 1, &request);
     assert_eq!(answer.markers, []);
