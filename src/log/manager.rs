@@ -522,6 +522,8 @@ impl LogManager {
                 topic_id,
                 limits: LoadLimits::default(),
             };
+            // What a deletion could not rename is not ours to remove.
+            let was_there = dir.exists();
             match UnifiedLog::open(&dir, tp.clone(), Arc::clone(&log_dir), options, now) {
                 Ok(log) => {
                     info!(
@@ -535,7 +537,7 @@ impl LogManager {
                 }
                 Err(LoadError::Disk(e)) => {
                     last = log_dir.judge(e).into();
-                    if !log_dir.is_offline() {
+                    if !was_there && !log_dir.is_offline() {
                         // No room. What is there of it would be a second log of the partition at the next start.
                         drop(log_dir.guard(disk::remove_dir_all(&dir).during("delete", &dir)));
                     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::common::LeaderEpoch;
+use crate::disk::fault::testing::inject;
 use crate::log::testing::{append_plain, files_of, read_all, small_config};
 use crate::log::{FetchIsolation, OffsetQuery};
 use crate::record::batches;
@@ -185,6 +186,23 @@ fn empty_manager(dirs: &[&Path]) -> LogManager {
 
 fn create(manager: &LogManager, topic: &str) -> Arc<UnifiedLog> {
     manager.get_or_create(&partition(topic), true, None, &Arc::new(small_config()), 0).unwrap()
+}
+
+#[test]
+fn a_creation_that_finds_no_room_removes_only_what_it_has_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = empty_manager(&[dir.path()]);
+    let kept = dir.path().join("left-0").join("kept");
+    fs::create_dir(kept.parent().unwrap()).unwrap();
+    fs::write(&kept, "records").unwrap();
+    let full = inject(|op| op.takes_room().then_some(libc::ENOSPC));
+    for topic in ["left", "new"] {
+        let refused = manager.get_or_create(&partition(topic), true, None, &Arc::new(small_config()), 0);
+        assert!(matches!(refused, Err(CreateLogError::Dir(DirError::Full { .. }))), "{topic}: {refused:?}");
+    }
+    drop(full);
+    assert!(kept.exists());
+    assert!(!dir.path().join("new-0").exists());
 }
 
 #[test]
