@@ -75,7 +75,7 @@ impl BrokerConnection {
     /// fails its call, as any other that is lost.
     pub fn is_alive(&self) -> bool {
         // The system is asked, not the runtime: what that knows may be older than a pause of this process. Bytes that
-        // nobody asked for are as bad as an end.
+        // no one asked for are as bad as an end.
         let looked = recv(&self.stream, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         matches!(looked, Err(rustix::io::Errno::WOULDBLOCK))
     }

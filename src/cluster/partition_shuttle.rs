@@ -369,7 +369,7 @@ fn leaders_change_under_load() {
     }
 }
 
-/// One that reads committed data never sees a transaction that nobody has decided.
+/// One that reads committed data never sees a transaction that is still undecided.
 fn open_transactions_are_not_seen() {
     let dir = tempfile::tempdir().expect("directory");
     let log = open(dir.path());
@@ -391,7 +391,7 @@ fn open_transactions_are_not_seen() {
     producing.join().expect("nobody fails");
 }
 
-/// A replica moves to another directory while it is written, copied and read: nobody notices.
+/// A replica moves to another directory while it is written, copied and read: no client notices.
 fn a_leader_moves_under_load() {
     let dirs = [tempfile::tempdir().expect("directory"), tempfile::tempdir().expect("directory")];
     let (logs, _failures) = LogManager::open(LogManagerOptions {

@@ -660,7 +660,7 @@ impl LogManager {
                 info!("Log for partition {tp} is renamed to {} and is scheduled for deletion", dir.display());
                 self.remove_later(log_dir, dir);
             }
-            // A failure is told by the directory.
+            // The directory reports a failure.
             drop(self.checkpoint_dir(log_dir));
         }
         self.checkpoint_cleaned();
@@ -670,7 +670,7 @@ impl LogManager {
     /// Takes the log of an earlier topic out of the way of a new one of that name. Nothing of it is deleted: its directory
     /// gets the name of one that is left alone. Waits for the disk.
     pub fn set_aside(&self, tp: &TopicPartition) -> Result<(), DirError> {
-        // Before the lock: whoever works on it may wait for that.
+        // Before the lock: the task that works on it may be waiting for the lock.
         let recovering = self.recovering.take(tp);
         let _creation = self.creation.lock();
         self.cancel_move(tp);
@@ -691,7 +691,7 @@ impl LogManager {
         sync_names(&log_dir)?;
         let dir = log_dir.path().join(&name);
         warn!(%tp, dir = %dir.display(), "the log of an earlier topic of that name is set aside");
-        // A failure is told by the directory.
+        // The directory reports a failure.
         drop(self.checkpoint_dir(&log_dir));
         self.checkpoint_cleaned();
         Ok(())
@@ -740,7 +740,7 @@ impl LogManager {
     /// A log that is just being cleaned, or truncated, has its turn the next time.
     fn retain(log: &UnifiedLog, now: Millis) -> usize {
         let Some(_turn) = log.cleaning.gate.try_begin() else { return 0 };
-        // A failure is told by the directory.
+        // The directory reports a failure.
         log.delete_old_segments(now).unwrap_or(0)
     }
 
@@ -750,7 +750,7 @@ impl LogManager {
             let since = now.saturating_sub(log.last_flush_ms());
             // A flush to come: somebody has set the clock back.
             if since < 0 || since >= log.config().flush_ms {
-                // A failure is told by the directory.
+                // The directory reports a failure.
                 drop(log.flush(now));
             }
         }

@@ -217,7 +217,7 @@ impl LogManager {
         if current.log_end_offset() != future.log_end_offset() {
             return Ok(None);
         }
-        // What somebody was told is on the disk stays on the disk.
+        // What was reported as flushed stays flushed.
         if current.config().flush_messages < i64::MAX || current.recovery_point() > future.recovery_point() {
             future.flush(now)?;
         }
@@ -246,7 +246,7 @@ impl LogManager {
             Err(error) => warn!(%tp, %error, "the old log is still where it was"),
         }
         for dir in [moved.log_dir(), old.log_dir()] {
-            // A failure is told by the directory.
+            // The directory reports a failure.
             drop(self.checkpoint_dir(dir));
             self.checkpoint_high_watermarks_in(dir);
         }

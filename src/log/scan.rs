@@ -56,7 +56,7 @@ pub(super) struct EntryHead {
 
 impl EntryHead {
     /// `bytes` begin with the entry, and hold its first [`HEADER_LEN`] bytes or all of it. `None` when the entry does
-    /// not end at `end` or before. As in Kafka the length alone leads to the next entry: one whose magic nobody knows is
+    /// not end at `end` or before. As in Kafka the length alone leads to the next entry: one whose magic is unknown is
     /// taken for a batch of the newest, so that a flipped bit there does not hide what follows.
     fn parse(bytes: &[u8], position: u32, end: u32) -> Result<Option<Self>, RecordError> {
         if let Some(unknown) = bytes.get(MAGIC_AT).map(|magic| *magic as i8).filter(|magic| !is_known(*magic)) {

@@ -86,7 +86,7 @@ impl SegmentFiles {
         self.dir.file(&self.name(suffix, *self.ending.read()))
     }
 
-    /// Whether the files, or the whole log, wait for their removal or are gone: whoever still reads them came too late.
+    /// Whether the files, or the whole log, wait for their removal or are gone: a reader that still has them came too late.
     pub(super) fn is_deleted(&self) -> bool {
         *self.ending.read() == DELETED_SUFFIX || self.dir.is_deleted()
     }

@@ -608,7 +608,7 @@ impl UnifiedLog {
         let me = Weak::clone(&self.me);
         self.scheduler().schedule_in(0, move || {
             if let Some(log) = me.upgrade() {
-                // A failure is told by the directory.
+                // The directory reports a failure.
                 drop(log.flush_until(base, now));
             }
         });
@@ -952,7 +952,7 @@ impl UnifiedLog {
     pub(super) fn rename_for_deletion(&self, name: &str) -> Result<(), DirError> {
         let cleaning = self.cleaning.gate.pause();
         self.rename_and_close(&mut *self.lock_tail()?, name)?;
-        // No one cleans it any more, whoever still has it.
+        // It is not cleaned any more, even by a cleaner that still has it.
         std::mem::forget(cleaning);
         Ok(())
     }
@@ -972,8 +972,8 @@ impl UnifiedLog {
 
     /// Lets `successor`, which has the same records, go on where this log is: with its marks, and with what records do not
     /// say, as producers whose batches retention has removed, transactions that are just verified, and epochs without
-    /// records. From then on nothing changes here: appends are refused and high watermarks are not taken, so whoever is
-    /// refused looks which log the partition has.
+    /// records. From then on nothing changes here: appends are refused and high watermarks are not taken, so a caller that
+    /// is refused looks which log the partition has.
     pub(super) fn hand_over(&self, tail: &mut Tail, successor: &Self) {
         tail.is_closed = true;
         if let Some(Err(error)) = self.topic_id().map(|id| successor.assign_topic_id(id)) {

@@ -258,7 +258,7 @@ impl ReplicaManager {
         Ok(())
     }
 
-    /// Sets aside what an earlier topic of that name has left here. Only a replica that nobody counts on gives way: one of a
+    /// Sets aside what an earlier topic of that name has left here. Only a replica that is not counted on gives way: one of a
     /// topic that is just made, or one that is not in sync and copies everything from its leader. What is in sync is the
     /// topic, whatever id an Apache controller has given it (one does when a tool has written the znode without its id).
     fn make_way(&self, wanted: &LeaderAndIsr) -> Result<(), NoLog> {

@@ -119,7 +119,7 @@ impl BrokerServer {
         }
         let config = Arc::new(config);
         let control = Group::new(runtimes.control.handle().clone());
-        // The session ends last: until the logs are closed, nobody else is to take this broker's id.
+        // The session ends last: until the logs are closed, no other broker may take this id.
         let session = control.beside_on(runtimes.session.handle().clone());
         let zk = tokio::select! {
             biased;
@@ -364,7 +364,7 @@ fn open_logs(
         };
         // As java.util.Properties dates its files.
         let written_at = jiff::Zoned::now().strftime("%a %b %d %H:%M:%S %Z %Y").to_string();
-        // A failure is told by the directory.
+        // The directory reports a failure.
         drop(dir.guard(checkpoint::write_meta_properties(dir.path(), &meta, &written_at)));
     }
     Ok((Arc::new(logs), failures))

@@ -16,7 +16,7 @@ use tracing::{error, info};
 /// Declares which module of [`apis`] handles which API.
 macro_rules! serve {
     ($($api:ident => $module:ident,)*) => {
-        /// The APIs that are served, ascending by key. ApiVersions tells exactly these.
+        /// The APIs that are served, ascending by key. ApiVersions lists exactly these.
         pub const SERVED: &[ApiKey] = &[$(ApiKey::$api,)*];
 
         impl Broker {

@@ -2,8 +2,8 @@
 //! `ZkConfigManager`, `TopicConfigHandler`, `BrokerConfigHandler`, `DynamicLogConfig`.
 //!
 //! What follows a change at once: everything of topics and their logs, the log cleaner, the number of replica fetchers,
-//! the limits of connections and the rates of throttled replication. Other dynamic keys are taken over into the configuration that DescribeConfigs tells,
-//! and act from the next start on.
+//! the limits of connections and the rates of throttled replication. Other dynamic keys are taken over into the
+//! configuration that DescribeConfigs shows, and act from the next start on.
 //! Absent so far: quotas of users, clients and addresses.
 
 use super::broker::connection_limits;

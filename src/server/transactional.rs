@@ -40,7 +40,7 @@ struct Begun {
     base_sequence: i32,
 }
 
-/// Refuses a request as a whole: transactional records without the name of their transaction, which nobody can be allowed
+/// Refuses a request as a whole: transactional records without the name of their transaction, which no one can be allowed
 /// to use; or a first batch that is none, if Kafka comes across it while it looks for those. Every entry counts, also one
 /// that a later one of the same partition replaces.
 pub(super) fn check<'a>(

@@ -31,7 +31,7 @@ where
     })
 }
 
-/// As [`dial`], to addresses in the order in which they are to be tried. Whoever calls bounds the time.
+/// As [`dial`], to addresses in the order in which they are to be tried. The caller bounds the time.
 async fn dial_one_of<T, F>(
     addresses: Vec<SocketAddr>,
     within: Duration,

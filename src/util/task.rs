@@ -144,7 +144,7 @@ const LOOKS: usize = 16;
 /// Returns once the runtime of each of these groups has looked at its sockets and has run what they woke.
 ///
 /// After a pause of this process, or of one thread in a stalled write, deadlines are over while what would have met them
-/// lies unread in sockets: whoever ends something because nothing was heard gives the sockets a turn first.
+/// lies unread in sockets: code that ends something because nothing was heard gives the sockets a turn first.
 pub async fn turn(groups: &[Group]) {
     let looks = groups.iter().map(|group| {
         // A task that yields runs again behind everything that the next look at the sockets wakes.

@@ -1,4 +1,4 @@
-//! What ZooKeeper tells the controller takes effect though a read on the way fails, or the session ends there.
+//! What ZooKeeper reports to the controller takes effect though a read on the way fails, or the session ends there.
 
 use super::*;
 use crate::zk::data::topic::LeaderAndIsr;

@@ -93,7 +93,7 @@ impl GroupMachine {
         Some(run(group, &mut Step { now, env: &mut self.env, out }))
     }
 
-    /// Makes a group if there is none. One that nobody then joins or commits to goes with the next look for expired offsets.
+    /// Makes a group if there is none. One that no one then joins or commits to goes with the next look for expired offsets.
     pub fn make_group(&mut self, id: &Str, now: Now) {
         if !self.groups.contains_key(id) {
             self.groups.insert(id.clone(), Group::new(id.clone(), now));

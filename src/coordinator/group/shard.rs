@@ -376,7 +376,7 @@ impl Shard {
         builder.finish()
     }
 
-    /// Tells the machine of appends that their replicas have, or at an expiry that took too long.
+    /// Reports to the machine the appends that their replicas have, or at an expiry that took too long.
     fn confirm(&mut self, now: Now, is_expiry: bool, out: &mut Effects) {
         while let Some(first) = self.unconfirmed.front() {
             let outcome = match first.appended.is_committed() {

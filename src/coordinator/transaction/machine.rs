@@ -423,7 +423,7 @@ impl Machine {
         }
     }
 
-    /// Tells what became of markers. `completion` is what they were sent for: an answer that comes late, for a transaction
+    /// Reports what became of markers. `completion` is what they were sent for: an answer that comes late, for a transaction
     /// that has ended since, changes nothing of the next one. Kafka: `TransactionMarkerRequestCompletionHandler`.
     pub fn on_markers_written(
         &mut self,

@@ -43,7 +43,7 @@ enum ProducerIdError {
 }
 
 impl ProducerIds {
-    /// Starts the task that asks for blocks. `broker_epoch` tells our registration of now.
+    /// Starts the task that asks for blocks. `broker_epoch` gives the epoch of our current registration.
     pub fn start(
         to_controller: ControllerChannel,
         broker: BrokerId,

@@ -256,7 +256,7 @@ fn a_log_that_is_deleted_while_it_is_flushed_takes_no_directory_along() {
         let dir = tempfile::tempdir().unwrap();
         let log = open_in(dir.path(), curious(), 0);
         add_rounds(&log, 0..6);
-        // Whoever deletes a log waits for these: only segments and their directory are left.
+        // A deletion waits for these: only segments and their directory are left.
         log.write_small_files().unwrap();
         let (deleted, gone) = (Arc::clone(&log), dir.path().join("t-0.0-delete"));
         let faults = at_sync(nth, move || {

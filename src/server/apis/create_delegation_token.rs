@@ -10,7 +10,7 @@ use crate::server::dispatch::Call;
 
 /// Who a client is that did not say so. Kafka: `KafkaPrincipal.ANONYMOUS`.
 const ANONYMOUS: (&str, &str) = ("User", "ANONYMOUS");
-/// The first version that tells who asked.
+/// The first version that says who asked.
 const WITH_REQUESTER: i16 = 3;
 
 pub(in crate::server) async fn handle(_: &Broker, call: &mut Call, request: CreateDelegationTokenRequest) -> Reply {

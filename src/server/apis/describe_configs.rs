@@ -24,7 +24,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let mut results = Vec::with_capacity(request.resources.len());
     let mut told_whole = BTreeSet::new();
     for resource in &request.resources {
-        // All keys of a resource are told once, however often a request repeats it.
+        // All keys of a resource are answered once, however often a request repeats it.
         let is_whole = resource.configuration_keys.as_ref().is_none_or(Vec::is_empty);
         if is_whole && !told_whole.insert((resource.resource_type, &resource.resource_name)) {
             continue;

@@ -31,7 +31,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let require_stable = request.require_stable;
     if version >= BATCHED {
         let mut groups = Vec::with_capacity(request.groups.len());
-        // All offsets of a group are told once, however often it is named.
+        // All offsets of a group are answered once, however often it is named.
         let mut told_whole = BTreeSet::new();
         for group in request.groups {
             if group.topics.is_none() && !told_whole.insert(group.group_id.clone()) {

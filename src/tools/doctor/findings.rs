@@ -135,7 +135,7 @@ fn identity(picture: &Picture, findings: &mut Findings) {
     }
     for stray in &picture.strays {
         findings.warn(format!(
-            "{} is the log of an earlier topic of that name, which was in the way of a new one. Nobody reads it, and nobody \
+            "{} is the log of an earlier topic of that name, which was in the way of a new one. No one reads it, and no one \
              deletes it: delete it, or keep it elsewhere",
             stray.display()
         ));
