@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::broker::BrokerConfig;
-use super::def::{ConfigError, ConfigKey, Props, Type, UpdateMode};
+use super::def::{ConfigError, ConfigKey, Props, Type, UpdateMode, Value};
 use super::keys::{BROKER, QUOTA};
 
 /// The znode that a setting lives in.
@@ -222,6 +222,16 @@ impl DynamicConfig {
                 return refuse(format!("Value must not be more than {key} property value: {whole}"));
             }
         }
+        // Kafka: `ConnectionQuotas.ListenerConnectionQuota`. A start takes 0.
+        for listener in new.listeners.iter().map(|endpoint| &endpoint.listener) {
+            for key in ["max.connections", "max.connection.creation.rate"] {
+                let is_changed =
+                    changed.contains(key) || changed.contains(&format!("{}{key}", listener.config_prefix()));
+                if let (true, Ok(Value::Int(value @ ..=0))) = (is_changed, new.for_listener(listener, key)) {
+                    return Err(format!("Invalid {key} {value}"));
+                }
+            }
+        }
         if changed.contains("metric.reporters") && !new.values.list("metric.reporters").is_empty() {
             return Err("Validation of dynamic config update of Set(metric.reporters) failed with class class \
                         kafka.server.DynamicMetricsReporters"
@@ -353,6 +363,18 @@ mod tests {
         let mut file = props(file);
         file.insert("zookeeper.connect".to_owned(), "zk:2181".to_owned());
         DynamicConfig::new(Arc::new(BrokerConfig::new(&file).unwrap()))
+    }
+
+    #[test]
+    fn no_connections_at_all_are_allowed_by_a_start_only() {
+        let config = started(&[("max.connections", "0")]);
+        for key in ["max.connections", "max.connection.creation.rate", "listener.name.plaintext.max.connections"] {
+            let refused = config.validate(Layer::Broker, &props(&[(key, "0")]));
+            // A limit of 0 that stays is no change.
+            assert_eq!(refused.is_err(), key != "max.connections", "{key}");
+            assert!(started(&[]).validate(Layer::Broker, &props(&[(key, "0")])).is_err(), "{key}");
+            assert!(config.validate(Layer::Broker, &props(&[(key, "1")])).is_ok(), "{key}");
+        }
     }
 
     #[test]

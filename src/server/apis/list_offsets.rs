@@ -93,7 +93,8 @@ impl Lookup<'_> {
             _ => log.high_watermark(),
         };
         if self.version == 0 {
-            let max = usize::try_from(asked.max_num_offsets).unwrap_or(0);
+            // Of a negative number Kafka cannot make an array.
+            let max = usize::try_from(asked.max_num_offsets).map_err(|_| ErrorCode::UnknownServerError)?;
             let offsets = log.legacy_offsets_before(asked.timestamp, max, now_ms()).map_err(|e| read_error(&e))?;
             return Ok(ListOffsetsPartitionResponse {
                 old_style_offsets: legacy_for_consumers(offsets, is_consumer, last_fetchable),
