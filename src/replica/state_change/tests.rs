@@ -104,7 +104,7 @@ fn nobody_leads_in_a_directory_that_has_failed_whichever_comes_first() {
     host.fail(&dir);
     assert_eq!(host.obey(lead(1, id, false)), ErrorCode::KafkaStorageError);
     assert_eq!(host.replicas.partition("t", 0).unwrap_err(), ErrorCode::KafkaStorageError);
-    assert!(host.replicas.on_dir_failure(&dir), "the controller is told");
+    assert!(host.replicas.on_dir_failure(&dir), "the controller is notified");
     assert_eq!(host.replicas.partition("t", 0).unwrap_err(), ErrorCode::KafkaStorageError);
     // Its news comes beside the controller's word, in any order.
     for _ in 0..200 {
@@ -118,7 +118,7 @@ fn nobody_leads_in_a_directory_that_has_failed_whichever_comes_first() {
             scope.spawn(|| host.obey(lead(1, id, false)));
         });
         assert_eq!(host.replicas.partition("t", 0).unwrap_err(), ErrorCode::KafkaStorageError);
-        assert!(!partition.is_leader(), "whoever still has it appends nothing");
+        assert!(!partition.is_leader(), "no holder of it appends");
     }
 }
 
