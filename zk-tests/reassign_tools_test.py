@@ -261,10 +261,18 @@ def test_leader_election(pair, file):
     code, _, _ = pair.same(f"reassign-partitions {BS} --execute --reassignment-json-file {order}")
     assert code == 0
     elect = f"leader-election {BS} --election-type"
+    # Apache's broker looks for elections that wait in its timer (`hasDelayedElectionOperations`), which they enter last: where
+    # the metadata comes just before, it answers at the timeout, and the tool asks again. Then another partition is tried.
+    already = "Valid replica already elected for partitions el-{me}-{partition}\n"
+    for partition in (0, 2):
+        results = pair.run(f"{elect} preferred --topic el-{{me}} --partition {partition}")
+        printed = {me: result.check().stdout for me, result in results.items()}
+        if all(out != already.format(me=me, partition=partition) for me, out in printed.items()):
+            break
+    for me, out in printed.items():
+        assert out == f"Successfully completed leader election (PREFERRED) for partitions el-{me}-{partition}\n"
     code, out, _ = pair.same(f"{elect} preferred --topic el-{{me}} --partition 0")
-    assert out == "Successfully completed leader election (PREFERRED) for partitions el-ME-0\n"
-    code, out, _ = pair.same(f"{elect} preferred --topic el-{{me}} --partition 0")
-    assert out == "Valid replica already elected for partitions el-ME-0\n"
+    assert out == already.format(me="ME", partition=0)
     pair.same(f"{elect} unclean --topic el-{{me}} --partition 0")
     listed = [{"topic": "el-ME", "partition": p} for p in (0, 1, 7)]
     name = file("some-ME.json", {"partitions": listed})
