@@ -110,6 +110,7 @@ const PURE: &[&str] = &[
     "src/controller/diagnosis.rs",
     "src/controller/partition_state.rs",
     "src/controller/rebalance.rs",
+    "src/controller/restored.rs",
     "src/controller/replica_state.rs",
     "src/coordinator/group/commit.rs",
     "src/coordinator/group/effects.rs",

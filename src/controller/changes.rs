@@ -53,6 +53,9 @@ impl<C: BrokerChannels> Term<C> {
             debug!(broker = broker.0, epoch = epoch.0, "answer of an earlier life");
             return Ok(());
         }
+        if answer.error_code() == ErrorCode::StaleControllerEpoch {
+            self.confirm_term(broker).await?;
+        }
         match answer {
             Answer::LeaderAndIsr(response) => self.leader_and_isr_answered(broker, response).await,
             Answer::UpdateMetadata(response) => {
@@ -64,6 +67,17 @@ impl<C: BrokerChannels> Term<C> {
             }
             Answer::StopReplica { asked, answer } => self.stop_replica_answered(broker, &asked, &answer).await,
         }
+    }
+
+    /// A broker has heard a later controller: either that is the controller now, or ZooKeeper has forgotten it and another
+    /// broker has raised the epoch since. Nothing that we write goes through then; here we notice without a write.
+    async fn confirm_term(&self, broker: BrokerId) -> Result<(), Halt> {
+        let stands = self.zk.exists(paths::CONTROLLER_EPOCH).await?;
+        if stands.as_ref().map(|stat| stat.version) == Some(self.fence.version) {
+            return Ok(());
+        }
+        info!(broker = broker.0, epoch = self.context.epoch.0, "refused as an old controller, and ZooKeeper agrees");
+        Err(Halt::Moved)
     }
 
     // Brokers

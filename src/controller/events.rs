@@ -34,6 +34,17 @@ pub enum Answer {
     StopReplica { asked: StopReplicaRequest, answer: StopReplicaResponse },
 }
 
+impl Answer {
+    /// Of the request as a whole.
+    pub(super) fn error_code(&self) -> ErrorCode {
+        ErrorCode::from_wire(match self {
+            Self::LeaderAndIsr(response) => response.error_code,
+            Self::UpdateMetadata(response) => response.error_code,
+            Self::StopReplica { answer, .. } => answer.error_code,
+        })
+    }
+}
+
 /// What only the active controller does, each with the way back. One whose `reply` is dropped was asked of a broker that
 /// is not the controller, or no longer.
 #[derive(Debug)]

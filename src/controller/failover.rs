@@ -9,9 +9,12 @@ use tracing::{info, warn};
 
 use super::channels::BrokerChannels;
 use super::context::Leadership;
+use super::diagnosis;
 use super::replica_state::ReplicaState;
-use super::term::{Halt, Term};
-use crate::common::TopicPartition;
+use super::restored;
+use super::term::{Halt, Outcome, Term};
+use crate::cluster::image::MetadataImage;
+use crate::common::{BrokerId, TopicPartition};
 use crate::zk::client::{CreateMode, Error};
 use crate::zk::data::cluster::FeatureNode;
 use crate::zk::{paths, startup, topics};
@@ -20,11 +23,13 @@ use crate::zk::{paths, startup, topics};
 const FIRST_REBALANCE: Duration = Duration::from_secs(5);
 
 impl<C: BrokerChannels> Term<C> {
-    pub(super) async fn fail_over(&mut self) -> Result<(), Halt> {
+    /// `told` is what controllers have told this broker until now.
+    pub(super) async fn fail_over(&mut self, told: &MetadataImage) -> Result<(), Halt> {
         self.enable_features().await?;
         self.drop_notifications(paths::LOG_DIR_EVENT_NOTIFICATION).await?;
         self.drop_notifications(paths::ISR_CHANGE_NOTIFICATION).await?;
         self.load().await?;
+        self.write_overtaken(told).await?;
         self.queue_deletions_found().await?;
         // Brokers must know who is alive before LeaderAndIsr names a leader.
         let everybody = self.context.broker_ids();
@@ -116,6 +121,36 @@ impl<C: BrokerChannels> Term<C> {
             }
         }
         Ok(partitions)
+    }
+
+    /// Where ZooKeeper has gone back behind what the cluster did, the latest that this broker was told stands again, before
+    /// anything is decided on what was read: see [`restored`].
+    async fn write_overtaken(&mut self, told: &MetadataImage) -> Result<(), Halt> {
+        let overtaken = restored::overtaken(&self.context, told);
+        if overtaken.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<TopicPartition> = overtaken.iter().map(|(tp, ..)| tp.clone()).collect();
+        warn!(
+            partitions = names.len(),
+            examples = diagnosis::named(&names),
+            "ZooKeeper's partition states are older than what this broker was told: it was restored from an older copy. \
+             Writing the leaders and ISRs that were told, in new epochs"
+        );
+        for (tp, outcome) in self.write_states(overtaken).await? {
+            match outcome {
+                Outcome::Written(next, version) => {
+                    if next.leader == BrokerId::NONE {
+                        warn!(%tp, isr = ?next.isr, assigned = ?self.context.replicas(&tp), "its leader was no assigned replica");
+                    }
+                    self.absorb(&tp, next, version);
+                }
+                // Somebody writes beside us: the next term reads everything again.
+                Outcome::Changed => return Err(Error::BadVersion.into()),
+                Outcome::Failed(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     async fn load_states(&mut self, partitions: &[TopicPartition]) -> Result<(), Halt> {

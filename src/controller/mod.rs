@@ -7,7 +7,7 @@
 //! | `failover`, `changes`, `deletion`, `reassignment` | what an active controller does, at its start and at each event |
 //! | `term` | moving partitions and replicas between states: read, decide, write, tell |
 //! | `requests` | what brokers and administrators ask of it |
-//! | `context`, `election`, `isr_updates`, `rebalance`, `moves`, `batch`, `backlog`, `partition_state`, `replica_state` | the decisions, pure |
+//! | `context`, `election`, `isr_updates`, `rebalance`, `restored`, `moves`, `batch`, `backlog`, `partition_state`, `replica_state` | the decisions, pure |
 //! | [`channels`] | one ordered way to each broker |
 //! | [`topics`] | creating topics and partitions, on any broker |
 //!
@@ -33,6 +33,7 @@ mod reassignment;
 mod rebalance;
 mod replica_state;
 mod requests;
+mod restored;
 mod term;
 #[cfg(test)]
 mod testing;
@@ -44,6 +45,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +58,7 @@ pub use self::events::Wishes;
 use self::events::{ElectionKind, ElectionResults, Event, Question, ReassignmentResults};
 pub use self::term::ControllerSettings;
 use self::term::{Halt, Term};
+use crate::cluster::image::MetadataImage;
 use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, Millis, TopicPartition};
 use crate::protocol::messages::{AlterPartitionRequest, AlterPartitionResponse};
 use crate::util::task::Group;
@@ -201,7 +204,9 @@ impl ControllerHandle {
 }
 
 /// Starts the controller of this broker over TCP channels. `registrar` has registered the broker, in the session
-/// `generation`, with `broker_epoch`; from now on the controller registers it again after each new session.
+/// `generation`, with `broker_epoch`; from now on the controller registers it again after each new session. `image` is what
+/// controllers have told this broker.
+#[allow(clippy::too_many_arguments, reason = "each is a part that the controller is made of, given once")]
 pub fn start(
     group: &Group,
     zk: Client,
@@ -210,11 +215,13 @@ pub fn start(
     broker_epoch: BrokerEpoch,
     settings: ControllerSettings,
     channels: ChannelSettings,
+    image: Arc<ArcSwap<MetadataImage>>,
 ) -> ControllerHandle {
     let inner = group.clone();
     let make_channels = move |mailbox| TcpChannels::new(channels.clone(), inner.clone(), mailbox);
     let stop = group.stop_token().clone();
-    let (controller, handle) = Controller::new(zk, registrar, generation, broker_epoch, settings, make_channels, stop);
+    let (controller, handle) =
+        Controller::new(zk, registrar, generation, broker_epoch, settings, make_channels, image, stop);
     group.spawn("controller", controller.run());
     handle
 }
@@ -233,6 +240,8 @@ struct Controller<C, F> {
     mailbox: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     make_channels: F,
+    /// What controllers have told this broker.
+    image: Arc<ArcSwap<MetadataImage>>,
     /// `unclean.leader.election.enable` as it is now.
     unclean_default: bool,
     term: Option<Term<C>>,
@@ -260,6 +269,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         broker_epoch: BrokerEpoch,
         settings: ControllerSettings,
         make_channels: F,
+        image: Arc<ArcSwap<MetadataImage>>,
         stop: CancellationToken,
     ) -> (Self, ControllerHandle) {
         let (mailbox, events) = mpsc::channel(MAILBOX_CAPACITY);
@@ -282,6 +292,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
             mailbox,
             events,
             make_channels,
+            image,
             term: None,
             elect_at: None,
             retry_pause: RETRY_PAUSE,
@@ -465,6 +476,12 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         self.elect_at = None;
         self.zk = self.any_session.bound();
         self.watcher = self.any_session.watcher();
+        match self.raise_epoch().await {
+            Ok(()) => {}
+            Err(Halt::SessionEnd(_)) => return,
+            // The election meets it again.
+            Err(error) => error!(%error, "cannot compare the controller epoch with what was heard"),
+        }
         match self.registrar.register(now()).await {
             Ok(epoch) => {
                 self.status.send_modify(|status| status.broker_epoch = epoch);
@@ -533,7 +550,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                 let channels = (self.make_channels)(self.mailbox.clone());
                 let mut term = Term::new(Arc::clone(&self.settings), self.zk.clone(), epoch, fence, channels);
                 term.unclean_default = self.unclean_default;
-                term.fail_over().await?;
+                term.fail_over(&self.image.load_full()).await?;
                 self.term = Some(term);
                 Ok(())
             }
@@ -604,6 +621,32 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                         Err(error) => return Err(error.into()),
                     }
                 }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// An ensemble that was restored from an older copy gives the next controller an epoch that brokers have seen exceeded,
+    /// and so refuse. Before we can be elected, or be told anything, it gets what we have heard. One that was elected there
+    /// meanwhile is not the controller any more: its fence does not hold. What the metadata knows may be one term less than
+    /// what LeaderAndIsr has said: the next election exceeds it by one.
+    async fn raise_epoch(&self) -> Result<(), Halt> {
+        let Some(heard) = self.image.load().controller_epoch else { return Ok(()) };
+        loop {
+            let (stands, version) = self.read_epoch().await?;
+            if stands >= heard {
+                return Ok(());
+            }
+            warn!(
+                stands = stands.0,
+                heard = heard.0,
+                "ZooKeeper's controller epoch is below what this broker has heard: it was restored from an older copy. \
+                 Raising it, for brokers refuse controllers of earlier epochs"
+            );
+            match self.zk.set(paths::CONTROLLER_EPOCH, &data::encode_epoch(heard), version).await {
+                Ok(_) => return Ok(()),
+                // Another broker, or our own write whose answer was lost.
+                Err(Error::BadVersion) => {}
                 Err(error) => return Err(error.into()),
             }
         }

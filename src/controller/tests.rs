@@ -13,15 +13,20 @@ use super::events::{Answer, Event};
 use super::testing::{ids, registration};
 use super::topics::Assignment;
 use super::*;
+use crate::cluster::image::{MetadataUpdate, PartitionImage, TopicImage};
 use crate::common::LeaderEpoch;
+use crate::common::Uuid;
 use crate::protocol::messages::leader_and_isr_request::LeaderAndIsrPartitionState;
 use crate::protocol::messages::leader_and_isr_response::{LeaderAndIsrPartitionError, LeaderAndIsrTopicError};
 use crate::protocol::messages::stop_replica_response::StopReplicaPartitionError;
-use crate::protocol::messages::{LeaderAndIsrResponse, StopReplicaRequest, StopReplicaResponse, UpdateMetadataRequest};
+use crate::protocol::messages::{
+    LeaderAndIsrResponse, StopReplicaRequest, StopReplicaResponse, UpdateMetadataRequest, UpdateMetadataResponse,
+};
 use crate::zk::client::{ConnectOptions, Node};
 use crate::zk::data::config::Config;
 use crate::zk::data::topic::{PartitionState, TopicAssignment};
 use crate::zk::startup;
+use crate::zk::tests::faults::{Faults, SESSION_EXPIRED};
 
 mod faults;
 mod garbage;
@@ -76,6 +81,7 @@ impl World {
         };
         change(&mut settings);
         let group = self.group.child_on(Handle::current());
+        let image = Arc::new(ArcSwap::from_pointee(MetadataImage::default()));
         let (controller, handle) = Controller::new(
             zk.clone(),
             registrar,
@@ -83,10 +89,11 @@ impl World {
             epoch,
             settings,
             move |_| Recorder(Arc::clone(&channels)),
+            Arc::clone(&image),
             group.stop_token().clone(),
         );
         group.spawn("controller", controller.run());
-        Broker { zk, handle, sent }
+        Broker { zk, handle, sent, image }
     }
 
     /// A broker that is registered and nothing else.
@@ -101,6 +108,8 @@ pub(super) struct Broker {
     pub(super) zk: Client,
     pub(super) handle: ControllerHandle,
     pub(super) sent: Arc<Sent>,
+    /// What it was told: nothing takes the sent requests over by itself.
+    pub(super) image: Arc<ArcSwap<MetadataImage>>,
 }
 
 impl Broker {
@@ -559,6 +568,77 @@ async fn leaderships_come_back_by_themselves() {
     let path = "/isr_change_notification/isr_change_";
     broker.zk.create(path, Some(told), CreateMode::PersistentSequential).await.unwrap();
     broker.until_state("t", 0, 2, 2).await;
+}
+
+/// What a broker is told of `t-0`.
+fn told_of(topic: &str, id: Uuid, leader: i32, epoch: i32, isr: &[i32], controller_epoch: i32) -> MetadataUpdate {
+    let partition = PartitionImage {
+        leader: BrokerId(leader),
+        leader_epoch: LeaderEpoch(epoch),
+        isr: ids(isr),
+        replicas: ids(isr),
+        offline_replicas: vec![],
+        partition_epoch: epoch,
+    };
+    let topic = TopicImage { name: topic.into(), id, partitions: [(0, Arc::new(partition))].into() };
+    let controller_epoch = ControllerEpoch(controller_epoch);
+    MetadataUpdate { controller: BrokerId(1), controller_epoch, brokers: vec![], topics: vec![topic] }
+}
+
+#[tokio::test]
+async fn in_an_older_ensemble_the_term_and_the_states_exceed_what_was_told() {
+    let world = World::new().await;
+    let (server, chroot) = world.options.connect.split_once('/').expect("a chroot");
+    let faults = Faults::before(server, &world.group).await;
+    let options = ConnectOptions { connect: format!("{}/{chroot}", faults.address), ..world.options.clone() };
+    let zk = Client::connect(&options, &world.group).await.unwrap();
+    let broker = world.broker_on(zk, 1).await;
+    assert_eq!(broker.until_active().await, ControllerEpoch(1));
+    let two = world.bystander(2).await;
+    broker.sent.metadata(2, |_| true).await;
+    for topic in ["t", "u"] {
+        broker.create(topic, &[&[2, 1]]).await;
+        broker.until_state(topic, 0, 2, 0).await;
+    }
+    let id = broker.sent.metadata(2, |told| !told.topic_states.is_empty()).await.topic_states[0].topic_id;
+    // As if two terms and a new leader, which ZooKeeper had known.
+    let told = broker.image.load().updated(&told_of("t", id, 1, 4, &[1], 3));
+    broker.image.store(Arc::new(told));
+    faults.fail("/controller", 0, SESSION_EXPIRED);
+    two.set("/controller", &data::ControllerNode::encode(BrokerId(1), 2), -1).await.unwrap();
+    broker.until(|status| status.epoch == ControllerEpoch(4)).await;
+    let state = broker.until_state("t", 0, 1, 5).await;
+    assert_eq!((state.leader_and_isr.isr, state.controller_epoch), (ids(&[1]), ControllerEpoch(4)));
+    let led = broker.sent.leadership(1, "t", 0).await;
+    assert_eq!((led.leader, led.leader_epoch, led.isr), (1, 5, vec![1]));
+    // Of what it was not told, or not better, nothing is written.
+    let untouched = broker.until_state("u", 0, 2, 0).await;
+    assert_eq!(untouched.controller_epoch, ControllerEpoch(1));
+}
+
+#[tokio::test]
+async fn a_controller_that_is_refused_as_old_and_whose_epoch_was_raised_runs_again() {
+    let world = World::new().await;
+    let broker = world.broker(1).await;
+    assert_eq!(broker.until_active().await, ControllerEpoch(1));
+    let two = world.bystander(2).await;
+    let asked = broker.sent.metadata(2, |_| true).await;
+    let refuse = || {
+        let error_code = ErrorCode::StaleControllerEpoch.wire();
+        Event::Answered {
+            broker: BrokerId(2),
+            broker_epoch: BrokerEpoch(asked.broker_epoch),
+            epoch: ControllerEpoch(asked.controller_epoch),
+            answer: Answer::UpdateMetadata(UpdateMetadataResponse { error_code, ..Default::default() }),
+        }
+    };
+    // A refusal alone ends no term.
+    broker.handle.mailbox.send(refuse()).await.unwrap();
+    broker.create("t", &[&[1]]).await;
+    assert_eq!(broker.until_state("t", 0, 1, 0).await.controller_epoch, ControllerEpoch(1));
+    two.set("/controller_epoch", &data::encode_epoch(ControllerEpoch(9)), -1).await.unwrap();
+    broker.handle.mailbox.send(refuse()).await.unwrap();
+    broker.until(|status| status.epoch == ControllerEpoch(10)).await;
 }
 
 /// Not a test of a rule but a measure: `ZURAU_MEASURE=1000,5000` prints how long a new controller takes at so many

@@ -193,9 +193,9 @@ impl BrokerServer {
         let mut registrar = Registrar::new(zk.clone(), registration);
         let generation = zk.session().borrow().generation;
         let epoch = registrar.register(now_ms()).await?;
-        let controller = start_controller(&config, id, &control, &zk, registrar, generation, epoch);
-
         let image = Arc::new(ArcSwap::from_pointee(MetadataImage::default()));
+        let controller = start_controller(&config, id, &control, &zk, registrar, generation, epoch, Arc::clone(&image));
+
         let default_config = Arc::new(config.log.clone());
         let status = controller.clone();
         let replicas = ReplicaManager::new(
@@ -409,6 +409,7 @@ fn start_controller(
     registrar: Registrar,
     generation: u64,
     epoch: BrokerEpoch,
+    image: Arc<ArcSwap<MetadataImage>>,
 ) -> ControllerHandle {
     let listener = config.inter_broker_listener_name.to_string();
     let settings = ControllerSettings {
@@ -429,7 +430,7 @@ fn start_controller(
         connect_timeout: Duration::from_millis(config.controller_socket_timeout_ms.max(0) as u64),
         request_timeout: Duration::from_millis(config.request_timeout_ms.max(0) as u64),
     };
-    controller::start(group, zk.clone(), registrar, generation, epoch, settings, channels)
+    controller::start(group, zk.clone(), registrar, generation, epoch, settings, channels, image)
 }
 
 /// The way of our own requests to whoever is the controller in the metadata of that moment.

@@ -17,7 +17,12 @@ async fn fail_each_read(path: &str, case: impl AsyncFn(&Broker, &Client, &dyn Fn
             broker.until_active().await;
             let outside = world.bystander(2).await;
             broker.sent.metadata(2, |_| true).await;
-            let direct = Broker { zk: outside.clone(), handle: broker.handle.clone(), sent: Arc::clone(&broker.sent) };
+            let direct = Broker {
+                zk: outside.clone(),
+                handle: broker.handle.clone(),
+                sent: Arc::clone(&broker.sent),
+                image: Arc::clone(&broker.image),
+            };
             case(&direct, &outside, &|| faults.fail(path, reads, error)).await;
             let is_over = !faults.is_spent();
             world.group.stop_token().cancel();
