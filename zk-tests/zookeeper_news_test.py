@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from harness import PEER, ZURAU, admin, wire
+from harness import PEER, ZURAU, admin, reader, replicas, wire
 from harness.broker import Cluster
 from harness.java import java
 from harness.processes import Process, wait_until
@@ -168,6 +168,97 @@ def test_an_ensemble_restored_from_an_older_copy_is_joined_again(directory):
     admin.create_topic(broker, "after")
     assert broker.partition("later-0", 0).is_dir(), "records of topics that the copy does not know are kept"
     broker.stop()
+    ensemble.stop()
+
+
+def _acknowledged(brokers, topic, values):
+    """Has every one of these records acknowledged by all replicas in sync."""
+    bootstrap = ",".join(broker.bootstrap for broker in brokers)
+    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "message.timeout.ms": 90_000})
+    errors = []
+    for value in values:
+        producer.produce(topic, value, on_delivery=lambda error, _: errors.append(error))
+    producer.flush(100)
+    assert errors == [None] * len(values)
+
+
+def _epochs(zk, topic):
+    return {partition: state["leader_epoch"] for partition, state in replicas.states(zk, topic).items()}
+
+
+@BEYOND_APACHE
+def test_an_ensemble_that_is_elections_behind_its_brokers_is_taken_up_by_a_higher_epoch(directory):
+    """While the brokers run on; Apache's refuse every controller from then on, until they are started again."""
+    ensemble = Ensemble(directory / "zookeeper").start()
+    (server,) = ensemble.servers
+    cluster = Cluster(directory, ensemble)
+    brokers = [cluster.broker(n, auto_leader_rebalance_enable="false").start() for n in (1, 2)]
+    assignment = [[1, 2], [2, 1], [1, 2], [2, 1]]
+    admin.create_topic(brokers[0], "t", assignment=assignment)
+    values = [f"{n}" for n in range(400)]
+    _acknowledged(brokers, "t", values[:100])
+    server.stop()
+    copy = _copy_of(server, directory)
+    server.start()
+    with ensemble.client(cluster.chroot) as zk:
+        wait_until(lambda: zk.exists("/controller"), "there is a controller", 60)
+        first_epoch = int(zk.get("/controller_epoch")[0])
+        for round_number in range(1, 4):
+            gone = replicas.controller_of(cluster)
+            (other,) = [broker for broker in brokers if broker is not gone]
+            gone.kill()
+            cluster.forget(gone)
+            replicas.wait_isr(zk, "t", range(4), [other.number])
+            # Acknowledged by one alone: what the copy has for the ISR, both, is not enough to elect from.
+            _acknowledged([other], "t", values[100 * round_number : 100 * round_number + 50])
+            gone.start()
+            replicas.wait_in_sync(cluster, "t", 2)
+            _acknowledged(brokers, "t", values[100 * round_number + 50 : 100 * round_number + 100])
+        admin.create_topic(brokers[0], "later", assignment=[[1, 2]])
+        _acknowledged(brokers, "later", ["kept"])
+        before, last_epoch = _epochs(zk, "t"), int(zk.get("/controller_epoch")[0])
+        assert last_epoch >= first_epoch + 3
+    server.kill()
+    _bring_back(server, copy)
+    with ensemble.client(cluster.chroot) as zk:
+        assert int(zk.get("/controller_epoch")[0]) == first_epoch
+
+        def is_taken_up():
+            led = {p: s for p, s in replicas.states(zk, "t").items() if s["leader"] >= 0 and len(s["isr"]) == 2}
+            return len(led) == 4 and all(state["leader_epoch"] > before[p] for p, state in led.items())
+
+        wait_until(is_taken_up, "all partitions are led again, in later epochs, and in sync", 60)
+        assert int(zk.get("/controller_epoch")[0]) > last_epoch
+        assert "later" not in zk.get_children("/brokers/topics")
+    output = "".join(broker.process.output() for broker in brokers)
+    assert "ZooKeeper's controller epoch is below what this broker has heard" in output
+    assert "ZooKeeper's partition states are older than what this broker was told" in output
+    _acknowledged(brokers, "t", ["after"])
+    read = [record.value.decode() for records in reader.read(brokers[0], "t", 4).values() for record in records]
+    assert sorted(read) == sorted([*values, "after"])
+    # The next failover is one as always.
+    gone = replicas.controller_of(cluster)
+    (other,) = [broker for broker in brokers if broker is not gone]
+    gone.kill()
+    cluster.forget(gone)
+    with ensemble.client(cluster.chroot) as zk:
+        replicas.wait_isr(zk, "t", range(4), [other.number])
+    _acknowledged([other], "t", ["and after"])
+    gone.start()
+    replicas.wait_in_sync(cluster, "t", 2)
+    # A topic that the copy does not know is served until its broker is started again, and no broker deletes its records.
+    for broker in brokers:
+        broker.stop()
+        broker.start()
+    replicas.wait_in_sync(cluster, "t", 2)
+    for broker in brokers:
+        assert any(file.stat().st_size for file in broker.partition("later", 0).glob("*.log"))
+    admin.create_topic(brokers[0], "later", assignment=[[1, 2]])
+    replicas.wait_in_sync(cluster, "later", 2)
+    for broker in brokers:
+        (aside,) = broker.partition("later", 0).parent.glob("later-0.*-stray")
+        assert any(file.stat().st_size for file in aside.glob("*.log"))
+        broker.stop()
     ensemble.stop()
 
 
