@@ -12,7 +12,8 @@
 //! | 1 | [`protocol`] | `common.protocol`, `requests` | frames, headers, every message of 3.9, bounded codecs |
 //! | 1 | [`config`] | `ConfigDef`, `KafkaConfig` | every key: type, default, validator, scope, doc |
 //! | 2 | [`disk`] | `FileRecords`, `MappedByteBuffer` | files, directories, sendfile; all `unsafe` |
-//! | 2 | [`zk`] | `kafka.zk`, `zookeeper` | znode paths and JSON, the client, the model and the development server |
+//! | 2 | [`zookeeper`] | ZooKeeper itself | the development ZooKeeper: model, store, server |
+//! | 2 | [`zk`] | `kafka.zk`, `zookeeper` | znode paths and JSON, the client |
 //! | 2 | [`network`] | `kafka.network` | listeners, connections, memory bounds |
 //! | 2 | [`client`] | `NetworkClient` | connections to other brokers, the way to the controller |
 //! | 3 | [`log`] | `kafka.log`, `storage.internals.log` | segments, indexes, producer state, recovery, retention |
@@ -39,3 +40,4 @@ pub mod server;
 pub mod tools;
 pub mod util;
 pub mod zk;
+pub mod zookeeper;

@@ -1,6 +1,6 @@
 """The development ZooKeeper serves what real clients of ZooKeeper ask of it: zkCli, kazoo, and an Apache Kafka broker.
 
-The conformance suite of `zk::conformance` runs here against the real ZooKeeper, which is right where the two differ.
+The conformance suite of `zookeeper::conformance` runs here against the real ZooKeeper, which is right where the two differ.
 """
 
 import os
@@ -30,7 +30,7 @@ def development(directory):
 
 def test_real_zookeeper_conforms(directory):
     ensemble = zookeeper.Ensemble(directory / "zookeeper", session_max_ms=None).start()
-    command = ["cargo", "test", "--quiet", "--lib", "zk::conformance::a_server_elsewhere_conforms"]
+    command = ["cargo", "test", "--quiet", "--lib", "zookeeper::conformance::a_server_elsewhere_conforms"]
     environment = {**os.environ, "ZURAU_ZK_CONFORMANCE": ensemble.hosts}
     run = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -20,7 +20,7 @@ use crate::protocol::messages::*;
 use crate::protocol::{ApiKey, Frame, Message, Reader, Records, RequestHeader, ResponseHeader};
 use crate::record::{BatchBuilder, BatchOptions};
 use crate::util::task::Group;
-use crate::zk;
+use crate::zookeeper;
 use bytes::Bytes;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -31,7 +31,7 @@ struct Fixture {
     runtimes: Runtimes,
     server: Option<BrokerServer>,
     port: u16,
-    _zookeeper: zk::server::Server,
+    _zookeeper: zookeeper::server::Server,
     _dir: tempfile::TempDir,
 }
 
@@ -55,8 +55,8 @@ impl Fixture {
         props.insert("log.dirs".into(), dir.path().join("logs").display().to_string());
         let runtimes = Runtimes::for_config(&BrokerConfig::new(&props).expect("config")).expect("threads");
         let tasks = Group::new(runtimes.session.handle().clone());
-        let zookeeper = zk::server::Config::new((Ipv4Addr::LOCALHOST, 0).into());
-        let zookeeper = zk::server::Server::start(zookeeper, &tasks).expect("ZooKeeper");
+        let zookeeper = zookeeper::server::Config::new((Ipv4Addr::LOCALHOST, 0).into());
+        let zookeeper = zookeeper::server::Server::start(zookeeper, &tasks).expect("ZooKeeper");
         props.insert("zookeeper.connect".into(), format!("{}/a/chroot", zookeeper.local_addr()));
         let config = BrokerConfig::new(&props).expect("config");
         let server = runtimes

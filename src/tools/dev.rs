@@ -6,7 +6,7 @@ use crate::config::{BrokerConfig, Props};
 use crate::server::runtimes::Runtimes;
 use crate::util::logging;
 use crate::util::task::Group;
-use crate::zk;
+use crate::zookeeper;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,11 +45,11 @@ fn serve(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let config = BrokerConfig::new(&properties(args, &data_dir))?;
     let runtimes = Runtimes::for_config(&config)?;
     let tasks = Group::new(runtimes.session.handle().clone());
-    let zookeeper = zk::server::Config {
+    let zookeeper = zookeeper::server::Config {
         data_dir: Some(data_dir.join("zookeeper")),
-        ..zk::server::Config::new(SocketAddr::from((Ipv4Addr::LOCALHOST, args.zookeeper_port)))
+        ..zookeeper::server::Config::new(SocketAddr::from((Ipv4Addr::LOCALHOST, args.zookeeper_port)))
     };
-    let _zookeeper = zk::server::Server::start(zookeeper, &tasks)?;
+    let _zookeeper = zookeeper::server::Server::start(zookeeper, &tasks)?;
     let greet = || println!("{}", greeting(args, &data_dir));
     let code = runtimes.control.block_on(async { Signals::new().run(config, &runtimes, greet).await });
     Ok(code)

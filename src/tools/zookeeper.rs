@@ -9,7 +9,7 @@ use tracing::info;
 
 use crate::util::logging;
 use crate::util::task::Group;
-use crate::zk::server::{Config, Server};
+use crate::zookeeper::server::{Config, Server};
 
 #[derive(clap::Args)]
 pub(super) struct Args {

@@ -13,15 +13,15 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::jute::{Malformed, Reader, Writer};
 use super::paths;
 use super::session::sasl::Credentials;
 use super::session::wire::code;
 use super::session::{Arming, Driver, Phase, Request, Session, Settings};
 use super::watch::{WatchKind, Watcher};
-pub use super::wire::{Acl, Stat};
-use super::wire::{Code, op, perms};
 use crate::util::task::Group;
+use crate::zookeeper::jute::{Malformed, Reader, Writer};
+pub use crate::zookeeper::wire::{Acl, Stat};
+use crate::zookeeper::wire::{Code, op, perms};
 
 /// The server refuses packets from 1 MiB on (`jute.maxbuffer`) by dropping the connection.
 pub const MAX_REQUEST_BYTES: usize = (1 << 20) - 1_024;

@@ -37,10 +37,10 @@ use self::wire::{ReplyHeader, Welcome, code, xid};
 use super::client::Error;
 use super::data::cluster::decode_cluster_id;
 use super::ensemble::{self, Met, Refusals};
-use super::jute::{Malformed, Reader, Writer};
 use super::watch::{Address, Armed, Change, WatchKind};
-use super::wire::op;
 use crate::util::rate_limit::RateLimit;
+use crate::zookeeper::jute::{Malformed, Reader, Writer};
+use crate::zookeeper::wire::op;
 
 /// What Kafka sets as its client's `jute.maxbuffer`. A larger answer fails its request.
 const MAX_REPLY_BYTES: usize = 4 << 20;

@@ -15,7 +15,6 @@ use super::configs::{self, ConfigChanges};
 use super::data::broker::BrokerRegistration;
 use super::data::cluster::encode_cluster_id;
 use super::data::config::Config as Overrides;
-use super::server::{Config, Server};
 use super::session::{Phase, Session};
 use super::startup::{self, Registrar, StartupError};
 use super::watch::{Change, WatchEvent};
@@ -23,6 +22,7 @@ use super::{paths, topics};
 use crate::common::BrokerId;
 use crate::config::endpoint::{Endpoint, ListenerName, SecurityProtocol};
 use crate::util::task::Group;
+use crate::zookeeper::server::{Config, Server};
 
 pub(crate) mod faults;
 

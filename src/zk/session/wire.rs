@@ -1,5 +1,5 @@
 //! Owns the frame around what a client sends and gets: handshake and headers. Pure. The records are those of
-//! [`crate::zk::wire`], in [`crate::zk::jute`]. ZooKeeper: `ConnectRequest`, `RequestHeader`, `ReplyHeader`.
+//! [`crate::zookeeper::wire`], in [`crate::zookeeper::jute`]. ZooKeeper: `ConnectRequest`, `RequestHeader`, `ReplyHeader`.
 //!
 //! ```text
 //! packet      | length i32 | header | body |
@@ -11,8 +11,8 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::zk::jute::{Malformed, Reader, Writer};
-use crate::zk::wire::Code;
+use crate::zookeeper::jute::{Malformed, Reader, Writer};
+use crate::zookeeper::wire::Code;
 
 pub(crate) mod xid {
     pub(crate) const EVENT: i32 = -1;

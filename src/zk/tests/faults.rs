@@ -9,8 +9,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::session::wire::code;
-use super::super::wire::op;
 use crate::util::task::Group;
+use crate::zookeeper::wire::op;
 
 /// An error that ends the session, and one that does not.
 pub(crate) const SESSION_EXPIRED: i32 = code::SESSION_EXPIRED;

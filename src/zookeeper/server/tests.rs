@@ -9,8 +9,8 @@ use tokio::runtime::Runtime;
 use zookeeper_client as zk;
 
 use super::*;
-use crate::zk::conformance::driver::{OverTheWire, Zoo};
-use crate::zk::wire::{Acl, Create, CreateAnswer, EventKind, Read, Response, WatchEvent, Write};
+use crate::zookeeper::conformance::driver::{OverTheWire, Zoo};
+use crate::zookeeper::wire::{Acl, Create, CreateAnswer, EventKind, Read, Response, WatchEvent, Write};
 
 /// A server with its runtime; stopped when dropped.
 struct Running {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::SessionId;
 use super::tree::parent_of;
-use crate::zk::wire::EventKind;
+use crate::zookeeper::wire::EventKind;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {

@@ -1,23 +1,23 @@
 //! How the conformance suite talks to a ZooKeeper: to the model by calls, to any server by bytes. The encoder of requests
 //! and the decoder of replies here are the client's half of the protocol, written apart from the server's half in
-//! [`wire`](crate::zk::wire); a real ZooKeeper holds both to the same bytes.
+//! [`wire`](crate::zookeeper::wire); a real ZooKeeper holds both to the same bytes.
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::zk::jute::{Malformed, Reader, Writer};
-use crate::zk::model::{Effects, Model, Now, Password, Reply, SessionId, Timing};
-use crate::zk::wire::{
+use crate::zookeeper::jute::{Malformed, Reader, Writer};
+use crate::zookeeper::model::{Effects, Model, Now, Password, Reply, SessionId, Timing};
+use crate::zookeeper::wire::{
     Acl, Code, CreateAnswer, EventKind, OpResult, Read, Request, Response, Stat, WatchEvent, Write, op,
 };
 
 /// A session of the suite, by number.
-pub(in crate::zk) type Client = usize;
+pub(in crate::zookeeper) type Client = usize;
 
 /// A ZooKeeper under test.
-pub(in crate::zk) trait Zoo {
+pub(in crate::zookeeper) trait Zoo {
     fn open(&mut self, timeout_ms: i32) -> Client;
 
     /// The timeout that the session got, ms.
@@ -43,7 +43,7 @@ pub(in crate::zk) trait Zoo {
 
 // ---- the model ----
 
-pub(in crate::zk) struct InProcess {
+pub(in crate::zookeeper) struct InProcess {
     model: Model,
     now: Now,
     clients: Vec<ModelClient>,
@@ -59,7 +59,7 @@ struct ModelClient {
 const PASSWORD: Password = *b"sixteen letters!";
 
 impl InProcess {
-    pub(in crate::zk) fn new() -> Self {
+    pub(in crate::zookeeper) fn new() -> Self {
         let now = Now { wall: 1_700_000_000_000, elapsed: 0 };
         let timing = Timing { tick: 100, min_timeout: 200, max_timeout: 2000 };
         Self { model: Model::new(timing, now), now, clients: Vec::new() }
@@ -134,7 +134,7 @@ impl Zoo for InProcess {
 
 // ---- any server ----
 
-pub(in crate::zk) struct OverTheWire {
+pub(in crate::zookeeper) struct OverTheWire {
     address: String,
     clients: Vec<WireClient>,
 }
@@ -153,17 +153,17 @@ struct WireClient {
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 impl OverTheWire {
-    pub(in crate::zk) fn new(address: String) -> Self {
+    pub(in crate::zookeeper) fn new(address: String) -> Self {
         Self { address, clients: Vec::new() }
     }
 
     /// The server is at another address from now on.
-    pub(in crate::zk) fn moved_to(&mut self, address: String) {
+    pub(in crate::zookeeper) fn moved_to(&mut self, address: String) {
         self.address = address;
     }
 
     /// Sends a request many times and reads no answer, until the server takes no more.
-    pub(in crate::zk) fn send_only(&mut self, client: Client, request: &Request, times: i32) {
+    pub(in crate::zookeeper) fn send_only(&mut self, client: Client, request: &Request, times: i32) {
         let socket = &mut self.clients[client].socket;
         socket.set_write_timeout(Some(Duration::from_millis(100))).expect("timeout");
         for xid in 1..=times {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::SessionId;
 use crate::common::ids::Millis;
-use crate::zk::wire::{Acl, Stat, perms};
+use crate::zookeeper::wire::{Acl, Stat, perms};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {

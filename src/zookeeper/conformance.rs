@@ -1,6 +1,6 @@
 //! One suite of cases that says what a ZooKeeper does, as far as Kafka and its tools can tell. It runs against the model by
 //! calls, against our server by bytes, and against any other server: `ZURAU_ZK_CONFORMANCE=host:port cargo test
-//! zk::conformance`. The real ZooKeeper, 3.8, is right; where ours differs, ours is wrong.
+//! zookeeper::conformance`. The real ZooKeeper, 3.8, is right; where ours differs, ours is wrong.
 //! Each case works below a root of its own, so a server can be shared. Expiry takes as long as the server's smallest
 //! session timeout: give a real one a tickTime of 500.
 
@@ -19,7 +19,7 @@ use super::wire::{
 };
 use crate::util::task::Group;
 
-pub(in crate::zk) mod driver;
+pub(in crate::zookeeper) mod driver;
 
 type Case = fn(&mut dyn Zoo, &str);
 

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sha1::{Digest, Sha1};
 
-use crate::zk::wire::{Acl, Id};
+use crate::zookeeper::wire::{Acl, Id};
 
 /// The identity that a digest `user:password` proves: `user:base64(sha1(user:password))`.
 pub(super) fn digest_id(user_and_password: &[u8]) -> Id {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::zk::model::Effects;
-use crate::zk::wire::{Create, CreateAnswer, Request, Write};
+use crate::zookeeper::model::Effects;
+use crate::zookeeper::wire::{Create, CreateAnswer, Request, Write};
 
 const TIMING: Timing = Timing { tick: 100, min_timeout: 200, max_timeout: 2000 };
 const NOW: Now = Now { wall: 1_000, elapsed: 0 };
