@@ -1,98 +1,44 @@
 //! Owns the table that says at which offset a key was last seen, within a bound of memory. Kafka: `SkimpyOffsetMap`. Pure.
 //!
-//! Keys are known by a hash of 128 bits. Kafka takes MD5; here the hash has a secret, so that nobody can make two keys that
-//! are taken for one. A table holds as many keys as Kafka's does in the same memory, and takes no more than it needs: the
-//! table is made of parts that grow one by one, because a growing part is there twice.
+//! Keys are known by a hash of 128 bits. Kafka takes MD5; here the hash has a secret, so that no one can make two keys that
+//! are taken for one. A table holds as many keys as Kafka's does in the same memory. It is an anonymous map: its pages are
+//! zero, are there once they are written, and go back to the system with the table.
+//!
+//! slot: | hash u64 | hash u64 | offset + 1 u64 |, in the order of this machine; all zero is a free slot
 
 use std::hash::{BuildHasher, RandomState};
+use std::io;
+
+use memmap2::MmapMut;
 
 use crate::common::ids::Offset;
 
 /// Of a hash and an offset, as in Kafka: what decides how many keys a buffer holds.
 pub(super) const BYTES_PER_ENTRY: usize = 24;
-/// Tables below this many slots are in one part.
-const SLOTS_IN_PARTS: usize = 1 << 14;
-const PARTS: usize = 64;
-const FIRST_SLOTS: usize = 16;
-
-const EMPTY: Offset = -1;
-
-#[derive(Clone, Copy)]
-struct Slot {
-    hash: [u64; 2],
-    offset: Offset,
-}
-
-const _: () = assert!(size_of::<Slot>() == BYTES_PER_ENTRY);
-
-const FREE: Slot = Slot { hash: [0; 2], offset: EMPTY };
-
-#[derive(Default)]
-struct Part {
-    slots: Vec<Slot>,
-    used: usize,
-}
-
-impl Part {
-    /// Where the hash is, or where it would go. There is always a free slot.
-    fn find(&self, hash: [u64; 2]) -> usize {
-        // Multiplication instead of a remainder: the table need not be a power of two.
-        let mut at = ((u128::from(hash[1]) * self.slots.len() as u128) >> 64) as usize;
-        loop {
-            let slot = &self.slots[at];
-            if slot.offset == EMPTY || slot.hash == hash {
-                return at;
-            }
-            at += 1;
-            if at == self.slots.len() {
-                at = 0;
-            }
-        }
-    }
-
-    /// Makes room for one more in at most `max` slots; false when there is none.
-    fn make_room(&mut self, max: usize) -> bool {
-        if (self.used + 1) * 4 <= self.slots.len() * 3 {
-            return true;
-        }
-        if self.slots.len() < max {
-            let len = (self.slots.len() * 2).max(FIRST_SLOTS).min(max);
-            let old = std::mem::replace(&mut self.slots, vec![FREE; len]);
-            for slot in old.into_iter().filter(|slot| slot.offset != EMPTY) {
-                let at = self.find(slot.hash);
-                self.slots[at] = slot;
-            }
-        }
-        // One slot stays free: it ends every search.
-        self.used + 1 < self.slots.len()
-    }
-}
 
 /// See the module's page.
 pub(super) struct OffsetMap {
-    parts: Vec<Part>,
+    table: MmapMut,
     slots_max: usize,
-    part_slots_max: usize,
     entries: usize,
     latest: Offset,
     hashers: [RandomState; 2],
 }
 
 impl OffsetMap {
-    /// Takes at most about `memory` bytes. `hashers` bring the secret.
-    pub(super) fn new(memory: usize, hashers: [RandomState; 2]) -> Self {
+    /// A table of at most about `memory` bytes, and no larger than `keys_max` keys need. `hashers` bring the secret. The
+    /// error is that there is no such memory.
+    pub(super) fn new(memory: usize, keys_max: u64, hashers: [RandomState; 2]) -> io::Result<Self> {
         let slots_max = memory / BYTES_PER_ENTRY;
-        let parts = if slots_max < SLOTS_IN_PARTS { 1 } else { PARTS };
-        // Hashes spread unevenly over parts, a little.
-        let part_slots_max = slots_max / parts + slots_max / parts / 32 + 2;
-        Self {
-            parts: std::iter::repeat_with(Part::default).take(parts).collect(),
-            slots_max,
-            part_slots_max,
-            entries: 0,
-            latest: EMPTY,
-            hashers,
-        }
+        let needed = usize::try_from(keys_max.saturating_add(keys_max / 2)).unwrap_or(usize::MAX);
+        // One slot stays free: it ends every search.
+        let slots = slots_max.min(needed) + 1;
+        let table = MmapMut::map_anon(slots * BYTES_PER_ENTRY)?;
+        Ok(Self { table, slots_max, entries: 0, latest: -1, hashers })
+    }
+
+    fn slots_in_table(&self) -> usize {
+        self.table.len() / BYTES_PER_ENTRY
     }
 
     /// Slots of Kafka's table in the same memory.
@@ -113,53 +59,73 @@ impl OffsetMap {
         self.latest = offset;
     }
 
-    fn hash(&self, key: &[u8]) -> [u64; 2] {
-        [self.hashers[0].hash_one(key), self.hashers[1].hash_one(key)]
-    }
-
-    fn part_of(&self, hash: [u64; 2]) -> usize {
-        hash[0] as usize % self.parts.len()
+    /// The slot that has the key, or would get it, with its number. There is always a free slot.
+    fn find(&self, key: &[u8]) -> (usize, Slot) {
+        let hash = [self.hashers[0].hash_one(key), self.hashers[1].hash_one(key)];
+        let slots = self.table.as_chunks().0;
+        // Multiplication instead of a remainder: the table need not be a power of two.
+        let mut at = ((u128::from(hash[0]) * slots.len() as u128) >> 64) as usize;
+        loop {
+            let slot = Slot::read(&slots[at]);
+            if slot.next_offset == 0 {
+                return (at, Slot { hash, next_offset: 0 });
+            }
+            if slot.hash == hash {
+                return (at, slot);
+            }
+            at += 1;
+            if at == slots.len() {
+                at = 0;
+            }
+        }
     }
 
     /// Notes the offset of a key, later ones over earlier ones. False when there is no room.
     #[must_use]
     pub(super) fn put(&mut self, key: &[u8], offset: Offset) -> bool {
-        let hash = self.hash(key);
-        let max = self.part_slots_max;
-        let number = self.part_of(hash);
-        let part = &mut self.parts[number];
-        if !part.make_room(max) {
+        if self.entries + 1 >= self.slots_in_table() {
             return false;
         }
-        let at = part.find(hash);
-        if part.slots[at].offset == EMPTY {
-            part.used += 1;
+        let (at, slot) = self.find(key);
+        if slot.next_offset == 0 {
             self.entries += 1;
         }
-        part.slots[at] = Slot { hash, offset };
+        self.table.as_chunks_mut().0[at] = Slot { next_offset: offset as u64 + 1, ..slot }.bytes();
         self.latest = offset;
         true
     }
 
     /// The last offset of a key.
     pub(super) fn get(&self, key: &[u8]) -> Option<Offset> {
-        let hash = self.hash(key);
-        let part = &self.parts[self.part_of(hash)];
-        if part.slots.is_empty() {
-            return None;
-        }
-        Some(part.slots[part.find(hash)].offset).filter(|offset| *offset != EMPTY)
+        self.find(key).1.next_offset.checked_sub(1).map(|offset| offset as Offset)
     }
 
     /// How full it is, 1 for as many keys as there are slots.
     pub(super) fn utilization(&self) -> f64 {
         self.entries as f64 / self.slots_max.max(1) as f64
     }
+}
 
-    /// Bytes that it takes now.
-    #[cfg(test)]
-    fn memory(&self) -> usize {
-        self.parts.iter().map(|part| part.slots.len() * BYTES_PER_ENTRY).sum()
+#[derive(Clone, Copy)]
+struct Slot {
+    hash: [u64; 2],
+    /// 0: the slot is free.
+    next_offset: u64,
+}
+
+impl Slot {
+    fn read(bytes: &[u8; BYTES_PER_ENTRY]) -> Self {
+        let words = bytes.as_chunks().0;
+        let word = |n: usize| words.get(n).map_or(0, |word| u64::from_ne_bytes(*word));
+        Self { hash: [word(0), word(1)], next_offset: word(2) }
+    }
+
+    fn bytes(self) -> [u8; BYTES_PER_ENTRY] {
+        let mut bytes = [0; BYTES_PER_ENTRY];
+        for (place, value) in bytes.as_chunks_mut().0.iter_mut().zip([self.hash[0], self.hash[1], self.next_offset]) {
+            *place = value.to_ne_bytes();
+        }
+        bytes
     }
 }
 
@@ -169,8 +135,12 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
+    fn map_for(slots: usize, keys_max: u64) -> OffsetMap {
+        OffsetMap::new(slots * BYTES_PER_ENTRY, keys_max, [RandomState::new(), RandomState::new()]).unwrap()
+    }
+
     fn map(slots: usize) -> OffsetMap {
-        OffsetMap::new(slots * BYTES_PER_ENTRY, [RandomState::new(), RandomState::new()])
+        map_for(slots, u64::MAX)
     }
 
     proptest! {
@@ -190,33 +160,26 @@ mod tests {
     }
 
     #[test]
-    fn nine_tenths_of_all_slots_can_be_used_within_the_memory() {
-        for slots in [10, 100, 50_000, 400_000] {
+    fn every_slot_of_kafkas_table_can_be_used_within_the_memory() {
+        for slots in [0, 1, 10, 100, 50_000] {
             let mut map = map(slots);
-            let keys = slots * 9 / 10;
-            for n in 0..keys {
+            for n in 0..slots {
                 assert!(map.put(&n.to_be_bytes(), n as i64), "{n} of {slots}");
             }
-            assert_eq!((map.len(), map.get(&7usize.to_be_bytes())), (keys, (7 < keys).then_some(7)));
-            assert_eq!(map.get(b"other"), None);
-            assert!(map.memory() <= (slots + slots / 30 + 256) * BYTES_PER_ENTRY, "{} for {slots}", map.memory());
+            assert!(!map.put(b"one more", 0));
+            assert!((0..slots).all(|n| map.get(&n.to_be_bytes()) == Some(n as i64)));
+            assert_eq!((map.len(), map.get(b"one more")), (slots, None));
+            assert_eq!(map.table.len(), (slots + 1) * BYTES_PER_ENTRY);
         }
     }
 
     #[test]
-    fn a_full_table_says_so_and_keeps_what_it_has() {
-        let mut map = map(4);
-        let taken = (0..100i64).take_while(|n| map.put(&n.to_be_bytes(), *n)).count();
-        assert!((4..=7).contains(&taken), "{taken}");
-        assert!((0..taken as i64).all(|n| map.get(&n.to_be_bytes()) == Some(n)));
-    }
-
-    #[test]
-    fn few_keys_take_little_memory() {
-        let mut map = map(5_000_000);
-        for n in 0..1_000u32 {
-            assert!(map.put(&n.to_be_bytes(), 0));
+    fn a_table_for_few_keys_is_small_and_holds_them() {
+        for keys in [0, 1, 2, 3, 1_000] {
+            let mut map = map_for(5_000_000, keys);
+            assert!((0..keys).all(|n| map.put(&n.to_be_bytes(), n as i64)), "{keys}");
+            assert!(map.table.len() as u64 <= (keys * 3 / 2 + 1) * BYTES_PER_ENTRY as u64);
+            assert_eq!(map.slots(), 5_000_000);
         }
-        assert!(map.memory() < 200_000, "{}", map.memory());
     }
 }

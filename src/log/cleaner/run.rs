@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::RandomState;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,6 +45,9 @@ pub(super) enum CleanError {
     /// The directory has told why.
     #[error(transparent)]
     Dir(DirError),
+    /// There is none for the table of keys now.
+    #[error("map memory for the cleaner's keys: {0}")]
+    NoMemory(io::Error),
     /// The log is left alone from now on.
     #[error("{0}")]
     Uncleanable(String),
@@ -88,6 +91,7 @@ pub(super) struct Cleaning<'a> {
     stop: &'a Stop,
     throttle: &'a Throttle,
     share: Share,
+    candidate: &'a Candidate,
     map: OffsetMap,
     buffer: Vec<u8>,
     now: Millis,
@@ -101,26 +105,30 @@ impl<'a> Cleaning<'a> {
         stop: &'a Stop,
         throttle: &'a Throttle,
         share: Share,
+        candidate: &'a Candidate,
         now: Millis,
-    ) -> Self {
-        let map = OffsetMap::new(share.map_bytes, [RandomState::new(), RandomState::new()]);
+    ) -> Result<Self, CleanError> {
+        // A key for each offset of the dirty part at most.
+        let keys_max = u64::try_from(candidate.first_uncleanable - candidate.first_dirty).unwrap_or(0);
+        let map = OffsetMap::new(share.map_bytes, keys_max, [RandomState::new(), RandomState::new()])
+            .map_err(CleanError::NoMemory)?;
         let share = Share { buffer_bytes: share.buffer_bytes.max(BUFFER_MIN), ..share };
         let buffer = vec![0; share.buffer_bytes];
         let config = log.config();
-        Self { log, config, turn, stop, throttle, share, map, buffer, now, stats: Stats::default() }
+        Ok(Self { log, config, turn, stop, throttle, share, candidate, map, buffer, now, stats: Stats::default() })
     }
 
     /// Cleans, and returns the first offset that is not clean now.
-    pub(super) fn run(mut self, candidate: &Candidate) -> Result<(Offset, Stats), CleanError> {
+    pub(super) fn run(mut self) -> Result<(Offset, Stats), CleanError> {
         let tp = self.log.topic_partition();
         info!("Beginning cleaning of log {tp}");
         let segments = self.log.segments.load_full();
         let facts = facts_of(&segments);
-        let legacy_horizon = match segments.as_slice()[plan::between(&facts, 0, candidate.first_dirty)].last() {
+        let legacy_horizon = match segments.as_slice()[plan::between(&facts, 0, self.candidate.first_dirty)].last() {
             Some(clean) => self.dir(clean.modified_ms())? - self.config.delete_retention_ms,
             None => 0,
         };
-        self.build_map(candidate)?;
+        self.build_map()?;
         let end = self.map.latest_offset() + 1;
         self.stats.map_utilization = self.map.utilization();
 
@@ -131,7 +139,7 @@ impl<'a> Cleaning<'a> {
             &facts[to_clean.clone()],
             self.config.segment_bytes as u64,
             self.config.segment_index_bytes as u64,
-            candidate.first_uncleanable,
+            self.candidate.first_uncleanable,
         );
         let segments = &segments.as_slice()[to_clean];
         for group in groups {
@@ -165,8 +173,8 @@ impl<'a> Cleaning<'a> {
 
     // ---- the first walk
 
-    fn build_map(&mut self, candidate: &Candidate) -> Result<(), CleanError> {
-        let (start, end) = (candidate.first_dirty, candidate.first_uncleanable);
+    fn build_map(&mut self) -> Result<(), CleanError> {
+        let (start, end) = (self.candidate.first_dirty, self.candidate.first_uncleanable);
         let segments = self.log.segments.load_full();
         let dirty = &segments.as_slice()[plan::between(&facts_of(&segments), start, end)];
         let mut transactions = CleanedTransactions::default();
@@ -372,7 +380,7 @@ fn marker_of(batch: &Batch<'_>) -> Result<Marker, RecordError> {
 }
 
 enum BatchError {
-    Io(std::io::Error),
+    Io(io::Error),
     Corrupt(RecordError),
 }
 
@@ -425,7 +433,7 @@ impl BatchReader {
     }
 
     /// Moves what is ready to the buffer's start and reads as much as fits behind it, `wanted` bytes in all at least.
-    fn fill(&mut self, wanted: usize) -> std::io::Result<()> {
+    fn fill(&mut self, wanted: usize) -> io::Result<()> {
         self.buffer.copy_within(self.ready.clone(), 0);
         let kept = self.ready.len();
         if self.buffer.len() < wanted {

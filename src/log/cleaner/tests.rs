@@ -41,7 +41,7 @@ fn clean_with(log: &UnifiedLog, keys: usize, now: Millis) -> Result<(Offset, Sta
     }
     let turn = log.cleaning.gate.try_begin().unwrap();
     let (stop, throttle) = (Stop::default(), Throttle::new(f64::MAX));
-    let done = Cleaning::new(log, &turn, &stop, &throttle, share(keys), now).run(&candidate)?;
+    let done = Cleaning::new(log, &turn, &stop, &throttle, share(keys), &candidate, now)?.run()?;
     log.set_cleaner_checkpoint(Some(done.0));
     Ok(done)
 }
@@ -339,7 +339,7 @@ fn a_pause_ends_a_cleaning_without_a_trace() {
     stop.set();
     let turn = log.cleaning.gate.try_begin().unwrap();
     let throttle = Throttle::new(f64::MAX);
-    let ended = Cleaning::new(&log, &turn, &stop, &throttle, share(10), 100).run(&candidate);
+    let ended = Cleaning::new(&log, &turn, &stop, &throttle, share(10), &candidate, 100).and_then(Cleaning::run);
     assert!(matches!(ended, Err(CleanError::Aborted)));
     assert_eq!(files_of(&dir.path().join("t-0")), files);
 }

@@ -82,7 +82,9 @@ impl Worker {
         let Some(turn) = log.cleaning.gate.try_begin() else { return false };
         drop(choice);
         let started = Instant::now();
-        let cleaning = || Cleaning::new(&log, &turn, &self.stop, &self.throttle, self.share, now).run(&candidate);
+        let cleaning = || {
+            Cleaning::new(&log, &turn, &self.stop, &self.throttle, self.share, &candidate, now).and_then(Cleaning::run)
+        };
         // A bug met here costs the cleaning of one log, not that of all.
         let outcome = catch_unwind(AssertUnwindSafe(cleaning))
             .unwrap_or_else(|_| Err(CleanError::Uncleanable("the cleaner panicked".to_owned())));
@@ -100,6 +102,10 @@ impl Worker {
             }
             Err(CleanError::Dir(e)) => {
                 debug!(tp = %log.topic_partition(), error = %e, "cleaning ended with its directory");
+                false
+            }
+            Err(e @ CleanError::NoMemory(_)) => {
+                warn!(tp = %log.topic_partition(), error = %e, "log is not cleaned now");
                 false
             }
             Err(CleanError::Uncleanable(why)) => {
