@@ -2,13 +2,15 @@
 //! `Utils.atomicMoveWithFallback`.
 //! Whatever changes the disk, or may find it broken, asks [`fault`] first, so that tests can break it, and is noted in
 //! [`calls`] while it lasts, so that a call that hangs can be told.
-//! Absent on purpose: memory maps. A store into a map on a full file system, or a load from one that another program cut,
-//! is a SIGBUS and ends the process; positioned reads and writes end as an error of one log directory.
+//! A broker reads and writes its files by position, and never through maps: a store into a map on a full file system, or a
+//! load from one that another program cut, is a SIGBUS and ends the process, where a positioned call ends as an error of one
+//! log directory. [`FileMap`] is for tools, which only read.
 
 pub mod calls;
 mod dir;
 pub mod fault;
 mod file;
+mod map;
 mod pool;
 
 pub use dir::{
@@ -17,6 +19,7 @@ pub use dir::{
     subdirectories, sync_dir,
 };
 pub use file::{DataFile, FileSlice, tells_residency};
+pub use map::FileMap;
 pub use pool::{FilePool, LazyFile};
 
 use std::fmt;

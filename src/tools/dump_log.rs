@@ -1,19 +1,22 @@
 //! `zurau dump-log`: prints what the files of a partition hold, and where indexes and log do not agree. Kafka:
 //! `kafka.tools.DumpLogSegments`, kafka-dump-log.sh. Files are only read.
+//!
+//! Logs are mapped. A running broker only appends to them, but for a follower's truncation: one that is cut while it is
+//! dumped ends as an error, see [`FileMap`], or, in the moment that no check covers, with the tool. Indexes are read whole:
+//! they are small, and an Apache broker cuts its active one from 10 MB to its entries at every roll.
 
 mod decoders;
 
 use super::options::{Opt, Options, Tool};
 use super::terminal::{self, Failure, Output};
+use crate::disk::FileMap;
 use crate::log::index::{TxnIndexError, read_aborted};
 use crate::log::producer_state::ProducerState;
 use crate::record::batch::{LOG_OVERHEAD, PREFIX_LEN};
 use crate::record::control::{ControlType, EndTransactionMarker};
 use crate::record::{Batch, NO_TIMESTAMP, RecordError, RecordView, TimestampType, legacy, records};
 use decoders::{DECODER_OPTIONS, Decoders, Kind};
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -199,25 +202,21 @@ impl Found {
 /// A segment's log, read one batch at a time.
 struct LogFile<'a> {
     path: &'a Path,
-    file: File,
-    len: u64,
+    map: FileMap,
 }
 
 impl<'a> LogFile<'a> {
     fn open(path: &'a Path) -> Result<Self, Failure> {
-        let file = File::open(path).map_err(|e| unreadable(path, &e))?;
-        let len = file.metadata().map_err(|e| unreadable(path, &e))?.len();
-        Ok(Self { path, file, len })
+        Ok(Self { path, map: FileMap::open(path).map_err(|e| unreadable(path, &e))? })
     }
 
     /// The bytes of the batch at `position`; None where no whole batch ends before `end`.
-    fn batch_at(&self, position: u64, end: u64) -> Result<Option<Vec<u8>>, Failure> {
-        let end = end.min(self.len);
+    fn batch_at(&self, position: u64, end: u64) -> Result<Option<&[u8]>, Failure> {
+        let end = end.min(self.map.len());
         if position + PREFIX_LEN as u64 >= end {
             return Ok(None);
         }
-        let mut prefix = [0; PREFIX_LEN];
-        self.file.read_exact_at(&mut prefix, position).map_err(|e| unreadable(self.path, &e))?;
+        let prefix = self.read(position, PREFIX_LEN)?;
         let length = i32::from_be_bytes([prefix[8], prefix[9], prefix[10], prefix[11]]);
         if length < RECORD_OVERHEAD_V0 {
             return Err(uncaught(format_args!(
@@ -230,9 +229,11 @@ impl<'a> LogFile<'a> {
         if position + size as u64 > end {
             return Ok(None);
         }
-        let mut bytes = vec![0; size];
-        self.file.read_exact_at(&mut bytes, position).map_err(|e| unreadable(self.path, &e))?;
-        Ok(Some(bytes))
+        self.read(position, size).map(Some)
+    }
+
+    fn read(&self, position: u64, len: usize) -> Result<&[u8], Failure> {
+        self.map.read(position, len).map_err(|e| unreadable(self.path, &e))
     }
 }
 
@@ -259,11 +260,11 @@ fn dump_log(path: &Path, plan: &Plan, found: &mut Found, out: &mut Output) -> Re
     let decoders = Decoders::new(&plan.kind, out)?;
     writeln!(out, "Log starting offset: {}", base_offset(path)?)?;
     let log = LogFile::open(path)?;
-    let end = plan.max_bytes.unwrap_or(u64::MAX).min(log.len);
+    let end = plan.max_bytes.unwrap_or(u64::MAX).min(log.map.len());
     let mut position = 0;
     let mut last_offset = None;
     while let Some(bytes) = log.batch_at(position, end)? {
-        let batch = batch_of(&bytes)?;
+        let batch = batch_of(bytes)?;
         print_batch(&batch, position, out)?;
         if plan.deep {
             print_records(&batch, plan, &decoders, out, |offset| {
@@ -274,9 +275,9 @@ fn dump_log(path: &Path, plan: &Plan, found: &mut Found, out: &mut Output) -> Re
         }
         position += bytes.len() as u64;
     }
-    if position < log.len && plan.max_bytes.is_none() {
+    if position < log.map.len() && plan.max_bytes.is_none() {
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        writeln!(out, "Found {} invalid bytes at the end of {name}", log.len - position)?;
+        writeln!(out, "Found {} invalid bytes at the end of {name}", log.map.len() - position)?;
     }
     Ok(())
 }
@@ -449,7 +450,7 @@ fn dump_index(path: &Path, plan: &Plan, found: &mut Found, out: &mut Output) -> 
         if offset == base && n > 0 {
             break;
         }
-        if position > log.len {
+        if position > log.map.len() {
             return Err(uncaught(format_args!(
                 "java.lang.IllegalArgumentException: Slice from position {position} exceeds end position of {}",
                 log_path.display()
@@ -458,7 +459,7 @@ fn dump_index(path: &Path, plan: &Plan, found: &mut Found, out: &mut Output) -> 
         let Some(bytes) = log.batch_at(position, position + plan.max_message_size)? else {
             return Err(uncaught("java.util.NoSuchElementException"));
         };
-        let last_offset = batch_of(&bytes)?.last_offset();
+        let last_offset = batch_of(bytes)?.last_offset();
         if last_offset != offset {
             Found::add(&mut found.index_mismatches, path, (offset, last_offset));
         }
@@ -508,7 +509,7 @@ fn dump_time_index(path: &Path, plan: &Plan, found: &mut Found, out: &mut Output
         match batch_with(&log, start, offset)? {
             None => Found::add(&mut found.not_found, path, (offset, -1)),
             Some(bytes) => {
-                let batch = batch_of(&bytes)?;
+                let batch = batch_of(bytes)?;
                 if batch.last_offset() == offset {
                     let newest = newest_timestamp(&batch)?;
                     if newest != timestamp {
@@ -551,9 +552,9 @@ fn check_time_index(path: &Path, base: i64, entries: &[(i64, i64)]) -> Result<()
 }
 
 /// The first batch from `position` on that reaches to `offset`.
-fn batch_with(log: &LogFile<'_>, mut position: u64, offset: i64) -> Result<Option<Vec<u8>>, Failure> {
+fn batch_with<'a>(log: &'a LogFile<'_>, mut position: u64, offset: i64) -> Result<Option<&'a [u8]>, Failure> {
     while let Some(bytes) = log.batch_at(position, u64::MAX)? {
-        if batch_of(&bytes)?.last_offset() >= offset {
+        if batch_of(bytes)?.last_offset() >= offset {
             return Ok(Some(bytes));
         }
         position += bytes.len() as u64;
