@@ -23,7 +23,7 @@ use super::election::{self, Strategy};
 use super::events::{ReassignmentResults, Wishes};
 use super::moves;
 use super::replica_state::ReplicaState;
-use super::term::{Halt, Outcome, Term};
+use super::term::{Halt, Round, Term, Unsettled};
 use super::topics::Refusal;
 use crate::common::{BrokerId, ErrorCode, TopicPartition};
 use crate::zk::client::{Error, Write};
@@ -318,26 +318,23 @@ impl<C: BrokerChannels> Term<C> {
     /// Gives partitions another leader epoch, so that brokers take over what else changed. Those without a state are logged
     /// and left out.
     async fn renew_epochs(&mut self, partitions: Vec<TopicPartition>) -> Result<Vec<TopicPartition>, Halt> {
-        let mut left = partitions;
+        let mut open = Unsettled::by_zookeeper(partitions);
         let mut renewed = Vec::new();
-        while !left.is_empty() {
-            let states = self.read_states(&left).await?;
-            for tp in left.iter().filter(|tp| !states.contains_key(*tp)) {
+        while let Some(Round { source, states, missing }) = self.next_round(&mut open).await? {
+            for tp in missing {
                 error!(%tp, "cannot renew the leader epoch of a partition without a state");
             }
             let decided = states.into_iter().map(|(tp, (state, version))| {
                 let next = election::renewed(&state.leader_and_isr);
                 (tp, next, version)
             });
-            left = Vec::new();
-            for (tp, outcome) in self.write_states(decided.collect()).await? {
+            for (tp, outcome) in self.settle(&mut open, source, decided.collect()).await? {
                 match outcome {
-                    Outcome::Written(next, version) => {
+                    Ok((next, version)) => {
                         self.absorb(&tp, next, version);
                         renewed.push(tp);
                     }
-                    Outcome::Changed => left.push(tp),
-                    Outcome::Failed(error) => error!(%tp, %error, "cannot renew the leader epoch"),
+                    Err(error) => error!(%tp, %error, "cannot renew the leader epoch"),
                 }
             }
         }

@@ -328,12 +328,9 @@ impl<C: BrokerChannels> Term<C> {
         elections: &mut Elections,
     ) -> Result<(), Halt> {
         let told = partitions.len() <= TOLD_ONE_BY_ONE;
-        let (mut left, mut source) = (partitions, Source::Context);
+        let mut open = Unsettled::by_context(partitions);
         let mut elected = 0;
-        while !left.is_empty() {
-            let states = self.states(&left, source).await?;
-            let (missing, mut again): (Vec<_>, Vec<_>) =
-                left.into_iter().filter(|tp| !states.contains_key(tp)).partition(|_| source == Source::ZooKeeper);
+        while let Some(Round { source, states, missing }) = self.next_round(&mut open).await? {
             for tp in missing {
                 let text = format!("LeaderAndIsr information doesn't exist for partition {tp}");
                 elections.insert(tp, Err(ElectError::StateChange(text)));
@@ -353,7 +350,7 @@ impl<C: BrokerChannels> Term<C> {
                 let allowed = unclean.contains(&tp.topic);
                 match election::elect(strategy, &self.context, &tp, &state.leader_and_isr, allowed) {
                     Some(next) => decided.push((tp, next, version)),
-                    None if source == Source::Context => again.push(tp),
+                    None if source == Source::Context => open.again(tp),
                     None => {
                         warn!(%tp, isr = ?state.leader_and_isr.isr, %strategy, "no replica can become leader");
                         let text = format!("Failed to elect leader for partition {tp} under strategy {strategy}");
@@ -361,9 +358,9 @@ impl<C: BrokerChannels> Term<C> {
                     }
                 }
             }
-            for (tp, outcome) in self.write_states(decided).await? {
+            for (tp, outcome) in self.settle(&mut open, source, decided).await? {
                 match outcome {
-                    Outcome::Written(next, version) => {
+                    Ok((next, version)) => {
                         let (leader, epoch) = (next.leader.0, next.leader_epoch.0);
                         if told {
                             info!(%tp, leader, epoch, isr = ?next.isr, "leader elected");
@@ -377,15 +374,12 @@ impl<C: BrokerChannels> Term<C> {
                         batch.leader_and_isr(&self.context, &recipients, &tp, false);
                         elections.insert(tp, Ok(next));
                     }
-                    Outcome::Changed => again.push(tp),
-                    Outcome::Failed(Error::NoNode) if source == Source::Context => again.push(tp),
-                    Outcome::Failed(error) => {
+                    Err(error) => {
                         error!(%tp, %error, "cannot write the elected leader");
                         elections.insert(tp, Err(ElectError::Zk(error)));
                     }
                 }
             }
-            (left, source) = (again, Source::ZooKeeper);
         }
         if !told {
             info!(elected, %strategy, "leaders elected");
@@ -484,6 +478,41 @@ impl<C: BrokerChannels> Term<C> {
         Ok(decided.into_iter().zip(results).map(|((tp, next, _), result)| (tp, outcome(result, next))).collect())
     }
 
+    /// What is to be decided next, until all partitions are settled.
+    pub(super) async fn next_round(&self, open: &mut Unsettled) -> Result<Option<Round>, Halt> {
+        if open.left.is_empty() {
+            return Ok(None);
+        }
+        let source = std::mem::replace(&mut open.source, Source::ZooKeeper);
+        let mut missing = std::mem::take(&mut open.left);
+        let states = self.states(&missing, source).await?;
+        missing.retain(|tp| !states.contains_key(tp));
+        if source == Source::Context {
+            open.left = std::mem::take(&mut missing);
+        }
+        Ok(Some(Round { source, states, missing }))
+    }
+
+    /// Writes what a round has decided, over the versions that it was decided on. A partition whose state somebody else has
+    /// changed meanwhile stays open; of the others, in their order, this is what stands now, with its version, or why not.
+    pub(super) async fn settle(
+        &self,
+        open: &mut Unsettled,
+        source: Source,
+        decided: Vec<(TopicPartition, LeaderAndIsr, i32)>,
+    ) -> Result<Vec<(TopicPartition, Result<(LeaderAndIsr, i32), Error>)>, Halt> {
+        let mut settled = Vec::with_capacity(decided.len());
+        for (tp, outcome) in self.write_states(decided).await? {
+            match outcome {
+                Outcome::Written(next, version) => settled.push((tp, Ok((next, version)))),
+                Outcome::Changed => open.again(tp),
+                Outcome::Failed(Error::NoNode) if source == Source::Context => open.again(tp),
+                Outcome::Failed(error) => settled.push((tp, Err(error))),
+            }
+        }
+        Ok(settled)
+    }
+
     // Replicas
 
     /// Moves replicas to a state; those that may not move there are logged and left.
@@ -561,36 +590,30 @@ impl<C: BrokerChannels> Term<C> {
         for tp in &partitions {
             batch.stop_replica(&self.context, broker, tp, false);
         }
-        let (mut left, unled): (Vec<_>, Vec<_>) =
+        let (led, unled): (Vec<_>, Vec<_>) =
             partitions.into_iter().partition(|tp| self.context.leadership(tp).is_some());
         for tp in unled {
             let everybody = self.context.broker_ids();
             batch.update_metadata(&self.context, &everybody, std::slice::from_ref(&tp));
             self.context.set_replica_state(&(tp, broker), ReplicaState::Offline);
         }
-        let mut source = Source::Context;
-        while !left.is_empty() {
-            let states = self.states(&left, source).await?;
-            let mut again = Vec::new();
-            for tp in left.into_iter().filter(|tp| !states.contains_key(tp)) {
-                if source == Source::Context {
-                    again.push(tp);
-                } else if !self.context.to_delete.contains(&tp.topic) {
-                    error!(%tp, broker = broker.0, "cannot take the replica offline without a state of its partition");
-                }
+        let mut open = Unsettled::by_context(led);
+        while let Some(Round { source, states, missing }) = self.next_round(&mut open).await? {
+            for tp in missing.into_iter().filter(|tp| !self.context.to_delete.contains(&tp.topic)) {
+                error!(%tp, broker = broker.0, "cannot take the replica offline without a state of its partition");
             }
             let mut decided = Vec::new();
             let mut settled = Vec::new();
             for (tp, (state, version)) in states {
                 match election::without(&state.leader_and_isr, broker) {
                     Some(next) => decided.push((tp, next, version)),
-                    None if source == Source::Context => again.push(tp),
-                    None => settled.push((tp, Outcome::Written(state.leader_and_isr, version))),
+                    None if source == Source::Context => open.again(tp),
+                    None => settled.push((tp, Ok((state.leader_and_isr, version)))),
                 }
             }
-            for (tp, outcome) in self.write_states(decided).await?.into_iter().chain(settled) {
+            for (tp, outcome) in self.settle(&mut open, source, decided).await?.into_iter().chain(settled) {
                 match outcome {
-                    Outcome::Written(next, version) => {
+                    Ok((next, version)) => {
                         debug!(%tp, broker = broker.0, leader = next.leader.0, isr = ?next.isr, "replica offline");
                         self.absorb(&tp, next, version);
                         if !self.context.to_delete.contains(&tp.topic) {
@@ -601,12 +624,9 @@ impl<C: BrokerChannels> Term<C> {
                         }
                         self.context.set_replica_state(&(tp, broker), ReplicaState::Offline);
                     }
-                    Outcome::Changed => again.push(tp),
-                    Outcome::Failed(Error::NoNode) if source == Source::Context => again.push(tp),
-                    Outcome::Failed(error) => error!(%tp, %error, "cannot take the replica out of the ISR"),
+                    Err(error) => error!(%tp, %error, "cannot take the replica out of the ISR"),
                 }
             }
-            (left, source) = (again, Source::ZooKeeper);
         }
         Ok(())
     }
@@ -618,6 +638,37 @@ impl<C: BrokerChannels> Term<C> {
 pub(super) enum Source {
     Context,
     ZooKeeper,
+}
+
+/// Partitions whose next state is to be decided and written.
+pub(super) struct Unsettled {
+    left: Vec<TopicPartition>,
+    /// Of the next round.
+    source: Source,
+}
+
+impl Unsettled {
+    /// The first decision is on what is known.
+    fn by_context(left: Vec<TopicPartition>) -> Self {
+        Self { left, source: Source::Context }
+    }
+
+    pub(super) fn by_zookeeper(left: Vec<TopicPartition>) -> Self {
+        Self { left, source: Source::ZooKeeper }
+    }
+
+    /// It is decided anew on what stands in ZooKeeper.
+    fn again(&mut self, tp: TopicPartition) {
+        self.left.push(tp);
+    }
+}
+
+/// States to decide on, with their versions.
+pub(super) struct Round {
+    pub(super) source: Source,
+    pub(super) states: BTreeMap<TopicPartition, (PartitionState, i32)>,
+    /// Partitions without a usable state in ZooKeeper.
+    pub(super) missing: Vec<TopicPartition>,
 }
 
 /// How the write of a decided state ended.
