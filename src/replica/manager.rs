@@ -140,13 +140,32 @@ pub struct AppendFailure {
     pub code: ErrorCode,
     pub message: Option<String>,
     pub record_errors: Vec<RecordRefusal>,
-    /// -1 unless the failure is known to be of a log with a start.
+    /// Of the log that refused, and -1 for errors by which Kafka says nothing about the log.
     pub log_start_offset: Offset,
 }
 
 impl From<ErrorCode> for AppendFailure {
     fn from(code: ErrorCode) -> Self {
         Self { code, message: None, record_errors: Vec::new(), log_start_offset: -1 }
+    }
+}
+
+impl AppendFailure {
+    /// Names the start of the log that refused, unless the error is one of those that Kafka answers without it.
+    fn by(mut self, log: &UnifiedLog) -> Self {
+        let without_start = matches!(
+            self.code,
+            ErrorCode::UnknownTopicOrPartition
+                | ErrorCode::NotLeaderOrFollower
+                | ErrorCode::MessageTooLarge
+                | ErrorCode::RecordListTooLarge
+                | ErrorCode::CorruptMessage
+                | ErrorCode::KafkaStorageError
+        );
+        if !without_start {
+            self.log_start_offset = log.log_start_offset();
+        }
+        self
     }
 }
 
@@ -284,9 +303,9 @@ impl ReplicaManager {
             compacted: config.compact,
             max_message_bytes: config.max_message_bytes as usize,
         };
-        let batches = validate::validate(records, &context).map_err(refused)?;
+        let batches = validate::validate(records, &context).map_err(|error| refused(error).by(&log))?;
         let LeaderAppend { info, log, led_since } =
-            partition.append_as_leader(&batches, &terms, now).map_err(append_failed)?;
+            partition.append_as_leader(&batches, &terms, now).map_err(|error| append_failed(error).by(&log))?;
         if info.flush_due {
             flush(&log, now).await?;
         }
