@@ -41,12 +41,14 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
     let config = broker.config.load();
     let logs = broker.replicas.logs();
     let lines: Vec<Line> = logs.live_dirs().map(|dir| Line::of(logs, dir, group.stop_token())).collect();
-    let every = |name, ms: i64, job: fn(&LogManager, &Arc<LogDir>)| {
-        let period = Duration::from_millis(ms.max(1) as u64);
-        let first = Duration::from_millis(config.log_initial_task_delay_ms.max(0) as u64);
+    let after = |name, first: Duration, period: Duration, job: fn(&LogManager, &Arc<LogDir>)| {
         for line in &lines {
             group.spawn(name, line.clone().periodic(first, period, job));
         }
+    };
+    let every = |name, ms: i64, job| {
+        let first = Duration::from_millis(config.log_initial_task_delay_ms.max(0) as u64);
+        after(name, first, Duration::from_millis(ms.max(1) as u64), job);
     };
     if config.disk_reserve_bytes > 0 {
         for line in &lines {
@@ -73,7 +75,9 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
         config.replica_high_watermark_checkpoint_interval_ms,
         LogManager::checkpoint_high_watermarks_in,
     );
-    every("producer-expiration", config.producer_id_expiration_check_interval_ms.into(), |logs, dir| {
+    // Kafka has no shorter delay before the first time here.
+    let expiration = Duration::from_millis(config.producer_id_expiration_check_interval_ms.max(1) as u64);
+    after("producer-expiration", expiration, expiration, |logs, dir| {
         logs.remove_expired_producers(dir, now_ms());
     });
     let half_lag = Duration::from_millis((config.replica_lag_time_max_ms / 2).max(1) as u64);
