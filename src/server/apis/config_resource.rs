@@ -69,6 +69,8 @@ pub(super) async fn alter_each(
         };
         outcomes.push(match outcome {
             Ok(()) => (ErrorCode::None, None),
+            // Kafka says nothing about an error that it did not plan: the text may hold a secret.
+            Err(refusal) if refusal.code == ErrorCode::UnknownServerError => (refusal.code, None),
             Err(refusal) => (refusal.code, Some(refusal.message.into())),
         });
     }
