@@ -19,11 +19,11 @@ use crate::disk::{self, DirLock, DiskError, During, FilePool};
 
 use super::checkpoint::{self, CLEANER_FILE, HIGH_WATERMARK_FILE, LOCK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
 use super::cleaner::LogCleaner;
+use super::loading::{LoadError, LoadLimits};
 use super::log_dir::{DirError, LogDir, PartitionDirKind, delete_dir_name, parse_partition_dir, stray_dir_name};
 use super::moves::sync_names;
 use super::producer_state::ProducerStateConfig;
-use super::recovering::{LoadLimits, Recovering, RecoveringLogs};
-use super::recovery::LoadError;
+use super::recovering::{Recovering, RecoveringLogs};
 use super::unified_log::{InconsistentTopicId, LogOptions, UnifiedLog};
 
 /// How long a call to the disk may take before it is told.

@@ -16,10 +16,9 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use super::loading::{LoadError, LoadLimits};
 use super::log_dir::{DirError, LogDir, delete_dir_name, future_dir_name};
 use super::read::ReadError;
-use super::recovering::LoadLimits;
-use super::recovery::LoadError;
 use super::unified_log::{LogOptions, UnifiedLog};
 use super::{AppendError, AppendInfo, FetchIsolation, LogManager};
 use crate::common::ids::{Millis, Offset, TopicPartition};

@@ -15,7 +15,7 @@ use tracing::info;
 use crate::common::ids::Offset;
 use crate::disk::{self, DataFile, DiskError, During};
 
-use super::recovery::LoadError;
+use super::loading::LoadError;
 use super::scan::{HeadScan, ScanError};
 use super::segment_files::{CLEANED_SUFFIX, LOG_SUFFIX, SWAP_SUFFIX, file_name};
 

@@ -12,44 +12,19 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use tracing::error;
 
 use super::LogManager;
+use super::loading::LoadError;
 use super::log_dir::LogDir;
 use super::manager::Damaged;
-use super::recovery::LoadError;
 use super::unified_log::{LogOptions, UnifiedLog};
 use crate::common::Uuid;
 use crate::common::ids::{Millis, Offset, TopicPartition};
-
-/// What loading a log may do.
-#[derive(Clone, Debug)]
-pub struct LoadLimits {
-    /// A log of which more is to be read again is [`LoadError::Long`].
-    pub recovered_bytes_max: u64,
-    /// Loading ends with [`LoadError::Stopped`] once it is set.
-    pub stop: Arc<AtomicBool>,
-}
-
-impl Default for LoadLimits {
-    fn default() -> Self {
-        Self { recovered_bytes_max: u64::MAX, stop: Arc::default() }
-    }
-}
-
-impl LoadLimits {
-    pub(super) fn check(&self, to_recover: u64) -> Result<(), LoadError> {
-        if to_recover > self.recovered_bytes_max { Err(LoadError::Long { bytes: to_recover }) } else { Ok(()) }
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-}
 
 /// A log that the start has left.
 #[derive(Debug)]

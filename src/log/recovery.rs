@@ -24,13 +24,13 @@ use crate::disk::{self, DiskError, During};
 use super::checkpoint::{self, CheckpointError, LEADER_EPOCH_FILE};
 use super::epoch_cache::EpochCache;
 use super::index::AbortedTxn;
+use super::loading::{LoadError, LoadLimits};
 use super::log_dir::PartitionDir;
 use super::overflow;
 use super::producer_snapshots::ProducerSnapshots;
 use super::producer_state::{
     AppendOrigin, CompletedTxn, ProducerBatch, ProducerError, ProducerState, ProducerStateConfig,
 };
-use super::recovering::LoadLimits;
 use super::scan::{EntryHead, ScanError};
 use super::segment::{Segment, SegmentError};
 use super::segment_files::{
@@ -38,45 +38,6 @@ use super::segment_files::{
     file_name, offset_of,
 };
 use super::segments::Segments;
-
-/// Why a directory does not become a log.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    #[error(transparent)]
-    Disk(DiskError),
-    #[error("{0}")]
-    Damaged(String),
-    /// More is to be read again than [`LoadLimits`] allow. Nothing of it was.
-    #[error("{bytes} bytes are to be recovered")]
-    Long { bytes: u64 },
-    /// It was told to stop. The next attempt does everything again.
-    #[error("loading was stopped")]
-    Stopped,
-}
-
-impl From<DiskError> for LoadError {
-    fn from(error: DiskError) -> Self {
-        if error.is_content() { Self::Damaged(error.to_string()) } else { Self::Disk(error) }
-    }
-}
-
-impl From<SegmentError> for LoadError {
-    fn from(error: SegmentError) -> Self {
-        match error {
-            SegmentError::Disk(e) => e.into(),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
-impl From<CheckpointError> for LoadError {
-    fn from(error: CheckpointError) -> Self {
-        match error {
-            CheckpointError::Disk(e) => e.into(),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
 
 /// What the loader is told.
 #[derive(Clone, Copy, Debug)]

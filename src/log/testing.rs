@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::loading::LoadLimits;
 use super::log_dir::LogDir;
 use super::producer_state::ProducerStateConfig;
-use super::recovering::LoadLimits;
 use super::{AppendError, AppendInfo, LogOptions, UnifiedLog};
 use crate::common::LeaderEpoch;
 use crate::common::ids::{Millis, Offset, TopicPartition};
