@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod epoch_cache;
 pub mod index;
 pub mod log_dir;
+pub mod partition_dir;
 pub mod producer_state;
 pub mod retention;
 pub mod scheduler;

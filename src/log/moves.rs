@@ -17,7 +17,8 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::loading::{LoadError, LoadLimits};
-use super::log_dir::{DirError, LogDir, delete_dir_name, future_dir_name};
+use super::log_dir::{DirError, LogDir};
+use super::partition_dir::{delete_dir_name, future_dir_name};
 use super::read::ReadError;
 use super::unified_log::{LogOptions, UnifiedLog};
 use super::{AppendError, AppendInfo, FetchIsolation, LogManager};

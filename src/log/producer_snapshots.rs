@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::common::ids::{Millis, Offset};
 use crate::disk::{self, DataFile, DiskError, During};
 
-use super::log_dir::PartitionDir;
+use super::partition_dir::PartitionDir;
 use super::producer_state::ProducerState;
 use super::segment_files::{SNAPSHOT_SUFFIX, file_name, mark_deleted, offset_of};
 

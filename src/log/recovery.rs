@@ -25,8 +25,8 @@ use super::checkpoint::{self, CheckpointError, LEADER_EPOCH_FILE};
 use super::epoch_cache::EpochCache;
 use super::index::AbortedTxn;
 use super::loading::{LoadError, LoadLimits};
-use super::log_dir::PartitionDir;
 use super::overflow;
+use super::partition_dir::PartitionDir;
 use super::producer_snapshots::ProducerSnapshots;
 use super::producer_state::{
     AppendOrigin, CompletedTxn, ProducerBatch, ProducerError, ProducerState, ProducerStateConfig,

@@ -18,7 +18,7 @@ use super::index::{
     AbortedTxn, AbortedTxnSearch, IndexError, OffsetIndex, OffsetPosition, TimeIndex, TimestampOffset, TxnIndex,
     TxnIndexError,
 };
-use super::log_dir::PartitionDir;
+use super::partition_dir::PartitionDir;
 use super::scan::{CheckScan, EntryHead, HeadScan, ScanError};
 use super::segment_files::{LOG_SUFFIX, OFFSET_INDEX_SUFFIX, SegmentFiles, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
 

@@ -17,7 +17,7 @@ use parking_lot::RwLock;
 use crate::common::ids::Offset;
 use crate::disk::{self, DataFile, DiskError, During};
 
-use super::log_dir::PartitionDir;
+use super::partition_dir::PartitionDir;
 
 pub(super) const LOG_SUFFIX: &str = ".log";
 pub(super) const OFFSET_INDEX_SUFFIX: &str = ".index";

@@ -13,7 +13,7 @@ use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::config::{BrokerConfig, Props, parse};
 use crate::disk;
 use crate::log::checkpoint;
-use crate::log::log_dir::{PartitionDirKind, parse_partition_dir};
+use crate::log::partition_dir::{PartitionDirKind, parse_partition_dir};
 use crate::protocol::ApiKey;
 use crate::protocol::messages::describe_configs_request::DescribeConfigsResource;
 use crate::protocol::messages::{

@@ -273,7 +273,7 @@ impl<E: Entry> Index<E> {
 mod tests {
     use super::*;
     use crate::disk::FilePool;
-    use crate::log::log_dir::PartitionDir;
+    use crate::log::partition_dir::PartitionDir;
 
     #[derive(Clone, Copy, Debug, PartialEq)]
     struct Number(i32);

@@ -30,7 +30,7 @@ pub enum IndexError {
 mod testing {
     use crate::common::ids::Offset;
     use crate::disk::FilePool;
-    use crate::log::log_dir::PartitionDir;
+    use crate::log::partition_dir::PartitionDir;
     use crate::log::segment_files::SegmentFiles;
     use std::sync::Arc;
 
