@@ -11,12 +11,16 @@ use tokio::sync::mpsc;
 use tracing::{error, info};
 
 use super::scheduler::Scheduler;
-use super::small_files::LateLogs;
+use super::small_files::{self, LateFiles, SmallFiles};
+use crate::common::ids::Millis;
 use crate::disk::{self, DiskError, FilePool};
 use crate::util::rate_limit::RateLimit;
 
 /// How often a full directory is worth a line.
 const FULL_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// Until small files are tried again that found no room.
+pub(super) const FULL_RETRY_MS: Millis = 5_000;
 
 /// Why a log cannot be used. The wire says KAFKA_STORAGE_ERROR, and CORRUPT_MESSAGE for damage.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +72,7 @@ pub struct LogDir {
     cleaner_checkpoint_is_stale: AtomicBool,
     /// One writer of each checkpoint at a time.
     pub(super) checkpoints: Mutex<()>,
-    pub(super) late: LateLogs,
+    late: LateFiles,
 }
 
 impl LogDir {
@@ -87,7 +91,7 @@ impl LogDir {
             reserve_bytes: 0,
             room: AtomicI64::new(i64::MAX),
             cleaner_checkpoint_is_stale: AtomicBool::new(false),
-            late: LateLogs::default(),
+            late: LateFiles::default(),
         }
     }
 
@@ -156,6 +160,44 @@ impl LogDir {
     /// only.
     pub fn scheduler(&self) -> &Arc<Scheduler> {
         &self.scheduler
+    }
+
+    /// Writes what is late of a log's small files, soon, together with those of others.
+    pub(super) fn write_later(self: &Arc<Self>, files: &Arc<SmallFiles>) {
+        if self.late.push(files) {
+            self.scheduler.schedule_in(0, self.late_job());
+        }
+    }
+
+    /// Writes for all logs that wait; again later while there is no room.
+    fn late_job(self: &Arc<Self>) -> Box<dyn FnOnce() + Send> {
+        let (dir, scheduler) = (Arc::clone(self), Arc::downgrade(&self.scheduler));
+        Box::new(move || {
+            if let Err(DirError::Full { .. }) = dir.write_late()
+                && let Some(scheduler) = scheduler.upgrade()
+            {
+                scheduler.schedule_in(FULL_RETRY_MS, dir.late_job());
+            }
+        })
+    }
+
+    /// Writes for all logs that wait. What finds no room waits on.
+    fn write_late(&self) -> Result<(), DirError> {
+        let _one_writer = self.late.writer.lock();
+        while let Some(batch) = self.late.take() {
+            self.check()?;
+            self.guard(self.late.write(&self.path, &batch))?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is late of a log's small files, and waits for the disk.
+    pub(super) fn write_now(&self, files: &SmallFiles) -> Result<(), DirError> {
+        if !files.are_late() {
+            return Ok(());
+        }
+        let is_gone = files.hold();
+        if *is_gone { Ok(()) } else { self.guard(small_files::write(&self.path, &[files])) }
     }
 
     pub(super) fn set_cleaner_checkpoint_stale(&self, is_stale: bool) {

@@ -7,32 +7,31 @@
 //! * the recovery point, for everything. Records above it say their epochs themselves, and loading reads those; of an
 //!   epoch without records nobody asks anything that the epochs around it do not answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::checkpoint::{self, LEADER_EPOCH_FILE, PARTITION_METADATA_FILE};
-use super::log_dir::{DirError, LogDir};
-use super::scheduler::Scheduler;
-use super::unified_log::UnifiedLog;
-use crate::common::ids::Millis;
+use super::epoch_cache::EpochCache;
+use super::partition_dir::PartitionDir;
+use crate::common::Uuid;
 use crate::disk::{self, DiskError, During};
 
 /// Logs whose files are written together. Whoever needs one of these now waits for all of them.
 const LOGS_AT_ONCE: usize = 64;
 
-/// Until a full directory is tried again.
-const FULL_RETRY_MS: Millis = 5_000;
-
-/// What the disk does not have as memory has it, of one log.
-#[derive(Debug, Default)]
+/// What the small files of one log say, and what of that the disk does not have yet.
+#[derive(Debug)]
 pub(super) struct SmallFiles {
-    topic_id: AtomicBool,
-    epochs: AtomicBool,
+    dir: Arc<PartitionDir>,
+    pub(super) topic_id: Mutex<Option<Uuid>>,
+    pub(super) epochs: RwLock<EpochCache>,
+    topic_id_is_late: AtomicBool,
+    epochs_are_late: AtomicBool,
     /// The directory is new.
-    name: AtomicBool,
+    name_is_late: AtomicBool,
     is_queued: AtomicBool,
     /// Held while files are written and while the directory gets another name. True: nothing is written any more.
     is_gone: Mutex<bool>,
@@ -40,19 +39,41 @@ pub(super) struct SmallFiles {
 
 impl SmallFiles {
     /// Of a log whose directory is there, or was just made.
-    pub(super) fn of(is_new: bool) -> Self {
-        Self { name: AtomicBool::new(is_new), ..Self::default() }
+    pub(super) fn new(dir: &Arc<PartitionDir>, topic_id: Option<Uuid>, epochs: EpochCache, is_new: bool) -> Self {
+        Self {
+            dir: Arc::clone(dir),
+            topic_id: Mutex::new(topic_id),
+            epochs: RwLock::new(epochs),
+            topic_id_is_late: AtomicBool::new(false),
+            epochs_are_late: AtomicBool::new(false),
+            name_is_late: AtomicBool::new(is_new),
+            is_queued: AtomicBool::new(false),
+            is_gone: Mutex::new(false),
+        }
     }
 
     fn flags(&self) -> [&AtomicBool; 3] {
-        [&self.topic_id, &self.epochs, &self.name]
+        [&self.topic_id_is_late, &self.epochs_are_late, &self.name_is_late]
     }
 
-    fn are_late(&self) -> bool {
+    pub(super) fn are_late(&self) -> bool {
         self.flags().into_iter().any(|flag| flag.load(Ordering::Acquire))
     }
 
-    /// The log is about to be deleted: nobody will want them.
+    pub(super) fn is_topic_id_late(&self) -> bool {
+        self.topic_id_is_late.load(Ordering::Acquire)
+    }
+
+    /// The topic id is known now.
+    pub(super) fn topic_id_changed(&self) {
+        self.topic_id_is_late.store(true, Ordering::Release);
+    }
+
+    pub(super) fn epochs_changed(&self) {
+        self.epochs_are_late.store(true, Ordering::Release);
+    }
+
+    /// The log is about to be deleted: no one will want them.
     pub(super) fn abandon(&self) {
         self.flags().into_iter().for_each(|flag| flag.store(false, Ordering::Release));
     }
@@ -63,102 +84,60 @@ impl SmallFiles {
     }
 }
 
-/// Logs of one directory that wait for the scheduler.
+/// Logs of one directory that wait for their small files to be written.
 #[derive(Debug, Default)]
-pub(super) struct LateLogs {
-    queue: Mutex<Vec<Weak<UnifiedLog>>>,
+pub(super) struct LateFiles {
+    queue: Mutex<Vec<Weak<SmallFiles>>>,
     /// Several logs are held by one writer at a time.
-    writer: Mutex<()>,
+    pub(super) writer: Mutex<()>,
 }
 
-impl UnifiedLog {
-    /// The epochs have changed.
-    pub(super) fn epochs_changed(&self) {
-        self.small_files.epochs.store(true, Ordering::Release);
-        self.write_later();
+impl LateFiles {
+    /// True for the first that waits.
+    pub(super) fn push(&self, files: &Arc<SmallFiles>) -> bool {
+        if files.is_queued.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let mut queue = self.queue.lock();
+        queue.push(Arc::downgrade(files));
+        queue.len() == 1
     }
 
-    /// The topic id is known now.
-    pub(super) fn topic_id_changed(&self) {
-        self.small_files.topic_id.store(true, Ordering::Release);
-        self.write_later();
+    /// The next to be written together; `None` when none waits.
+    pub(super) fn take(&self) -> Option<Vec<Arc<SmallFiles>>> {
+        let mut queue = self.queue.lock();
+        let count = queue.len().min(LOGS_AT_ONCE);
+        let batch: Vec<_> = queue.drain(..count).filter_map(|files| files.upgrade()).collect();
+        if batch.is_empty() && queue.is_empty() { None } else { Some(batch) }
     }
 
-    fn write_later(&self) {
-        if self.small_files.is_queued.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let mut queue = self.log_dir().late.queue.lock();
-        queue.push(self.weak());
-        if queue.len() == 1 {
-            self.scheduler().schedule_in(0, job(self.log_dir(), self.scheduler()));
-        }
-    }
-
-    /// Before a record: the topic id is on the disk. Hardly ever waits.
-    pub(super) fn settle_topic_id(&self) -> Result<(), DirError> {
-        if self.small_files.topic_id.load(Ordering::Acquire) { self.write_small_files() } else { Ok(()) }
-    }
-
-    /// Writes what is late, and waits for the disk.
-    pub(super) fn write_small_files(&self) -> Result<(), DirError> {
-        if !self.small_files.are_late() {
-            return Ok(());
-        }
-        let is_gone = self.small_files.hold();
-        if *is_gone { Ok(()) } else { write(self.log_dir(), &[self]) }
-    }
-}
-
-/// Writes for all logs that wait; again later while there is no room.
-fn job(log_dir: &Arc<LogDir>, scheduler: &Arc<Scheduler>) -> Box<dyn FnOnce() + Send> {
-    let (dir, scheduler) = (Arc::clone(log_dir), Arc::downgrade(scheduler));
-    Box::new(move || {
-        if let Err(DirError::Full { .. }) = write_queued(&dir)
-            && let Some(scheduler) = scheduler.upgrade()
-        {
-            scheduler.schedule_in(FULL_RETRY_MS, job(&dir, &scheduler));
-        }
-    })
-}
-
-/// Writes for all logs that wait. What finds no room waits on.
-fn write_queued(log_dir: &Arc<LogDir>) -> Result<(), DirError> {
-    let _one_writer = log_dir.late.writer.lock();
-    loop {
-        let batch: Vec<Arc<UnifiedLog>> = {
-            let mut queue = log_dir.late.queue.lock();
-            let count = queue.len().min(LOGS_AT_ONCE);
-            queue.drain(..count).filter_map(|log| log.upgrade()).collect()
-        };
-        if batch.is_empty() && log_dir.late.queue.lock().is_empty() {
-            return Ok(());
-        }
-        log_dir.check()?;
-        let mut logs = Vec::with_capacity(batch.len());
+    /// Writes for all of a batch; they wait again where that fails.
+    pub(super) fn write(&self, log_dir: &Path, batch: &[Arc<SmallFiles>]) -> Result<(), DiskError> {
+        let mut here = Vec::with_capacity(batch.len());
         let mut held = Vec::with_capacity(batch.len());
-        for log in &batch {
-            log.small_files.is_queued.store(false, Ordering::Release);
-            let is_gone = log.small_files.hold();
+        for files in batch {
+            files.is_queued.store(false, Ordering::Release);
+            let is_gone = files.hold();
             if !*is_gone {
-                logs.push(&**log);
-                held.push(is_gone);
+                here.push(&**files);
+                held.push((files, is_gone));
             }
         }
-        if let Err(error) = write(log_dir, &logs) {
-            let mut queue = log_dir.late.queue.lock();
-            for log in logs {
-                if !log.small_files.is_queued.swap(true, Ordering::AcqRel) {
-                    queue.push(log.weak());
+        let written = write(log_dir, &here);
+        if written.is_err() {
+            let mut queue = self.queue.lock();
+            for (files, _) in held {
+                if !files.is_queued.swap(true, Ordering::AcqRel) {
+                    queue.push(Arc::downgrade(files));
                 }
             }
-            return Err(error);
         }
+        written
     }
 }
 
 /// Writes what is late of logs that are held, all of one directory.
-fn write(log_dir: &LogDir, logs: &[&UnifiedLog]) -> Result<(), DirError> {
+pub(super) fn write(log_dir: &Path, logs: &[&SmallFiles]) -> Result<(), DiskError> {
     let mut taken = Vec::new();
     let mut take = |flag| {
         let is_late = AtomicBool::swap(flag, false, Ordering::AcqRel);
@@ -170,21 +149,20 @@ fn write(log_dir: &LogDir, logs: &[&UnifiedLog]) -> Result<(), DirError> {
     let mut has_new_names = false;
     let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
     for log in logs {
-        let (late, dir) = (&log.small_files, log.dir());
-        has_new_names |= take(&late.name);
-        if take(&late.topic_id)
-            && let Some(id) = log.topic_id()
+        has_new_names |= take(&log.name_is_late);
+        if take(&log.topic_id_is_late)
+            && let Some(id) = *log.topic_id.lock()
         {
-            files.push((dir.join(PARTITION_METADATA_FILE), checkpoint::partition_metadata(id).into_bytes()));
+            files.push((log.dir.file(PARTITION_METADATA_FILE), checkpoint::partition_metadata(id).into_bytes()));
         }
-        if take(&late.epochs) {
-            files.push((dir.join(LEADER_EPOCH_FILE), checkpoint::epochs(&log.epoch_entries()).into_bytes()));
+        if take(&log.epochs_are_late) {
+            let text = checkpoint::epochs(log.epochs.read().entries());
+            files.push((log.dir.file(LEADER_EPOCH_FILE), text.into_bytes()));
         }
     }
-    let names = if has_new_names { disk::sync_dir(log_dir.path()).during("sync", log_dir.path()) } else { Ok(()) };
-    let replaced =
+    let names = if has_new_names { disk::sync_dir(log_dir).during("sync", log_dir) } else { Ok(()) };
+    let written =
         names.and_then(|()| disk::replace_files(&files).map_err(|(path, error)| DiskError::new("write", &path, error)));
-    let written = log_dir.guard(replaced);
     if written.is_err() {
         taken.into_iter().for_each(|flag| flag.store(true, Ordering::Release));
     }
@@ -195,10 +173,12 @@ fn write(log_dir: &LogDir, logs: &[&UnifiedLog]) -> Result<(), DirError> {
 mod tests {
     use std::fs;
 
+    use super::super::log_dir::FULL_RETRY_MS;
     use super::super::testing::{append, batch, open_in, options, small_config};
     use super::*;
-    use crate::common::{LeaderEpoch, Uuid};
+    use crate::common::LeaderEpoch;
     use crate::disk::fault::testing::inject;
+    use crate::log::UnifiedLog;
     use crate::record::BatchOptions;
 
     struct Host {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, MutexGuard};
 use tracing::{debug, error, info, warn};
 
 use crate::common::Uuid;
@@ -27,7 +27,7 @@ use crate::util::rate_limit::RateLimit;
 
 use super::checkpoint;
 use super::cleaner::LogCleaning;
-use super::epoch_cache::{EpochCache, EpochEndOffset, EpochEntry};
+use super::epoch_cache::{EpochEndOffset, EpochEntry};
 use super::loading::{LoadError, LoadLimits};
 use super::log_dir::{DirError, LogDir, unless_full};
 use super::partition_dir::PartitionDir;
@@ -180,10 +180,9 @@ pub struct UnifiedLog {
     config: ArcSwap<LogConfig>,
     pub(super) segments: ArcSwap<Segments>,
     pub(super) marks: Mutex<Marks>,
-    epochs: RwLock<EpochCache>,
-    pub(super) small_files: SmallFiles,
+    /// With the leader epochs and the topic id.
+    pub(super) small_files: Arc<SmallFiles>,
     tail: Mutex<Tail>,
-    topic_id: Mutex<Option<Uuid>>,
     recovery_point: AtomicI64,
     last_flush_ms: AtomicI64,
     pub(super) cleaning: LogCleaning,
@@ -227,6 +226,8 @@ impl UnifiedLog {
             log_end,
             is_replaced: false,
         };
+        let topic_id = on_disk.or(options.topic_id);
+        let small_files = SmallFiles::new(&partition_dir, topic_id, loaded.epochs, is_new);
         let log = Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             topic_partition,
@@ -235,10 +236,8 @@ impl UnifiedLog {
             config: ArcSwap::new(options.config),
             segments: ArcSwap::from_pointee(loaded.segments),
             marks: Mutex::new(marks),
-            epochs: RwLock::new(loaded.epochs),
-            small_files: SmallFiles::of(is_new),
+            small_files: Arc::new(small_files),
             tail: Mutex::new(Tail { producers: loaded.producers, unflushed: 0, is_closed: false, is_half_cut: false }),
-            topic_id: Mutex::new(on_disk.or(options.topic_id)),
             recovery_point: AtomicI64::new(loaded.recovery_point.max(loaded.log_start)),
             last_flush_ms: AtomicI64::new(now),
             cleaning: LogCleaning::default(),
@@ -277,12 +276,12 @@ impl UnifiedLog {
     }
 
     pub fn topic_id(&self) -> Option<Uuid> {
-        *self.topic_id.lock()
+        *self.small_files.topic_id.lock()
     }
 
     /// Gives the log its topic id; it must be the one it has.
     pub fn assign_topic_id(&self, id: Uuid) -> Result<(), InconsistentTopicId> {
-        match *self.topic_id.lock() {
+        match *self.small_files.topic_id.lock() {
             Some(current) if current != id => return Err(InconsistentTopicId { current, requested: id }),
             Some(_) => return Ok(()),
             ref mut unknown => *unknown = Some(id),
@@ -429,25 +428,25 @@ impl UnifiedLog {
     // ---- leader epochs
 
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
-        self.epochs.read().latest().map(|entry| entry.epoch)
+        self.small_files.epochs.read().latest().map(|entry| entry.epoch)
     }
 
     pub fn epoch_entries(&self) -> Vec<EpochEntry> {
-        self.epochs.read().entries().to_vec()
+        self.small_files.epochs.read().entries().to_vec()
     }
 
     pub fn earliest_epoch(&self) -> Option<EpochEntry> {
-        self.epochs.read().earliest()
+        self.small_files.epochs.read().earliest()
     }
 
     pub fn epoch_for_offset(&self, offset: Offset) -> Option<LeaderEpoch> {
-        self.epochs.read().epoch_for_offset(offset)
+        self.small_files.epochs.read().epoch_for_offset(offset)
     }
 
     /// `None` is the wire's (-1, -1).
     pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEndOffset> {
         let log_end = self.log_end_offset();
-        self.epochs.read().end_offset_for(epoch, log_end)
+        self.small_files.epochs.read().end_offset_for(epoch, log_end)
     }
 
     /// Notes that an epoch starts here: a new leader does this before it appends.
@@ -458,10 +457,11 @@ impl UnifiedLog {
 
     /// The tail lock is held.
     pub(super) fn assign_epoch(&self, epoch: LeaderEpoch, start: Offset) {
-        if self.epochs.read().latest().is_some_and(|last| last.epoch == epoch && start >= last.start_offset) {
+        if self.small_files.epochs.read().latest().is_some_and(|last| last.epoch == epoch && start >= last.start_offset)
+        {
             return;
         }
-        let changed = self.epochs.write().assign(epoch, start);
+        let changed = self.small_files.epochs.write().assign(epoch, start);
         if changed {
             self.epochs_changed();
         }
@@ -695,7 +695,7 @@ impl UnifiedLog {
         }
         info!("[UnifiedLog partition={}] Incremented log start offset to {to}", self.topic_partition);
         self.recovery_point.fetch_max(to, Ordering::AcqRel);
-        if self.epochs.write().truncate_from_start(to) {
+        if self.small_files.epochs.write().truncate_from_start(to) {
             self.epochs_changed();
         }
         tail.producers.on_log_start(to);
@@ -816,7 +816,7 @@ impl UnifiedLog {
             self.complete_cut(&mut tail, now)?;
             info!(tp = %self.topic_partition, offset, log_end, "truncating has no effect");
             // A leader that never appended in its epoch leaves an epoch entry at the end.
-            if self.epochs.write().truncate_from_end(log_end) {
+            if self.small_files.epochs.write().truncate_from_end(log_end) {
                 self.epochs_changed();
             }
             return Ok(false);
@@ -890,7 +890,7 @@ impl UnifiedLog {
         let segment = segment.map_err(|e| self.log_dir.fail(e))?;
         self.segments.store(Arc::new(Segments::new(vec![Arc::new(segment)])));
         self.guard_disk(tail.producers.truncate_fully(offset))?;
-        self.epochs.write().clear();
+        self.small_files.epochs.write().clear();
         self.epochs_changed();
         unless_full(self.write_small_files())?;
         self.cleaning.begin_anew();
@@ -924,7 +924,7 @@ impl UnifiedLog {
         if self.cleaner_checkpoint().is_some_and(|clean| clean > active_base) {
             self.set_cleaner_checkpoint(Some(active_base));
         }
-        if self.epochs.write().truncate_from_end(log_end) {
+        if self.small_files.epochs.write().truncate_from_end(log_end) {
             self.epochs_changed();
         }
         let rebuild =
@@ -1015,6 +1015,25 @@ impl UnifiedLog {
         self.log_dir.guard(self.dir.rename(to))?;
         let log_dir = self.log_dir.path();
         self.log_dir.guard(disk::sync_dir(log_dir).during("sync", log_dir))
+    }
+
+    fn epochs_changed(&self) {
+        self.small_files.epochs_changed();
+        self.log_dir.write_later(&self.small_files);
+    }
+
+    fn topic_id_changed(&self) {
+        self.small_files.topic_id_changed();
+        self.log_dir.write_later(&self.small_files);
+    }
+
+    /// Before a record: the topic id is on the disk. Hardly ever waits.
+    pub(super) fn settle_topic_id(&self) -> Result<(), DirError> {
+        if self.small_files.is_topic_id_late() { self.write_small_files() } else { Ok(()) }
+    }
+
+    pub(super) fn write_small_files(&self) -> Result<(), DirError> {
+        self.log_dir.write_now(&self.small_files)
     }
 
     pub(super) fn weak(&self) -> Weak<Self> {
