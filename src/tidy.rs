@@ -125,6 +125,7 @@ const PURE: &[&str] = &[
     "src/coordinator/group/records.rs",
     "src/coordinator/group/sync.rs",
     "src/coordinator/group/timers.rs",
+    "src/coordinator/runtime/leadership.rs",
     "src/coordinator/transaction/effects.rs",
     "src/coordinator/transaction/machine",
     "src/coordinator/transaction/markers.rs",

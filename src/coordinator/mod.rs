@@ -3,6 +3,7 @@
 //! Each keeps its state in an internal topic, and serves the keys of those partitions of it that this broker leads.
 
 pub mod group;
+mod runtime;
 pub mod transaction;
 
 use crate::zk::client::{Client, Error};

@@ -13,52 +13,22 @@ use crate::util::purgatory::Waiter;
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 impl ReplicaManager {
-    /// Appends one batch to a partition that this broker leads, and waits until its replicas have it. Returns its base
-    /// offset. The errors are those of a Produce response with acks=all; after `REQUEST_TIMED_OUT` and
-    /// `NOT_ENOUGH_REPLICAS_AFTER_APPEND` the batch is in the log nevertheless.
+    /// Appends one batch to a partition that this broker leads: [`Appended::is_committed`] tells when the replicas have it,
+    /// and [`Self::watch_internal`] when to ask again. The errors are those of a Produce response. `acks_all`: refuse when
+    /// too few replicas are in sync. `led_since`: refuse when this broker has not led since that epoch; after an
+    /// interruption the state that a coordinator writes is not that of the log any more.
     pub async fn append_internal(
-        &self,
-        tp: &TopicPartition,
-        records: Bytes,
-        timeout: Duration,
-        now: Millis,
-    ) -> Result<Offset, ErrorCode> {
-        let appended = self.append_internal_here(tp, &records, None, true, now).await?;
-        let outcomes = self.wait_committed(&[&appended], timeout).await;
-        match outcomes.into_iter().find(|code| code.is_error()) {
-            Some(code) => Err(code),
-            None => Ok(appended.info.first_offset),
-        }
-    }
-
-    /// As [`Self::append_internal`] without the wait: [`Appended::is_committed`] tells when the replicas have it, and
-    /// [`Self::watch_internal`] when to ask again. `acks_all`: refuse when too few replicas are in sync.
-    pub async fn append_internal_here(
         &self,
         tp: &TopicPartition,
         records: &Bytes,
         guard: Option<VerificationGuard>,
         acks_all: bool,
+        led_since: Option<LeaderEpoch>,
         now: Millis,
     ) -> Result<Appended, ErrorCode> {
-        let terms = AppendTerms { origin: AppendOrigin::Coordinator, guard, acks_all, led_since: None };
-        self.append_on(&tp.topic, tp.partition, records, terms, now).await.map_err(|failure| failure.code)
-    }
-
-    /// As [`Self::append_internal_here`] with all replicas, for a coordinator that has led since an epoch: after an
-    /// interruption the state that it writes is not that of the log any more.
-    pub async fn append_internal_since(
-        &self,
-        tp: &TopicPartition,
-        records: &Bytes,
-        led_since: LeaderEpoch,
-        now: Millis,
-    ) -> Result<Appended, ErrorCode> {
-        let (origin, led_since) = (AppendOrigin::Coordinator, Some(led_since));
-        let terms = AppendTerms { origin, guard: None, acks_all: true, led_since };
+        let terms = AppendTerms { origin: AppendOrigin::Coordinator, guard, acks_all, led_since };
         self.append_on(&tp.topic, tp.partition, records, terms, now).await.map_err(|failure| failure.code)
     }
 

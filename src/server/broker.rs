@@ -304,7 +304,11 @@ impl BrokerServer {
         let drain = async {
             let (control, sockets) =
                 tokio::join!(self.control.shut_down(DRAIN_WITHIN), self.sockets.shut_down(DRAIN_WITHIN));
-            for drained in [control, sockets, self.broker.groups.shut_down(DRAIN_WITHIN).await] {
+            let (transactions, groups) = tokio::join!(
+                self.broker.transactions.shut_down(DRAIN_WITHIN),
+                self.broker.groups.shut_down(DRAIN_WITHIN)
+            );
+            for drained in [control, sockets, transactions, groups] {
                 if let Err(still_running) = drained {
                     warn!(%still_running, "not stopped in time");
                 }

@@ -7,17 +7,8 @@ use super::offsets::{CommittedOffset, Expiry};
 use super::records;
 use super::sync::GroupMember;
 use crate::common::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
-use crate::log::VerificationGuard;
+use crate::coordinator::runtime::TxnProducer;
 use crate::protocol::Str;
-
-/// Who commits as part of a transaction, verified with its coordinator (KIP-890).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TxnProducer {
-    pub id: i64,
-    pub epoch: i16,
-    /// `None`: the transaction has written to the partition before.
-    pub guard: Option<VerificationGuard>,
-}
 
 /// Offsets to store. The partitions exist, each once.
 #[derive(Clone, Debug)]

@@ -27,7 +27,8 @@ mod sync;
 mod tests;
 mod timers;
 
-pub use commit::{Commit, CommitAnswer, FetchedOffset, TxnProducer};
+pub use super::runtime::TxnProducer;
+pub use commit::{Commit, CommitAnswer, FetchedOffset};
 pub use effects::{Append, AppendId, CommitTicket, Effects, JoinTicket, Record, SyncTicket, commit_error};
 pub use join::{Join, JoinAnswer, JoinedMember};
 pub use loading::{Loaded, Loader};

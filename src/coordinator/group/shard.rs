@@ -334,7 +334,7 @@ impl Shard {
             }
             Ok(batch) => {
                 let replicas = Arc::clone(&self.replicas);
-                replicas.append_internal_here(&self.topic_partition, &batch, guard, acks_all, now.wall).await
+                replicas.append_internal(&self.topic_partition, &batch, guard, acks_all, None, now.wall).await
             }
             Err(error) => {
                 warn!(partition = %self.topic_partition, %error, "a batch of groups and offsets");

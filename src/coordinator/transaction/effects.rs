@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::state::{IllegalTransition, Outcome, ProducerIdAndEpoch, TransactionState, Transit};
 use crate::common::ErrorCode;
 use crate::common::ids::{Millis, TopicPartition};
+use crate::coordinator::runtime::AppendId;
 
 /// The broker's settings, as Kafka's `TransactionConfig`. Milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +37,6 @@ impl Settings {
 /// A request that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
-
-/// A write to the log that is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AppendId(pub u64);
 
 /// The end of one transaction in one term of its coordinator. A producer keeps its epoch from one transaction to the next,
 /// so that its name says nothing of which of them a marker is.

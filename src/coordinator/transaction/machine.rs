@@ -18,12 +18,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::effects::{
-    Answer, AppendId, CompletionId, Description, Effect, InitProducerId, ListFilter, Listing, MarkerResult, Markers,
-    Note, Settings, Ticket,
+    Answer, CompletionId, Description, Effect, InitProducerId, ListFilter, Listing, MarkerResult, Markers, Note,
+    Settings, Ticket,
 };
 use super::state::{Outcome, ProducerIdAndEpoch, TransactionMetadata, TransactionState, Transit};
 use crate::common::ids::{Millis, TopicPartition};
 use crate::common::{ErrorCode, Now};
+use crate::coordinator::runtime::AppendId;
 
 #[cfg(test)]
 mod tests;

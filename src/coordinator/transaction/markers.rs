@@ -9,6 +9,7 @@ use super::effects::{CompletionId, MarkerResult, Markers};
 use super::state::{Outcome, ProducerIdAndEpoch};
 use crate::common::ErrorCode;
 use crate::common::ids::{BrokerId, TopicPartition};
+use crate::coordinator::runtime::Term;
 use crate::protocol::Str;
 use crate::protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use crate::protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
@@ -24,15 +25,6 @@ pub(super) enum Leader {
     Unavailable,
     /// There is no such partition.
     Gone,
-}
-
-/// The term of one partition of the coordinator: answers go back to it and to no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Term {
-    pub partition: i32,
-    pub coordinator_epoch: i32,
-    /// Counts the shards that were started: one that panicked is followed by another in the same leader epoch.
-    pub start: u64,
 }
 
 /// Markers of one transaction for one broker.

@@ -7,55 +7,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::state::{ProducerIdAndEpoch, TransactionMetadata, TransactionState, Transit};
-use crate::common::ids::{Millis, Offset, TopicPartition};
+use crate::common::ids::{Offset, TopicPartition};
+use crate::coordinator::runtime::Record;
 use crate::protocol::internal::txn::{PartitionsSchema, TransactionLogKey, TransactionLogValue};
 use crate::protocol::internal::{read_versioned, versioned};
 use crate::protocol::{EncodeError, Str};
-use crate::record::{
-    BatchBuilder, BatchOptions, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, RecordError, RecordView, batches, records,
-};
+use crate::record::{NO_PRODUCER_EPOCH, NO_PRODUCER_ID, RecordError, RecordView, batches, records};
 
 /// The versions that a 3.9 broker in ZooKeeper mode writes. Newer values need a feature level that only KRaft has.
 const KEY_VERSION: i16 = 0;
 const VALUE_VERSION: i16 = 0;
 
-/// Why a record cannot be written. Neither happens to what came over the wire: names there are as short as here.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum WriteError {
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    #[error(transparent)]
-    Record(#[from] RecordError),
-}
-
-/// One record of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LogRecord {
-    pub key: Bytes,
-    /// None is a tombstone.
-    pub value: Option<Bytes>,
-}
-
-impl LogRecord {
-    pub(super) fn new(transactional_id: &str, state: Option<&Transit>) -> Result<Self, EncodeError> {
-        let key = TransactionLogKey { transactional_id: transactional_id.into(), ..Default::default() };
-        let value = state.map(|state| versioned(&value_of(state), VALUE_VERSION)).transpose()?;
-        Ok(Self { key: versioned(&key, KEY_VERSION)?, value })
-    }
-
-    /// Bytes of key and value.
-    pub(super) fn size(&self) -> usize {
-        self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
-    }
-}
-
-/// The batch of some records. They are never compressed.
-pub(super) fn batch(entries: &[LogRecord], now: Millis) -> Result<Bytes, WriteError> {
-    let mut builder = BatchBuilder::new(BatchOptions::default())?;
-    for entry in entries {
-        builder.append(now, Some(&entry.key), entry.value.as_deref(), &[])?;
-    }
-    Ok(builder.finish()?)
+/// The record of a transactional id. No state is a tombstone.
+pub(super) fn record(transactional_id: &str, state: Option<&Transit>) -> Result<Record, EncodeError> {
+    let key = TransactionLogKey { transactional_id: transactional_id.into(), ..Default::default() };
+    let value = state.map(|state| versioned(&value_of(state), VALUE_VERSION)).transpose()?;
+    Ok(Record { key: versioned(&key, KEY_VERSION)?, value })
 }
 
 fn value_of(state: &Transit) -> TransactionLogValue {
@@ -190,6 +157,8 @@ fn metadata_of(value: TransactionLogValue) -> Result<TransactionMetadata, String
 mod tests {
     use super::super::state::NO_START;
     use super::*;
+    use crate::common::ids::Millis;
+    use crate::record::{BatchBuilder, BatchOptions};
 
     fn hex(text: &str) -> Vec<u8> {
         (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
@@ -207,6 +176,14 @@ mod tests {
         }
     }
 
+    fn batch(records: &[Record], now: Millis) -> Option<Bytes> {
+        let mut builder = BatchBuilder::new(BatchOptions::default()).ok()?;
+        for record in records {
+            builder.append(now, Some(&record.key), record.value.as_deref(), &[]).ok()?;
+        }
+        builder.finish().ok()
+    }
+
     fn load(log: &[u8]) -> (BTreeMap<Arc<str>, TransactionMetadata>, Vec<Unreadable>, Option<Offset>) {
         let (mut loader, mut complaints) = (Loader::default(), Vec::new());
         let next = loader.read(log, |complaint| complaints.push(complaint));
@@ -216,10 +193,10 @@ mod tests {
     /// The bytes that Kafka 3.9.0 printed.
     #[test]
     fn records_are_the_bytes_of_kafka() {
-        let record = LogRecord::new("tx1", Some(&ongoing())).unwrap();
-        assert_eq!(record.key, hex("00000003747831"));
+        let written = record("tx1", Some(&ongoing())).unwrap();
+        assert_eq!(written.key, hex("00000003747831"));
         assert_eq!(
-            record.value.unwrap(),
+            written.value.unwrap(),
             hex(
                 "00000000000000000fa000030000ea600100000001000274310000000200000000000000050000018bcfe568050000018bcfe56800"
             )
@@ -232,7 +209,7 @@ mod tests {
             ..ongoing()
         };
         assert_eq!(
-            LogRecord::new("tx1", Some(&empty)).unwrap().value.unwrap(),
+            record("tx1", Some(&empty)).unwrap().value.unwrap(),
             hex("00000000000000000fa000000000ea6000ffffffff0000018bcfe56805ffffffffffffffff")
         );
     }
@@ -240,9 +217,9 @@ mod tests {
     #[test]
     fn what_was_written_is_loaded_and_tombstones_bury_it() {
         let records = [
-            LogRecord::new("a", Some(&ongoing())).unwrap(),
-            LogRecord::new("b", Some(&ongoing())).unwrap(),
-            LogRecord::new("a", None).unwrap(),
+            record("a", Some(&ongoing())).unwrap(),
+            record("b", Some(&ongoing())).unwrap(),
+            record("a", None).unwrap(),
         ];
         let (loaded, complaints, next) = load(&batch(&records, 5).unwrap());
         assert_eq!((complaints, next), (vec![], Some(3)));
@@ -254,11 +231,11 @@ mod tests {
 
     #[test]
     fn a_record_that_says_nothing_is_passed_over_and_named() {
-        let good = LogRecord::new("good", Some(&ongoing())).unwrap();
+        let good = record("good", Some(&ongoing())).unwrap();
         let with = |at: usize, byte: u8| {
             let mut value = good.value.clone().unwrap().to_vec();
             value[at] = byte;
-            LogRecord { value: Some(value.into()), ..LogRecord::new("bad", None).unwrap() }
+            Record { value: Some(value.into()), ..record("bad", None).unwrap() }
         };
         let bad = [
             with(1, 9),
@@ -266,11 +243,11 @@ mod tests {
             with(10, 0xff),
             with(16, 6),
             with(20, 0xff),
-            LogRecord { key: Bytes::from_static(&[0, 1, 0, 0]), value: None },
-            LogRecord { key: Bytes::new(), value: None },
+            Record { key: Bytes::from_static(&[0, 1, 0, 0]), value: None },
+            Record { key: Bytes::new(), value: None },
         ];
-        for record in bad {
-            let (loaded, complaints, next) = load(&batch(&[record, good.clone()], 5).unwrap());
+        for bad in bad {
+            let (loaded, complaints, next) = load(&batch(&[bad, good.clone()], 5).unwrap());
             assert_eq!(loaded.keys().map(|id| &**id).collect::<Vec<_>>(), ["good"]);
             assert_eq!(complaints.iter().map(|c| c.offset).collect::<Vec<_>>(), [0], "{complaints:?}");
             assert_eq!(next, Some(2));
@@ -280,14 +257,14 @@ mod tests {
     #[test]
     fn values_of_a_version_to_come_that_3_9_reads_are_read() {
         let value = versioned(&value_of(&ongoing()), 1).unwrap();
-        let record = LogRecord { value: Some(value), ..LogRecord::new("t", None).unwrap() };
-        let (loaded, complaints, _) = load(&batch(&[record], 5).unwrap());
+        let newer = Record { value: Some(value), ..record("t", None).unwrap() };
+        let (loaded, complaints, _) = load(&batch(&[newer], 5).unwrap());
         assert_eq!((complaints, loaded["t"].partitions.len()), (vec![], 2));
     }
 
     #[test]
     fn no_byte_of_a_batch_can_stop_a_load() {
-        let good = batch(&[LogRecord::new("t", Some(&ongoing())).unwrap()], 5).unwrap();
+        let good = batch(&[record("t", Some(&ongoing())).unwrap()], 5).unwrap();
         for at in 0..good.len() {
             for flip in [1, 0x80, 0xff] {
                 let mut bad = good.to_vec();

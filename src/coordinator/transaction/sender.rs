@@ -14,16 +14,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::effects::{MarkerResult, Markers};
-use super::group_of;
-use super::markers::{self, Entry, Leader, MarkerQueues, Report, Term};
-use super::service::Shards;
-use super::shard::Message;
+use super::markers::{self, Entry, Leader, MarkerQueues, Report};
+use super::shard::{Request, Transactions};
 use super::write_markers::MarkerWriter;
 use crate::client::broker_client::BrokerConnection;
 use crate::cluster::image::MetadataImage;
 use crate::common::ErrorCode;
 use crate::common::ids::{BrokerId, TopicPartition};
 use crate::coordinator::TRANSACTIONS_TOPIC;
+use crate::coordinator::runtime::{Shards, Term, group_of};
 use crate::protocol::ApiKey;
 use crate::protocol::messages::WriteTxnMarkersResponse;
 use crate::util::task::Group;
@@ -40,7 +39,7 @@ pub(super) struct MarkerSender {
     pub listener: String,
     pub request_timeout: Duration,
     pub image: Arc<ArcSwap<MetadataImage>>,
-    pub shards: Arc<Shards>,
+    pub shards: Arc<Shards<Transactions>>,
     pub writer: Arc<MarkerWriter>,
     pub groups: Arc<[Group]>,
     queues: Mutex<MarkerQueues>,
@@ -54,7 +53,7 @@ impl MarkerSender {
         listener: String,
         request_timeout: Duration,
         image: Arc<ArcSwap<MetadataImage>>,
-        shards: Arc<Shards>,
+        shards: Arc<Shards<Transactions>>,
         writer: Arc<MarkerWriter>,
         groups: Arc<[Group]>,
     ) -> Self {
@@ -111,7 +110,7 @@ impl MarkerSender {
                     self.write_at(broker, &mut connection, entries).await
                 };
                 for report in reports {
-                    self.deliver(report).await;
+                    self.shards.report(report.term, Request::MarkersWritten(report)).await;
                 }
             };
             tokio::select! {
@@ -163,13 +162,6 @@ impl MarkerSender {
         let client_id = format!("broker-{}-txn-marker-sender", self.us).into();
         let connecting = BrokerConnection::connect(host, endpoint.port, client_id, self.request_timeout);
         connecting.await.map_err(|error| error.to_string())
-    }
-
-    async fn deliver(&self, report: Report) {
-        if let Some(shard) = self.shards.of_term(report.term) {
-            // A term that has ended needs no report: its successor reads from the log what is left to do.
-            drop(shard.mailbox.send(Message::MarkersWritten(report)).await);
-        }
     }
 }
 

@@ -13,7 +13,6 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::group_of;
 use super::service::TransactionCoordinator;
 use super::state::ProducerIdAndEpoch;
 use crate::client::broker_client::{BrokerConnection, CallError};
@@ -21,6 +20,7 @@ use crate::cluster::image::MetadataImage;
 use crate::common::ErrorCode;
 use crate::common::ids::{BrokerId, TopicPartition};
 use crate::coordinator::TRANSACTIONS_TOPIC;
+use crate::coordinator::runtime::group_of;
 use crate::protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };

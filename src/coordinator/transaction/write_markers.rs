@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::group_of;
 use crate::common::ErrorCode;
 use crate::common::ids::{LeaderEpoch, TopicPartition};
 use crate::coordinator::OFFSETS_TOPIC;
 use crate::coordinator::group::GroupCoordinator;
+use crate::coordinator::runtime::group_of;
 use crate::protocol::Str;
 use crate::protocol::messages::write_txn_markers_response::{
     WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
@@ -89,9 +89,12 @@ impl MarkerWriter {
         timeout: Duration,
     ) -> JoinHandle<Option<ErrorCode>> {
         let (replicas, groups) = (Arc::clone(&self.replicas), Arc::clone(&self.groups));
-        group_of(&self.tasks, partition).spawn_isolated("transaction-completion", async move {
-            let codes = replicas.wait_committed(&[&appended], timeout).await;
-            let code = codes.first().copied().unwrap_or(ErrorCode::UnknownServerError);
+        let group = group_of(&self.tasks, partition);
+        let stop = group.stop_token().clone();
+        group.spawn_isolated("transaction-completion", async move {
+            let waiting = [&appended];
+            let codes = stop.run_until_cancelled(replicas.wait_committed(&waiting, timeout)).await.unwrap_or_default();
+            let code = codes.first().copied().unwrap_or(ErrorCode::NotLeaderOrFollower);
             if code == ErrorCode::None {
                 groups.on_transaction_marker(partition, producer_id, committed, appended.info.first_offset).await;
             }
@@ -113,7 +116,7 @@ impl MarkerWriter {
         }
         let now = wall_ms();
         let batch = end.batch(0, LeaderEpoch::NONE, now, producer_id, epoch).map_err(|error| error.code())?;
-        self.replicas.append_internal_here(tp, &batch, None, true, now).await
+        self.replicas.append_internal(tp, &batch, None, true, None, now).await
     }
 }
 

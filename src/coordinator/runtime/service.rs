@@ -1,0 +1,286 @@
+//! Owns the shards of one coordinator as leadership comes and goes, and the way of a request into its shard. Kafka 4:
+//! `CoordinatorRuntime.scheduleLoadOperation`, `scheduleUnloadOperation`, `scheduleWriteOperation`.
+
+use super::leadership::{Election, Epochs};
+use super::shard::{self, Door, ShardParts};
+use super::{Machine, Term, group_of};
+use crate::common::{ErrorCode, LeaderEpoch, TopicPartition};
+use crate::replica::ReplicaManager;
+use crate::util::task::{Group, StillRunning, shut_down_all};
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// Requests that wait for a shard. More wait on their connections.
+const MAILBOX_CAPACITY: usize = 1_024;
+
+/// Before a partition whose log was not read, or whose shard panicked, is loaded again. Kafka goes on with what it has
+/// read, until the next election.
+pub(super) const RELOAD_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the frame of one coordinator is made of.
+pub(in crate::coordinator) struct RuntimeParts<M: Machine> {
+    /// Its partitions are the shards' logs.
+    pub topic: &'static str,
+    pub machines: Arc<M::Parts>,
+    /// How many bytes a shard reads at once while it loads.
+    pub load_buffer_bytes: u32,
+    pub replicas: Arc<ReplicaManager>,
+    /// Shards are spread over these, one for each thread that reads requests.
+    pub tasks: Arc<[Group]>,
+    pub shards: Arc<Shards<M>>,
+}
+
+/// See the module's page.
+pub(in crate::coordinator) struct Runtime<M: Machine> {
+    parts: RuntimeParts<M>,
+}
+
+/// The shards that this broker has now, by partition.
+pub(in crate::coordinator) struct Shards<M: Machine>(RwLock<Table<M>>);
+
+struct Table<M: Machine> {
+    epochs: Epochs,
+    running: BTreeMap<i32, Arc<Handle<M>>>,
+    /// Each is cancelled when the last shard of its partition has ended.
+    ended: BTreeMap<i32, CancellationToken>,
+    starts: u64,
+}
+
+/// A way to a shard.
+struct Handle<M: Machine> {
+    term: Term,
+    mailbox: mpsc::Sender<M::Request>,
+    door: Arc<Door>,
+    stop: CancellationToken,
+}
+
+impl<M: Machine> Default for Shards<M> {
+    fn default() -> Self {
+        let table = Table { epochs: Epochs::default(), running: BTreeMap::new(), ended: BTreeMap::new(), starts: 0 };
+        Self(RwLock::new(table))
+    }
+}
+
+impl<M: Machine> Shards<M> {
+    fn get(&self, partition: i32) -> Option<Arc<Handle<M>>> {
+        self.0.read().running.get(&partition).cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<Handle<M>>> {
+        self.0.read().running.values().cloned().collect()
+    }
+
+    /// Reports to the shard of a term what became of its work. A term that has ended needs no report: its successor reads
+    /// from the log what is left to do.
+    pub(in crate::coordinator) async fn report(&self, term: Term, request: M::Request) {
+        if let Some(shard) = self.get(term.partition).filter(|shard| shard.term == term) {
+            drop(shard.mailbox.send(request).await);
+        }
+    }
+}
+
+impl<M: Machine> Table<M> {
+    /// A mailbox for a shard that is about to be started, under the next term.
+    fn open(
+        &mut self,
+        partition: i32,
+        epoch: LeaderEpoch,
+        stop: CancellationToken,
+    ) -> (Arc<Handle<M>>, mpsc::Receiver<M::Request>) {
+        self.starts += 1;
+        let term = Term { partition, coordinator_epoch: epoch.0, start: self.starts };
+        let (mailbox, requests) = mpsc::channel(MAILBOX_CAPACITY);
+        let handle = Arc::new(Handle { term, mailbox, door: Arc::default(), stop });
+        self.running.insert(partition, Arc::clone(&handle));
+        (handle, requests)
+    }
+}
+
+impl<M: Machine> Runtime<M> {
+    pub(in crate::coordinator) fn new(parts: RuntimeParts<M>) -> Arc<Self> {
+        Arc::new(Self { parts })
+    }
+
+    // ---- leadership
+
+    /// This broker leads a partition now. Its shard loads in the background.
+    pub(in crate::coordinator) fn on_election(self: &Arc<Self>, partition: i32, epoch: LeaderEpoch) {
+        let mut table = self.parts.shards.0.write();
+        let running = table.running.get(&partition).map(|shard| shard.term.epoch());
+        match table.epochs.on_election(partition, epoch, running) {
+            Election::Late => info!(coordinator = M::NAME, partition, %epoch, "election passed over: it comes late"),
+            Election::Known => {}
+            Election::Start => {
+                info!(coordinator = M::NAME, partition, %epoch, "elected");
+                if let Some(before) = table.running.remove(&partition) {
+                    before.stop.cancel();
+                }
+                self.start(&mut table, partition, epoch);
+            }
+        }
+    }
+
+    /// Another broker leads a partition now; without an epoch, the partition is deleted.
+    pub(in crate::coordinator) fn on_resignation(&self, partition: i32, epoch: Option<LeaderEpoch>) {
+        let mut table = self.parts.shards.0.write();
+        if !table.epochs.on_resignation(partition, epoch) {
+            info!(coordinator = M::NAME, partition, ?epoch, "resignation passed over: it comes late");
+            return;
+        }
+        if let Some(shard) = table.running.remove(&partition) {
+            info!(coordinator = M::NAME, partition, "resigned");
+            shard.stop.cancel();
+        }
+    }
+
+    fn start(self: &Arc<Self>, table: &mut Table<M>, partition: i32, epoch: LeaderEpoch) {
+        let group = group_of(&self.parts.tasks, partition).clone();
+        let (shard, requests) = table.open(partition, epoch, group.stop_token().child_token());
+        let ended = CancellationToken::new();
+        let previous = table.ended.insert(partition, ended.clone());
+        let me = Arc::clone(self);
+        group.clone().spawn("coordinator-supervisor", async move {
+            let _ended = ended.drop_guard();
+            // Also by a shard that is stopped before it has begun: who comes next waits for this one only.
+            if let Some(previous) = previous {
+                previous.cancelled().await;
+            }
+            me.supervise(group, shard, requests).await;
+        });
+    }
+
+    /// Waits for a shard. Its panic costs its own state, until it is loaded again.
+    async fn supervise(&self, group: Group, mut shard: Arc<Handle<M>>, mut requests: mpsc::Receiver<M::Request>) {
+        loop {
+            let running = shard::run::<M>(ShardParts {
+                term: shard.term,
+                log: TopicPartition::new(self.parts.topic, shard.term.partition),
+                machines: Arc::clone(&self.parts.machines),
+                load_buffer_bytes: self.parts.load_buffer_bytes,
+                replicas: Arc::clone(&self.parts.replicas),
+                tasks: Arc::clone(&self.parts.tasks),
+                mailbox: requests,
+                door: Arc::clone(&shard.door),
+                stop: shard.stop.clone(),
+            });
+            let Ok(None) = group.spawn_isolated(M::NAME, running).await else { return };
+            let Some(next) = self.reopen(&shard) else { return };
+            (shard, requests) = next;
+            tokio::select! {
+                biased;
+                () = shard.stop.cancelled() => return,
+                () = tokio::time::sleep(RELOAD_PAUSE) => {}
+            }
+        }
+    }
+
+    /// The place of a shard that panicked, for the next one; `None` when it is not ours any more.
+    fn reopen(&self, dead: &Handle<M>) -> Option<(Arc<Handle<M>>, mpsc::Receiver<M::Request>)> {
+        let mut table = self.parts.shards.0.write();
+        let partition = dead.term.partition;
+        table.running.get(&partition).filter(|shard| shard.term == dead.term)?;
+        Some(table.open(partition, dead.term.epoch(), dead.stop.clone()))
+    }
+
+    /// Waits for every shard to end, up to `within`: all who waited have their answers then.
+    pub(in crate::coordinator) async fn shut_down(&self, within: Duration) -> Result<(), StillRunning> {
+        shut_down_all(&*self.parts.tasks, within).await
+    }
+
+    // ---- requests
+
+    fn shard(&self, partition: i32) -> Result<Arc<Handle<M>>, ErrorCode> {
+        let shard = self.parts.shards.get(partition).ok_or(ErrorCode::NotCoordinator)?;
+        if shard.door.is_loaded() { Ok(shard) } else { Err(ErrorCode::CoordinatorLoadInProgress) }
+    }
+
+    /// Whether the shard of a partition is here, and loaded.
+    pub(in crate::coordinator) fn check(&self, partition: i32) -> Result<(), ErrorCode> {
+        self.shard(partition).map(drop)
+    }
+
+    /// Hands a question to a shard, once there is room in its mailbox. Several may be put before the first answer is
+    /// waited for.
+    pub(in crate::coordinator) async fn put<T>(
+        &self,
+        partition: i32,
+        request: impl FnOnce(oneshot::Sender<T>) -> M::Request,
+    ) -> Asked<T> {
+        match self.shard(partition) {
+            Ok(shard) => put(&shard, request).await,
+            Err(code) => Asked(Err(code)),
+        }
+    }
+
+    pub(in crate::coordinator) async fn ask<T>(
+        &self,
+        partition: i32,
+        request: impl FnOnce(oneshot::Sender<T>) -> M::Request,
+    ) -> Result<T, ErrorCode> {
+        self.put(partition, request).await.answer().await
+    }
+
+    /// Hands over what no one waits for. A shard that is not loaded does not hear it.
+    pub(in crate::coordinator) async fn tell(&self, partition: i32, request: M::Request) {
+        if let Ok(shard) = self.shard(partition) {
+            drop(shard.mailbox.send(request).await);
+        }
+    }
+
+    /// Reports something that stands in the log of a partition. A shard that loads reads it there: its mailbox does not
+    /// fill, however long that takes.
+    pub(in crate::coordinator) async fn tell_written(&self, partition: i32, request: M::Request) {
+        if let Some(shard) = self.parts.shards.get(partition).filter(|shard| shard.door.listens()) {
+            drop(shard.mailbox.send(request).await);
+        }
+    }
+
+    /// Hands something to every shard, to those that load too.
+    pub(in crate::coordinator) async fn tell_all(&self, request: impl Fn() -> M::Request) {
+        for shard in self.parts.shards.all() {
+            // One that has ended has nothing left to change.
+            drop(shard.mailbox.send(request()).await);
+        }
+    }
+
+    /// Asks every shard that is loaded. True when there are others.
+    pub(in crate::coordinator) async fn ask_all<T>(
+        &self,
+        request: impl Fn(oneshot::Sender<T>) -> M::Request,
+    ) -> (Vec<T>, bool) {
+        let shards = self.parts.shards.all();
+        let is_loading = shards.iter().any(|shard| !shard.door.is_loaded());
+        let mut answers = Vec::new();
+        for shard in shards.into_iter().filter(|shard| shard.door.is_loaded()) {
+            // One that has moved on since answers at its new place.
+            answers.extend(put(&shard, &request).await.answer().await);
+        }
+        (answers, is_loading)
+    }
+}
+
+async fn put<M: Machine, T>(shard: &Handle<M>, request: impl FnOnce(oneshot::Sender<T>) -> M::Request) -> Asked<T> {
+    let (reply, answer) = oneshot::channel();
+    let sent = shard.mailbox.send(request(reply)).await;
+    Asked(sent.map(|()| answer).map_err(|_| ErrorCode::NotCoordinator))
+}
+
+/// A question that a shard has.
+#[must_use]
+pub struct Asked<T>(Result<oneshot::Receiver<T>, ErrorCode>);
+
+impl<T> Asked<T> {
+    pub(in crate::coordinator) fn refused(code: ErrorCode) -> Self {
+        Self(Err(code))
+    }
+
+    pub(in crate::coordinator) async fn answer(self) -> Result<T, ErrorCode> {
+        // A shard that ends answers no one: by then it is not the coordinator any more.
+        self.0?.await.map_err(|_| ErrorCode::NotCoordinator)
+    }
+}
