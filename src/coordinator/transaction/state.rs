@@ -354,7 +354,10 @@ impl TransactionMetadata {
         self.last_producer = transit.last_producer;
         self.timeout_ms = transit.timeout_ms;
         self.partitions = transit.partitions;
-        self.started = transit.started;
+        // Kept until the coordinator moves, as in Kafka: DescribeTransactions shows when the transaction before began.
+        if transit.state != TransactionState::Empty {
+            self.started = transit.started;
+        }
         self.updated = transit.updated;
         self.pending = None;
     }
