@@ -182,6 +182,17 @@ def _acknowledged(brokers, topic, values):
     assert errors == [None] * len(values)
 
 
+def _new_producer_id(broker):
+    answers = []
+
+    def given():
+        answers.append(wire.init_producer_id(broker.port))
+        return answers[-1][0] == 0
+
+    wait_until(given, "a producer id is given out", 60)
+    return answers[-1][1]
+
+
 def _epochs(zk, topic):
     return {partition: state["leader_epoch"] for partition, state in replicas.states(zk, topic).items()}
 
@@ -216,6 +227,7 @@ def test_an_ensemble_that_is_elections_behind_its_brokers_is_taken_up_by_a_highe
             _acknowledged(brokers, "t", values[100 * round_number + 50 : 100 * round_number + 100])
         admin.create_topic(brokers[0], "later", assignment=[[1, 2]])
         _acknowledged(brokers, "later", ["kept"])
+        producer_id = _new_producer_id(brokers[0])
         before, last_epoch = _epochs(zk, "t"), int(zk.get("/controller_epoch")[0])
         assert last_epoch >= first_epoch + 3
     server.kill()
@@ -234,6 +246,10 @@ def test_an_ensemble_that_is_elections_behind_its_brokers_is_taken_up_by_a_highe
     assert "ZooKeeper's controller epoch is below what this broker has heard" in output
     assert "ZooKeeper's partition states are older than what this broker was told" in output
     _acknowledged(brokers, "t", ["after"])
+    # Two producers of one id are taken for one: the second one's records are answered as duplicates and dropped.
+    gone.kill()
+    gone.start()
+    assert _new_producer_id(gone) > producer_id + 1_000_000
     read = [record.value.decode() for records in reader.read(brokers[0], "t", 4).values() for record in records]
     assert sorted(read) == sorted([*values, "after"])
     # The next failover is one as always.

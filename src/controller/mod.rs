@@ -628,7 +628,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
 
     /// An ensemble that was restored from an older copy gives the next controller an epoch that brokers have seen exceeded,
     /// and so refuse. Before we can be elected, or be told anything, it gets what we have heard. One that was elected there
-    /// meanwhile is not the controller any more: its fence does not hold. What the metadata knows may be one term less than
+    /// meanwhile is not the controller any more: its fence does not hold. Producer ids that ZooKeeper has forgotten are left out. What the metadata knows may be one term less than
     /// what LeaderAndIsr has said: the next election exceeds it by one.
     async fn raise_epoch(&self) -> Result<(), Halt> {
         let Some(heard) = self.image.load().controller_epoch else { return Ok(()) };
@@ -643,11 +643,22 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                 "ZooKeeper's controller epoch is below what this broker has heard: it was restored from an older copy. \
                  Raising it, for brokers refuse controllers of earlier epochs"
             );
-            match self.zk.set(paths::CONTROLLER_EPOCH, &data::encode_epoch(heard), version).await {
+            let node = self.zk.get(paths::LATEST_PRODUCER_ID_BLOCK).await?;
+            let mut writes =
+                vec![Write::Set { path: paths::CONTROLLER_EPOCH.to_owned(), data: data::encode_epoch(heard), version }];
+            // An id that is given out again is taken for its first owner: a batch whose sequence that one has used is
+            // answered and not written. Unreadable: none is given out at all.
+            if let Ok(latest) = ProducerIdBlock::decode(node.data.as_deref())
+                && let Some(block) = ProducerIdBlock::beyond_forgotten(latest, self.settings.us)
+            {
+                let path = paths::LATEST_PRODUCER_ID_BLOCK.to_owned();
+                writes.push(Write::Set { path, data: block.encode(), version: node.stat.version });
+            }
+            match self.zk.multi(&writes).await {
                 Ok(_) => return Ok(()),
                 // Another broker, or our own write whose answer was lost.
-                Err(Error::BadVersion) => {}
-                Err(error) => return Err(error.into()),
+                Err(MultiError::Operation { error: Error::BadVersion, .. }) => {}
+                Err(error) => return Err(Error::from(error).into()),
             }
         }
     }

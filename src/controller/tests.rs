@@ -607,6 +607,8 @@ async fn in_an_older_ensemble_the_term_and_the_states_exceed_what_was_told() {
     faults.fail("/controller", 0, SESSION_EXPIRED);
     two.set("/controller", &data::ControllerNode::encode(BrokerId(1), 2), -1).await.unwrap();
     broker.until(|status| status.epoch == ControllerEpoch(4)).await;
+    let ids_given = broker.handle.allocate_producer_ids(BrokerId(1), broker.handle.broker_epoch()).await.unwrap();
+    assert!(ids_given.first > ProducerIdBlock::LEFT_OUT, "those before may be in use");
     let state = broker.until_state("t", 0, 1, 5).await;
     assert_eq!((state.leader_and_isr.isr, state.controller_epoch), (ids(&[1]), ControllerEpoch(4)));
     let led = broker.sent.leadership(1, "t", 0).await;
