@@ -21,7 +21,7 @@ use super::checkpoint::{self, CLEANER_FILE, HIGH_WATERMARK_FILE, LOCK_FILE, LOG_
 use super::cleaner::LogCleaner;
 use super::loading::{LoadError, LoadLimits};
 use super::log_dir::{DirError, LogDir};
-use super::moves::sync_names;
+use super::moves::{self, sync_names};
 use super::partition_dir::{PartitionDirKind, delete_dir_name, parse_partition_dir, stray_dir_name};
 use super::producer_state::ProducerStateConfig;
 use super::recovering::{Recovering, RecoveringLogs};
@@ -280,18 +280,24 @@ impl LogManager {
                 Err(PlanError::Disk(e)) => drop(dir.log_dir.fail(e)),
             }
         }
-        // Replicas on the move are whole before the move goes on.
-        let moving: HashSet<TopicPartition> = jobs.iter().flat_map(LoadJob::moving).collect();
+        // Replicas on the move are whole before the move goes on, and those whose move was cut off before it is judged.
+        let mut moving: HashSet<TopicPartition> = jobs.iter().flat_map(LoadJob::moving).collect();
+        let mut seen = HashSet::new();
+        moving.extend(jobs.iter().flat_map(LoadJob::current).filter(|tp| !seen.insert(tp.clone())));
         let failed: Mutex<Option<StartError>> = Mutex::new(None);
+        let second: Mutex<Vec<Arc<UnifiedLog>>> = Mutex::default();
         std::thread::scope(|scope| {
             for job in &jobs {
                 for _ in 0..self.options.recovery_threads_per_dir.clamp(1, job.partitions.len().max(1)) {
-                    scope.spawn(|| self.run_loading(job, topic_configs, &moving, now, &failed));
+                    scope.spawn(|| self.run_loading(job, topic_configs, &moving, now, &second, &failed));
                 }
             }
         });
         if let Some(e) = failed.into_inner() {
             return Err(e);
+        }
+        for log in second.into_inner() {
+            self.settle_second(&log)?;
         }
         self.take_up_moves();
         let left: Vec<_> = jobs.iter().flat_map(|job| self.recovering.in_dir(&job.dir.log_dir)).collect();
@@ -372,6 +378,7 @@ impl LogManager {
         topic_configs: &HashMap<Arc<str>, Arc<LogConfig>>,
         moving: &HashSet<TopicPartition>,
         now: Millis,
+        second: &Mutex<Vec<Arc<UnifiedLog>>>,
         failed: &Mutex<Option<StartError>>,
     ) {
         while let Some((tp, name)) = job.partitions.get(job.next.fetch_add(1, Ordering::Relaxed)) {
@@ -404,8 +411,15 @@ impl LogManager {
                     Self::tell_loaded(&log, started.elapsed(), &format!("{loaded}/{total} completed in {path}"));
                     let is_future = matches!(parse_partition_dir(name), Some((_, PartitionDirKind::Future)));
                     let logs = if is_future { &self.futures } else { &self.logs };
-                    let other = logs.write().insert(tp.clone(), log).map(|other| other.dir().to_path_buf());
-                    let other = other.or_else(|| self.recovering(tp).map(|other| other.dir.clone()));
+                    let replaced = logs.write().insert(tp.clone(), log);
+                    let other = match replaced {
+                        Some(other) if !is_future => {
+                            second.lock().push(other);
+                            continue;
+                        }
+                        Some(other) => Some(other.dir().to_path_buf()),
+                        None => self.recovering(tp).map(|other| other.dir.clone()),
+                    };
                     if let Some(first) = other {
                         *failed.lock() = Some(StartError::DuplicateLog { tp: tp.clone(), first, second: dir });
                         return;
@@ -442,6 +456,28 @@ impl LogManager {
                 }
             }
         }
+    }
+
+    /// A partition has this log beside the one that is served. Where a move was cut off between its two renames, the one
+    /// that has all is served and the other set aside; Kafka refuses to start then.
+    fn settle_second(&self, log: &Arc<UnifiedLog>) -> Result<(), StartError> {
+        let tp = log.topic_partition();
+        let Some(served) = self.log(tp) else { return Ok(()) };
+        let Some((whole, part)) = moves::whole_and_part(&served, log) else {
+            let (first, second) = (served.dir().to_path_buf(), log.dir().to_path_buf());
+            return Err(StartError::DuplicateLog { tp: tp.clone(), first, second });
+        };
+        whole.update_high_watermark(whole.high_watermark().max(part.high_watermark()));
+        // Never refused: it is below the end, and what is above the high watermark was not deleted.
+        drop(whole.maybe_increment_log_start(part.log_start_offset()));
+        self.logs.write().insert(tp.clone(), Arc::clone(whole));
+        let (kept, name) = (whole.dir().display().to_string(), stray_dir_name(tp));
+        // A failure is reported by the directory.
+        if part.rename_for_deletion(&name).and_then(|()| sync_names(part.log_dir())).is_ok() {
+            let aside = part.log_dir().path().join(&name);
+            warn!(%tp, kept, aside = %aside.display(), "a move between these directories was cut off; one has all that the other has");
+        }
+        Ok(())
     }
 
     /// What the checkpoints know beside what loading was told.
@@ -976,6 +1012,12 @@ struct LoadJob<'d> {
 }
 
 impl LoadJob<'_> {
+    /// Partitions that are served from this directory.
+    fn current(&self) -> impl Iterator<Item = TopicPartition> {
+        let is_current = |name: &str| matches!(parse_partition_dir(name), Some((_, PartitionDirKind::Current)));
+        self.partitions.iter().filter(move |(_, name)| is_current(name)).map(|(tp, _)| tp.clone())
+    }
+
     /// Partitions that move into this directory.
     fn moving(&self) -> impl Iterator<Item = TopicPartition> {
         let is_future = |name: &str| matches!(parse_partition_dir(name), Some((_, PartitionDirKind::Future)));

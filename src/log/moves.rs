@@ -8,9 +8,10 @@
 //! ```
 //!
 //! The current log is not cleaned meanwhile. For all who append, read and wait the change is one step: see
-//! [`UnifiedLog::hand_over`]. A kill between the two renames leaves the partition in two directories, and the next start
-//! refuses, as Kafka's does: the other order would leave it in none.
+//! [`UnifiedLog::hand_over`]. A kill between the two renames leaves the partition in two directories (the other order
+//! would leave it in none): the next start serves the one that has all that the other has. Kafka's refuses.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -340,6 +341,24 @@ fn common_end(current: &UnifiedLog, future: &UnifiedLog) -> Offset {
             None => current.log_end_offset().min(future.high_watermark()),
         },
     }
+}
+
+/// Two logs of one partition: first the one that has every record of the other. None where that is not certain, as of
+/// copies that an operator has made: they are of one topic, and the longer one begins no later and knows the last epoch of the
+/// other up to the other's end. Records of one topic with the same epoch and offset are the same, and so are all before them.
+/// Of two that are the same the one in the directory of the lesser name comes first.
+pub(super) fn whole_and_part<'a>(
+    a: &'a Arc<UnifiedLog>,
+    b: &'a Arc<UnifiedLog>,
+) -> Option<(&'a Arc<UnifiedLog>, &'a Arc<UnifiedLog>)> {
+    let rank = |log: &UnifiedLog| (log.log_end_offset(), Reverse(log.dir().to_path_buf()));
+    let (whole, part) = if rank(a) > rank(b) { (a, b) } else { (b, a) };
+    let is_one_topic = whole.topic_id().is_some() && whole.topic_id() == part.topic_id();
+    let begins_in_time = whole.log_start_offset() <= part.log_start_offset();
+    let is_empty = part.log_start_offset() == part.log_end_offset();
+    let is_known = part.latest_epoch().is_some_and(|epoch| whole.end_offset_for_epoch(epoch).is_some());
+    let is_same = is_known && common_end(whole, part) >= part.log_end_offset();
+    (is_one_topic && begins_in_time && (is_empty || is_same)).then_some((whole, part))
 }
 
 #[cfg(test)]

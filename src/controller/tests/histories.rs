@@ -245,10 +245,7 @@ impl History {
             }
             ControlRequest::LeaderAndIsr(request) => Answer::LeaderAndIsr(lead(id, node, &request, &self.committed)),
             ControlRequest::UpdateMetadata(_) => {
-                Answer::UpdateMetadata(crate::protocol::messages::UpdateMetadataResponse {
-                    error_code: refusal,
-                    ..Default::default()
-                })
+                Answer::UpdateMetadata(UpdateMetadataResponse { error_code: refusal, ..Default::default() })
             }
             ControlRequest::StopReplica(asked) => {
                 let mut answer = StopReplicaResponse { error_code: refusal, ..Default::default() };

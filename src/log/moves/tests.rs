@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::common::{LeaderEpoch, Uuid};
 use crate::config::topic::LogConfig;
+use crate::log::manager::StartError;
 use crate::log::testing::*;
-use crate::log::{LogManagerOptions, LogOffsets};
+use crate::log::{LogManagerOptions, LogOffsets, checkpoint};
 use crate::record::BatchOptions;
 
 struct Host {
@@ -17,17 +18,7 @@ struct Host {
 }
 
 fn open(dirs: &[tempfile::TempDir; 2]) -> LogManager {
-    let (manager, _failures) = LogManager::open(LogManagerOptions {
-        log_dirs: dirs.iter().map(|d| d.path().to_owned()).collect(),
-        recovery_threads_per_dir: 1,
-        producer_config: PRODUCERS,
-        default_config: Arc::new(small_config()),
-        max_open_files: 16,
-        disk_reserve_bytes: 0,
-    })
-    .unwrap();
-    manager.load_logs(&HashMap::new(), 0).unwrap();
-    manager
+    start(dirs).unwrap()
 }
 
 fn t(n: i32) -> TopicPartition {
@@ -323,4 +314,115 @@ fn a_failed_target_ends_the_move_and_the_replica_stays() {
     append_plain(&log, 2, 10);
     assert!(matches!(host.manager.alter_log_dir(&t(0), &target, 100), Err(MoveError::Dir(_))));
     assert!(fs::exists(log.dir()).unwrap());
+}
+
+/// `t-0` with a topic id and 60 records in two epochs, moved as far as to the first rename, with 3 records after it. Gives
+/// the directory that it left and the one that it is in, as a kill leaves them.
+fn killed_between_the_renames(topic_id: Option<Uuid>) -> ([tempfile::TempDir; 2], PathBuf, PathBuf) {
+    let host = Host::new();
+    let config: Arc<LogConfig> = Arc::new(small_config());
+    let log = host.manager.get_or_create(&t(0), true, topic_id, &config, 0).unwrap();
+    for n in 0..30 {
+        append(&log, &batch(BatchOptions::default(), 2, n * 10, 10), i32::from(n >= 20), n * 10).unwrap();
+    }
+    commit_all(&log);
+    log.write_small_files().unwrap();
+    let target = host.other_dir(&log).to_owned();
+    host.manager.alter_log_dir(&t(0), &target, 100).unwrap();
+    host.advance_to_end(&t(0));
+    let mut moved = None;
+    host.manager.complete_move(&t(0), 300, 100, &mut |log| moved = Some(Arc::clone(log))).unwrap().unwrap();
+    append(&moved.unwrap(), &batch(BatchOptions::default(), 3, 400, 10), 1, 400).unwrap();
+    let old = log.log_dir().path().to_owned();
+    assert_eq!((names(&old), names(&target)), (vec!["t-0".to_owned()], vec!["t-0".to_owned()]));
+    (host.dirs, old, target)
+}
+
+fn start(dirs: &[tempfile::TempDir; 2]) -> Result<LogManager, StartError> {
+    let (manager, _failures) = LogManager::open(LogManagerOptions {
+        log_dirs: dirs.iter().map(|d| d.path().to_owned()).collect(),
+        recovery_threads_per_dir: 1,
+        producer_config: PRODUCERS,
+        default_config: Arc::new(small_config()),
+        max_open_files: 16,
+        disk_reserve_bytes: 0,
+    })
+    .unwrap();
+    manager.load_logs(&HashMap::new(), 0).map(|()| manager)
+}
+
+#[test]
+fn a_kill_between_the_renames_leaves_the_log_that_has_all_and_sets_the_other_aside() {
+    let (dirs, old, target) = killed_between_the_renames(Some(Uuid([7; 16])));
+    let manager = start(&dirs).unwrap();
+    let log = manager.log(&t(0)).unwrap();
+    assert_eq!((log.log_dir().path(), log.log_end_offset()), (&*target, 63));
+    let aside = names(&old);
+    assert!(aside.len() == 1 && aside[0].ends_with("-stray"), "{aside:?}");
+    let files = fs::read_dir(old.join(&aside[0])).unwrap().map(|file| file.unwrap().path());
+    let logs = files.filter(|file| file.extension().is_some_and(|e| e == "log"));
+    assert!(logs.map(|file| file.metadata().unwrap().len()).sum::<u64>() > 1_000, "it keeps its records");
+    assert!(manager.logs().len() == 1 && manager.moves().is_empty());
+    append(&log, &batch(BatchOptions::default(), 1, 500, 10), 1, 500).unwrap();
+    // And so it stays.
+    drop((log, manager));
+    let manager = start(&dirs).unwrap();
+    assert_eq!(manager.log(&t(0)).unwrap().log_end_offset(), 64);
+}
+
+#[test]
+fn a_power_cut_that_took_the_end_of_the_new_log_leaves_the_old_one() {
+    let (dirs, old, target) = killed_between_the_renames(Some(Uuid([7; 16])));
+    let mut segments: Vec<PathBuf> = fs::read_dir(target.join("t-0")).unwrap().map(|e| e.unwrap().path()).collect();
+    segments.retain(|file| file.extension().is_some_and(|e| e == "log"));
+    segments.sort();
+    let last = fs::OpenOptions::new().write(true).open(segments.last().unwrap()).unwrap();
+    last.set_len(0).unwrap();
+    for file in &segments[segments.len() - 2..segments.len() - 1] {
+        fs::OpenOptions::new().write(true).open(file).unwrap().set_len(0).unwrap();
+    }
+    let manager = start(&dirs).unwrap();
+    let log = manager.log(&t(0)).unwrap();
+    assert_eq!((log.log_dir().path(), log.log_end_offset()), (&*old, 60));
+    assert!(names(&target)[0].ends_with("-stray"));
+}
+
+#[test]
+fn a_kill_after_both_renames_leaves_one_log() {
+    let (dirs, old, target) = killed_between_the_renames(Some(Uuid([7; 16])));
+    fs::rename(old.join("t-0"), old.join(delete_dir_name(&t(0)))).unwrap();
+    let manager = start(&dirs).unwrap();
+    assert_eq!(manager.log(&t(0)).unwrap().dir().to_path_buf(), target.join("t-0"));
+}
+
+#[test]
+fn two_logs_of_which_neither_surely_has_all_of_the_other_stop_the_start() {
+    let refused = |dirs: &[tempfile::TempDir; 2], old: &Path, target: &Path| {
+        assert!(matches!(start(dirs), Err(StartError::DuplicateLog { .. })));
+        assert_eq!((names(old), names(target)), (vec!["t-0".to_owned()], vec!["t-0".to_owned()]));
+    };
+    // Nothing says that they are of one topic.
+    let (dirs, old, target) = killed_between_the_renames(None);
+    refused(&dirs, &old, &target);
+    // They are of two.
+    let (dirs, old, target) = killed_between_the_renames(Some(Uuid([7; 16])));
+    fs::write(old.join("t-0/partition.metadata"), checkpoint::partition_metadata(Uuid([8; 16]))).unwrap();
+    refused(&dirs, &old, &target);
+    // The shorter one begins sooner.
+    let (dirs, old, target) = killed_between_the_renames(Some(Uuid([7; 16])));
+    let mut files: Vec<PathBuf> = fs::read_dir(target.join("t-0")).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|file| file.file_name().unwrap().to_str().unwrap().starts_with("00000000000000000000."));
+    files.iter().for_each(|file| fs::remove_file(file).unwrap());
+    refused(&dirs, &old, &target);
+    // They parted: the shorter one has records of an epoch that the longer one does not know.
+    let (dirs, old, target) = killed_between_the_renames(Some(Uuid([7; 16])));
+    let kept = tempfile::tempdir().unwrap();
+    fs::rename(target.join("t-0"), kept.path().join("t-0")).unwrap();
+    let manager = start(&dirs).unwrap();
+    let log = manager.log(&t(0)).unwrap();
+    append(&log, &batch(BatchOptions::default(), 1, 500, 10), 2, 500).unwrap();
+    log.write_small_files().unwrap();
+    drop((log, manager));
+    fs::rename(kept.path().join("t-0"), target.join("t-0")).unwrap();
+    refused(&dirs, &old, &target);
 }
