@@ -131,6 +131,19 @@ def test_a_stop_finds_the_broker_that_is_meant(directory, scripts):
     wait_until(lambda: not is_running(pids[7]), "the broker stopped")
 
 
+def test_a_stop_of_zookeeper_finds_that_of_its_own_installation(directory, scripts):
+    other = directory / "elsewhere" / "zurau"
+    other.parent.mkdir()
+    shutil.copy(ZURAU, other)
+    file = directory / "zookeeper.properties"
+    file.write_text(f"dataDir={directory}/zookeeper\nclientPort={free_port()}\nclientPortAddress=127.0.0.1\n")
+    pid = scripts.start("zookeeper-server-start.sh", file)
+    assert scripts.run("zookeeper-server-stop.sh", ZURAU_BIN=str(other)) == (1, "No zookeeper server to stop\n")
+    assert is_running(pid)
+    assert scripts.run("zookeeper-server-stop.sh") == (0, "")
+    wait_until(lambda: not is_running(pid), "ZooKeeper stopped")
+
+
 @pytest.mark.parametrize(
     "script, arguments",
     [
