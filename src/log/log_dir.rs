@@ -13,7 +13,7 @@ use tracing::{error, info};
 use super::scheduler::Scheduler;
 use super::small_files::{self, LateFiles, SmallFiles};
 use crate::common::ids::Millis;
-use crate::disk::{self, DiskError, FilePool};
+use crate::disk::{self, DiskError, During, FilePool};
 use crate::util::rate_limit::RateLimit;
 
 /// How often a full directory is worth a line.
@@ -209,6 +209,11 @@ impl LogDir {
         self.cleaner_checkpoint_is_stale.swap(false, Ordering::AcqRel)
     }
 
+    /// Waits until the names in it are on the disk.
+    pub(super) fn sync_names(&self) -> Result<(), DirError> {
+        self.guard(disk::sync_dir(&self.path).during("sync", &self.path))
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -254,7 +259,6 @@ impl LogDir {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::During;
 
     #[test]
     fn a_full_directory_stays_in_service() {

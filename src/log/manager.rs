@@ -21,7 +21,7 @@ use super::checkpoint::{self, CLEANER_FILE, HIGH_WATERMARK_FILE, LOCK_FILE, LOG_
 use super::cleaner::LogCleaner;
 use super::loading::{LoadError, LoadLimits};
 use super::log_dir::{DirError, LogDir};
-use super::moves::{self, sync_names};
+use super::moves;
 use super::partition_dir::{PartitionDirKind, delete_dir_name, parse_partition_dir, stray_dir_name};
 use super::producer_state::ProducerStateConfig;
 use super::recovering::{Recovering, RecoveringLogs};
@@ -473,7 +473,7 @@ impl LogManager {
         self.logs.write().insert(tp.clone(), Arc::clone(whole));
         let (kept, name) = (whole.dir().display().to_string(), stray_dir_name(tp));
         // A failure is reported by the directory.
-        if part.rename_for_deletion(&name).and_then(|()| sync_names(part.log_dir())).is_ok() {
+        if part.rename_for_deletion(&name).and_then(|()| part.log_dir().sync_names()).is_ok() {
             let aside = part.log_dir().path().join(&name);
             warn!(%tp, kept, aside = %aside.display(), "a move between these directories was cut off; one has all that the other has");
         }
@@ -688,7 +688,7 @@ impl LogManager {
             if gone.peek().is_none() {
                 continue;
             }
-            if sync_names(log_dir).is_err() {
+            if log_dir.sync_names().is_err() {
                 let offline = || DirError::Offline(log_dir.path().to_owned());
                 failed.extend(gone.map(|(tp, ..)| ((*tp).clone(), offline())));
                 continue;
@@ -725,7 +725,7 @@ impl LogManager {
         } else {
             return Ok(());
         };
-        sync_names(&log_dir)?;
+        log_dir.sync_names()?;
         let dir = log_dir.path().join(&name);
         warn!(%tp, dir = %dir.display(), "the log of an earlier topic of that name is set aside");
         // The directory reports a failure.

@@ -24,7 +24,7 @@ use super::read::ReadError;
 use super::unified_log::{LogOptions, UnifiedLog};
 use super::{AppendError, AppendInfo, FetchIsolation, LogManager};
 use crate::common::ids::{Millis, Offset, TopicPartition};
-use crate::disk::{self, DiskError, During};
+use crate::disk::DiskError;
 
 /// Longest file name of the usual file systems.
 const NAME_MAX: usize = 255;
@@ -161,7 +161,7 @@ impl LogManager {
         }
         let name = delete_dir_name(tp);
         // A failure is told by the directory, and leaves a directory that the next start finds.
-        if future.rename_for_deletion(&name).and_then(|()| sync_names(future.log_dir())).is_ok() {
+        if future.rename_for_deletion(&name).and_then(|()| future.log_dir().sync_names()).is_ok() {
             self.remove_later(future.log_dir(), &future.log_dir().path().join(&name));
         }
         info!(%tp, "move to another log directory was given up");
@@ -239,7 +239,7 @@ impl LogManager {
         let name = delete_dir_name(tp);
         let renamed = {
             let _creation = self.creation.lock();
-            old.rename_replaced(&name).and_then(|()| sync_names(old.log_dir()))
+            old.rename_replaced(&name).and_then(|()| old.log_dir().sync_names())
         };
         old.cleaning.gate.release();
         match renamed {
@@ -253,11 +253,6 @@ impl LogManager {
         }
         self.checkpoint_cleaned();
     }
-}
-
-/// Waits until the names in a log directory are on the disk.
-pub(super) fn sync_names(log_dir: &LogDir) -> Result<(), DirError> {
-    log_dir.guard(disk::sync_dir(log_dir.path()).during("sync", log_dir.path()))
 }
 
 /// Copies what comes next, at most about `max_bytes`.

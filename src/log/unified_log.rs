@@ -26,7 +26,7 @@ use crate::disk::{self, DiskError, During};
 use crate::util::rate_limit::RateLimit;
 
 use super::checkpoint;
-use super::cleaner::LogCleaning;
+use super::cleaner::gate::LogCleaning;
 use super::epoch_cache::{EpochEndOffset, EpochEntry};
 use super::loading::{LoadError, LoadLimits};
 use super::log_dir::{DirError, LogDir, unless_full};

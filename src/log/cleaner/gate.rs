@@ -1,7 +1,44 @@
-//! Owns who may change the closed segments of one log: the cleaner, retention, or a truncation that stops both. Kafka: the
-//! states of `LogCleanerManager` (in progress, aborted, paused).
+//! Owns what a log knows of its cleaning, and who may change its closed segments: the cleaner, retention, or a truncation
+//! that stops both. Kafka: the states of `LogCleanerManager` (in progress, aborted, paused).
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Condvar, Mutex};
+
+use crate::common::ids::Offset;
+
+/// What a log knows of its cleaning.
+#[derive(Debug, Default)]
+pub(in crate::log) struct LogCleaning {
+    pub gate: CleaningGate,
+    /// The first offset that is not clean.
+    checkpoint: Mutex<Option<Offset>>,
+    is_uncleanable: AtomicBool,
+}
+
+impl LogCleaning {
+    pub(in crate::log) fn checkpoint(&self) -> Option<Offset> {
+        *self.checkpoint.lock()
+    }
+
+    /// True when it changed.
+    pub(in crate::log) fn set_checkpoint(&self, offset: Option<Offset>) -> bool {
+        std::mem::replace(&mut *self.checkpoint.lock(), offset) != offset
+    }
+
+    pub(in crate::log) fn is_uncleanable(&self) -> bool {
+        self.is_uncleanable.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn mark_uncleanable(&self) {
+        self.is_uncleanable.store(true, Ordering::Relaxed);
+    }
+
+    /// All that there was is gone, and with it what could not be cleaned.
+    pub(in crate::log) fn begin_anew(&self) {
+        self.is_uncleanable.store(false, Ordering::Relaxed);
+    }
+}
 
 /// The cleaning was asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -12,11 +12,12 @@
 //! directory's `cleaner-offset-checkpoint`.
 
 mod filter;
-mod gate;
+pub(super) mod gate;
 mod offset_map;
 mod plan;
 mod run;
 mod segments;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -25,7 +26,6 @@ mod worker;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,13 +33,13 @@ use parking_lot::Mutex;
 use tracing::{error, info};
 
 use super::LogManager;
-use crate::common::ids::{Millis, Offset};
+use crate::common::ids::Millis;
 use crate::config::BrokerConfig;
 
-pub(super) use gate::CleaningGate;
 use run::Share;
+use stop::Stop;
 use throttle::Throttle;
-use worker::{Stop, Worker};
+use worker::Worker;
 
 /// `log.cleaner.*` of the broker.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -164,38 +164,5 @@ impl LogManager {
             info!("Shutting down the log cleaner.");
             cleaner.stop();
         }
-    }
-}
-
-/// What a log knows of its cleaning.
-#[derive(Debug, Default)]
-pub(super) struct LogCleaning {
-    pub gate: CleaningGate,
-    /// The first offset that is not clean.
-    checkpoint: Mutex<Option<Offset>>,
-    is_uncleanable: AtomicBool,
-}
-
-impl LogCleaning {
-    pub(super) fn checkpoint(&self) -> Option<Offset> {
-        *self.checkpoint.lock()
-    }
-
-    /// True when it changed.
-    pub(super) fn set_checkpoint(&self, offset: Option<Offset>) -> bool {
-        std::mem::replace(&mut *self.checkpoint.lock(), offset) != offset
-    }
-
-    pub(super) fn is_uncleanable(&self) -> bool {
-        self.is_uncleanable.load(Ordering::Relaxed)
-    }
-
-    fn mark_uncleanable(&self) {
-        self.is_uncleanable.store(true, Ordering::Relaxed);
-    }
-
-    /// All that there was is gone, and with it what could not be cleaned.
-    pub(super) fn begin_anew(&self) {
-        self.is_uncleanable.store(false, Ordering::Relaxed);
     }
 }

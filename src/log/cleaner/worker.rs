@@ -5,49 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use tracing::{debug, error, info, warn};
 
 use super::plan::Candidate;
 use super::run::{CleanError, Cleaning, Share, Stats};
+use super::stop::Stop;
 use super::throttle::Throttle;
 use crate::common::ids::{Millis, Offset};
 use crate::log::log_dir::DirError;
 use crate::log::{LogManager, UnifiedLog};
-
-/// How often a wait looks whether it is still wanted.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// The end of a thread.
-#[derive(Debug, Default)]
-pub(super) struct Stop {
-    is_set: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Stop {
-    pub(super) fn set(&self) {
-        *self.is_set.lock() = true;
-        self.changed.notify_all();
-    }
-
-    pub(super) fn is_set(&self) -> bool {
-        *self.is_set.lock()
-    }
-
-    /// Waits, at most until the stop or until `goes_on` is false.
-    pub(super) fn wait_while(&self, time: Duration, goes_on: impl Fn() -> bool) {
-        let deadline = Instant::now().checked_add(time);
-        let mut is_set = self.is_set.lock();
-        while !*is_set && goes_on() {
-            let left = deadline.map_or(LOOK_EVERY, |at| at.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return;
-            }
-            self.changed.wait_for(&mut is_set, left.min(LOOK_EVERY));
-        }
-    }
-}
 
 /// One thread's view of the cleaner.
 pub(super) struct Worker {
