@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::common::LeaderEpoch;
-use crate::common::ids::TopicPartition;
+use crate::common::ids::{Offset, TopicPartition};
 use crate::config::topic::LogConfig;
 use crate::disk::fault::testing::{crash_after, inject};
 use crate::log::index::AbortedTxn;

@@ -57,7 +57,7 @@ impl Host {
 }
 
 fn names(dir: &Path) -> Vec<String> {
-    disk::subdirectories(dir).unwrap()
+    crate::disk::subdirectories(dir).unwrap()
 }
 
 #[test]
