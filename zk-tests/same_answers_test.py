@@ -1,16 +1,15 @@
 """Every API in every version, with random and edge requests, to Apache and to the broker under test in the same state:
 answers are compared field by field. Where they may differ, `same_answers.txt` says why.
 
-By hand, for as long as one likes (SECONDS ends it too; another seed, other requests; APIs by Kafka's names):
+10,000 requests, or as many as 170 s allow. By hand for a day (whichever of COUNT and SECONDS is reached first ends it; another
+seed gives other requests; APIs by Kafka's names, all without them):
 
-    ZURAU_COMPARE_COUNT=100000000 ZURAU_COMPARE_SECONDS=86400 ZURAU_COMPARE_SEED=$RANDOM ZURAU_COMPARE_APIS=CREATE_TOPICS,METADATA \\
+    ZURAU_COMPARE_COUNT=100000000 ZURAU_COMPARE_SECONDS=86400 ZURAU_COMPARE_SEED=$RANDOM ZURAU_COMPARE_APIS=CreateTopics,Metadata \\
         zk-tests/run -k same_answers
 """
 
 import os
 import subprocess
-
-import pytest
 
 from harness import PEER, ROOT, admin, wire
 from harness.broker import Cluster
@@ -19,7 +18,7 @@ from harness.processes import wait_until
 
 LIST = ROOT / "same_answers.txt"
 COUNT = os.environ.get("ZURAU_COMPARE_COUNT", "10000")
-SECONDS = os.environ.get("ZURAU_COMPARE_SECONDS", "150")
+SECONDS = os.environ.get("ZURAU_COMPARE_SECONDS", "170")
 SEED = os.environ.get("ZURAU_COMPARE_SEED", "1")
 APIS = [os.environ["ZURAU_COMPARE_APIS"]] if "ZURAU_COMPARE_APIS" in os.environ else []
 
@@ -41,6 +40,7 @@ def started(directory, ensemble, kind):
         # What a clock decides happens at another time here and there.
         log_cleaner_enable="false",
         log_retention_ms="-1",
+        log_initial_task_delay_ms="2678400000",
         group_initial_rebalance_delay_ms="0",
         transaction_state_log_replication_factor="1",
         transaction_state_log_min_isr="1",
@@ -60,11 +60,6 @@ def own(broker):
     return f"{broker.properties['log.dirs']}|{broker.properties['zookeeper.connect']}"
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="open, about one request in 250: a join that waits in Apache only, producers that a partition remembers, the start "
-    "of the log in a refused Produce, which of several errors of AlterConfigs is told. A difference of another kind is new.",
-)
 def test_both_answer_the_same(directory, ensemble):
     brokers = [started(directory / "apache", ensemble, "apache"), started(directory / "tested", ensemble, PEER)]
     run = subprocess.run(
