@@ -5,12 +5,15 @@ The outcomes are Apache Kafka's, measured: this file passes with Apache in the p
 
 import contextlib
 import gzip
+import json
 import struct
+import subprocess
 
 import pytest
 
 from harness import PEER, admin, wire
 from harness.broker import Cluster
+from harness.java import java
 from harness.load import Load, check_stored
 from harness.processes import wait_until
 from harness.reader import Follower, read
@@ -311,3 +314,60 @@ def test_a_topic_that_is_named_again_and_again_is_deleted_once(door):
         s.sendall(call(DELETE_TOPICS, 0, many(wire.string("gone"), 5_000) + struct.pack(">i", 30_000)))
         answer = wire.read_frame(s)
     assert struct.unpack_from(">i", answer, 4) == (5_000,)
+
+
+def read_request(stream):
+    """The next of what LargestNonsense writes: its name, whether it may wait, and its frame; None at the end."""
+    length = stream.read(2)
+    if not length:
+        return None
+    name = stream.read(int.from_bytes(length, "big")).decode()
+    may_wait = stream.read(1) != b"\x00"
+    return name, may_wait, stream.read(int.from_bytes(stream.read(4), "big"))
+
+
+def size_of_answer(port, data, seconds):
+    """How many bytes come back, 0 when the connection is closed instead; None when neither comes in this time."""
+    with wire.connect(port, seconds) as s:
+        try:
+            s.sendall(data)
+            (size,) = struct.unpack(">i", wire.read_exactly(s, 4))
+            left = size
+            while left:
+                left -= len(wire.read_exactly(s, min(left, MIB)))
+        except TimeoutError:
+            return None
+        except ConnectionError:
+            return 0
+    return size
+
+
+@pytest.mark.skipif(PEER == "apache", reason="the bounds are Zurau's")
+def test_the_largest_nonsense_that_is_legal_is_answered_within_bounds(cluster):
+    """Every API, in its oldest and latest version: each array with one small element as often as 200 KB allow, all numbers
+    nothing, the largest and the least."""
+    broker = cluster.broker(1).start()
+    admin.create_topic(broker, "t", partitions=50)
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        topic_id = json.loads(zk.get("/brokers/topics/t")[0])["topic_id"]
+    command = java("kafka", "LargestNonsense", "t", topic_id, "200000")
+    count, faults = 0, []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as generator:
+        while one := read_request(generator.stdout):
+            name, may_wait, data = one
+            before = broker.process.resident_bytes()
+            # Some ask to be answered late, and Produce with acks=0 not at all.
+            may_wait = may_wait or name.startswith("Produce ")
+            size = size_of_answer(broker.port, frame(data), 1 if may_wait else 30)
+            if size is None and not may_wait:
+                faults.append(f"{name}: no answer")
+            if size is not None and size > 64 * len(data) + MIB:
+                faults.append(f"{name}: {size} bytes")
+            if (grown := broker.process.resident_bytes() - before) > 100 * MIB:
+                faults.append(f"{name}: grew by {grown}")
+            assert broker.process.alive(), f"{name} ends the broker"
+            assert wire.served(broker.port), f"{name} ends its service"
+            count += 1
+    assert generator.returncode == 0 and count > 400
+    assert not faults, "\n".join(faults)
+    assert "panicked" not in broker.process.output()

@@ -351,7 +351,7 @@ public final class CompareAnswers {
         return left;
     }
 
-    private static byte[] frame(ApiKeys api, short version, Struct body) {
+    static byte[] frame(ApiKeys api, short version, Struct body) {
         int header = api.requestHeaderVersion(version);
         ByteBuffer out = ByteBuffer.allocate(64 + body.sizeOf());
         out.putInt(0).putShort(api.id).putShort(version).putInt(7);

@@ -11,6 +11,7 @@ use crate::protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse}
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::server::topic_admin;
+use std::collections::BTreeSet;
 
 /// `FindCoordinatorRequest.CoordinatorType`.
 const GROUP: i8 = 0;
@@ -34,8 +35,9 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         let found = find(broker, call, request.key_type, &request.key).await;
         return call.reply(&single(found));
     }
-    let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
-    for key in request.coordinator_keys {
+    let mut coordinators = Vec::new();
+    // A key is answered once, however often it is named: what an unknown type gets is much longer than a key.
+    for key in BTreeSet::from_iter(request.coordinator_keys) {
         let mut coordinator = batched(key.clone(), find(broker, call, request.key_type, &key).await);
         if !is_known {
             coordinator.error_message = Some(ErrorCode::InvalidRequest.message().into());
