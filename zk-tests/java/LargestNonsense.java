@@ -15,7 +15,7 @@ import org.apache.kafka.common.protocol.types.Type;
 
 /**
  * Writes, for every API in its oldest and latest version, each request in which one array has the same small element so
- * often that the request is large, with all numbers nothing, the largest or the least. From Kafka's own schemas.
+ * often that the request is large, with all numbers nothing, two (a topic, where a number names a kind of resource), the largest or the least. From Kafka's own schemas.
  *
  * To standard output, each: name (a modified UTF-8 string of java.io), whether it may wait, length, frame without its length. What makes the
  * broker another one comes last.
@@ -26,7 +26,7 @@ public final class LargestNonsense {
     private static final List<ApiKeys> LAST = Arrays.asList(ApiKeys.DELETE_TOPICS, ApiKeys.CONTROLLED_SHUTDOWN,
         ApiKeys.STOP_REPLICA, ApiKeys.LEADER_AND_ISR, ApiKeys.UPDATE_METADATA);
 
-    private enum Numbers { ZERO, LARGEST, LEAST }
+    private enum Numbers { ZERO, TWO, LARGEST, LEAST }
 
     private final String topic;
     private final Uuid topicId;
@@ -124,14 +124,23 @@ public final class LargestNonsense {
         switch (kind) {
             case "UUID": return topicId;
             case "BOOLEAN": return numbers == Numbers.LARGEST;
-            case "INT8": return numbers == Numbers.ZERO ? (byte) 0 : numbers == Numbers.LARGEST ? Byte.MAX_VALUE : Byte.MIN_VALUE;
-            case "INT16": return numbers == Numbers.ZERO ? (short) 0 : numbers == Numbers.LARGEST ? Short.MAX_VALUE : Short.MIN_VALUE;
-            case "UINT16": return numbers == Numbers.LARGEST ? 65_535 : 0;
-            case "INT32": return numbers == Numbers.ZERO ? 0 : numbers == Numbers.LARGEST ? Integer.MAX_VALUE : Integer.MIN_VALUE;
-            case "UINT32": return numbers == Numbers.LARGEST ? (1L << 32) - 1 : 0L;
-            case "INT64": return numbers == Numbers.ZERO ? 0L : numbers == Numbers.LARGEST ? Long.MAX_VALUE : Long.MIN_VALUE;
-            case "FLOAT64": return numbers == Numbers.ZERO ? 0.0 : numbers == Numbers.LARGEST ? Double.MAX_VALUE : -Double.MAX_VALUE;
+            case "INT8": return (byte) number(Byte.MIN_VALUE, Byte.MAX_VALUE);
+            case "INT16": return (short) number(Short.MIN_VALUE, Short.MAX_VALUE);
+            case "UINT16": return (int) number(0, 65_535);
+            case "INT32": return (int) number(Integer.MIN_VALUE, Integer.MAX_VALUE);
+            case "UINT32": return number(0, (1L << 32) - 1);
+            case "INT64": return number(Long.MIN_VALUE, Long.MAX_VALUE);
+            case "FLOAT64": return (double) number(Long.MIN_VALUE, Long.MAX_VALUE);
             default: throw new IllegalStateException("a field of type " + kind + ": " + path);
+        }
+    }
+
+    private long number(long least, long largest) {
+        switch (numbers) {
+            case ZERO: return 0;
+            case TWO: return 2;
+            case LARGEST: return largest;
+            default: return least;
         }
     }
 }
