@@ -8,16 +8,11 @@ pub mod transaction;
 
 use crate::zk::client::{Client, Error};
 use crate::zk::topics;
-use std::time::Duration;
 
 /// `Topic.GROUP_METADATA_TOPIC_NAME`.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// `Topic.TRANSACTION_STATE_TOPIC_NAME`.
 pub const TRANSACTIONS_TOPIC: &str = "__transaction_state";
-
-/// Before a partition whose log was not read, or whose task panicked, is loaded again. Kafka goes on with what it has read,
-/// until the next election.
-const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// The partition of an internal topic that a group id or a transactional id belongs to. Kafka: `partitionFor`, by Java's
 /// `String.hashCode`, which counts UTF-16 units.

@@ -470,6 +470,38 @@ fn coordinators_serve_after(told: ErrorCode, happened: impl FnOnce(&Broker)) {
 }
 
 #[test]
+fn markers_of_a_partition_that_loads_for_long_hold_up_no_one() {
+    let fixture = Fixture::start();
+    let broker = fixture.server.as_ref().expect("running").broker();
+    // There is no log yet: it loads until there is one.
+    broker.groups.on_election(0, EARLY);
+    let markers = async {
+        // More than its mailbox holds.
+        for at in 0..3_000 {
+            broker.groups.on_transaction_marker(0, at, true, at).await;
+        }
+    };
+    let within = Duration::from_secs(30);
+    let told = fixture.runtimes.control.block_on(async { tokio::time::timeout(within, markers).await });
+    assert!(told.is_ok(), "a request with markers waits for a shard that loads");
+}
+
+#[test]
+fn coordinators_that_load_are_waited_for_at_a_stop() {
+    let fixture = Fixture::start();
+    let broker = fixture.server.as_ref().expect("running").broker();
+    broker.groups.on_election(0, EARLY);
+    broker.transactions.on_election(0, EARLY);
+    let within = Duration::from_secs(30);
+    let (groups, transactions) = fixture
+        .runtimes
+        .control
+        .block_on(async { tokio::join!(broker.groups.shut_down(within), broker.transactions.shut_down(within)) });
+    groups.expect("all shards have ended");
+    transactions.expect("all shards and senders of markers have ended");
+}
+
+#[test]
 fn a_fetch_of_a_broker_that_is_no_replica_is_refused_and_counts_for_nothing() {
     let fixture = Fixture::start();
     fixture.create_topic("t");

@@ -1,13 +1,13 @@
 //! Owns commits of offsets, plain and as part of a transaction, and the answers to who asks for them. Kafka:
 //! `handleCommitOffsets`, `handleTxnCommitOffsets`, `handleFetchOffsets`, `storeOffsets`.
 
-use super::effects::{CommitTicket, commit_error};
+use super::effects::{CommitTicket, Effect, commit_error};
 use super::metadata::{Group, GroupState, Pending, Step};
 use super::offsets::{CommittedOffset, Expiry};
 use super::records;
 use super::sync::GroupMember;
 use crate::common::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
-use crate::coordinator::runtime::TxnProducer;
+use crate::coordinator::runtime::{AppendId, TxnProducer};
 use crate::protocol::Str;
 
 /// Offsets to store. The partitions exist, each once.
@@ -58,8 +58,8 @@ impl FetchedOffset {
 
 impl Group {
     pub(super) fn on_commit(&mut self, ticket: CommitTicket, commit: Commit, step: &mut Step<'_>) {
-        if let Err(code) = self.check_commit(&commit) {
-            step.out.commits.push((ticket, vec![code; commit.offsets.len()]));
+        if let Err(code) = self.check_commit(&commit, step) {
+            step.out.push(Effect::AnswerCommit(ticket, vec![code; commit.offsets.len()]));
             return;
         }
         if commit.producer.is_none() && matches!(self.state, GroupState::Stable | GroupState::PreparingRebalance) {
@@ -74,7 +74,7 @@ impl Group {
         let pending =
             PendingCommit { ticket, producer: commit.producer.map(|p| p.id), offsets: kept.collect(), refused };
         if pending.offsets.is_empty() {
-            step.out.commits.push((ticket, pending.answer(ErrorCode::OffsetMetadataTooLarge)));
+            step.out.push(Effect::AnswerCommit(ticket, pending.answer(ErrorCode::OffsetMetadataTooLarge)));
             return;
         }
         let offsets = pending.offsets.clone();
@@ -90,7 +90,7 @@ impl Group {
     }
 
     /// Kafka: `validateOffsetCommit`, and the states of `doCommitOffsets`.
-    fn check_commit(&self, commit: &Commit) -> Result<(), ErrorCode> {
+    fn check_commit(&self, commit: &Commit, step: &mut Step<'_>) -> Result<(), ErrorCode> {
         let member = &commit.member;
         if self.is(GroupState::Dead) {
             return Err(ErrorCode::CoordinatorNotAvailable);
@@ -99,7 +99,7 @@ impl Group {
             return Ok(());
         }
         if member.generation >= 0 || !member.id.is_empty() || member.instance_id.is_some() {
-            self.check_member(&member.id, member.instance_id.as_deref())?;
+            self.check_member(&member.id, member.instance_id.as_deref(), step)?;
             if member.generation != self.generation {
                 return Err(ErrorCode::IllegalGeneration);
             }
@@ -116,7 +116,7 @@ impl Group {
     /// The group may be another one under the same id by now: it has no such commit pending, and changes nothing.
     pub(super) fn on_offsets_stored(
         &mut self,
-        append: super::AppendId,
+        append: AppendId,
         pending: &PendingCommit,
         stored: Result<Offset, ErrorCode>,
         step: &mut Step<'_>,

@@ -4,8 +4,9 @@ use super::commit::CommitAnswer;
 use super::join::JoinAnswer;
 use super::sync::SyncAnswer;
 use crate::common::ErrorCode;
-use crate::coordinator::group::TxnProducer;
-use bytes::Bytes;
+use crate::coordinator::runtime::Append;
+use crate::protocol::Str;
+use std::collections::BTreeSet;
 
 macro_rules! ticket {
     ($(#[$doc:meta])* $name:ident) => {
@@ -27,44 +28,44 @@ ticket!(
     /// A commit of offsets that waits for its answer. Each is answered once.
     CommitTicket
 );
-ticket!(
-    /// Records on their way into the log. The shell tells the machine how each ended.
-    AppendId
-);
-
-/// A record of the offsets topic; without a value it is a tombstone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    pub key: Bytes,
-    pub value: Option<Bytes>,
-}
-
-/// Records that go to the log as one batch, in the order of the machine's decisions.
-#[derive(Clone, Debug)]
-pub struct Append {
-    /// `None`: nobody waits. What is lost will be written again (tombstones).
-    pub id: Option<AppendId>,
-    pub records: Vec<Record>,
-    /// For offsets that are part of a transaction.
-    pub producer: Option<TxnProducer>,
-    /// Batches of offsets have 0, in transactions or not; all others none. As Kafka writes them.
-    pub base_sequence: i32,
-}
-
-/// What a step of the machine asks for.
-#[derive(Debug, Default)]
+/// What a step of the machine asks for, in this order.
 #[must_use]
-pub struct Effects {
-    pub joins: Vec<(JoinTicket, JoinAnswer)>,
-    pub syncs: Vec<(SyncTicket, SyncAnswer)>,
-    pub commits: Vec<(CommitTicket, CommitAnswer)>,
-    pub appends: Vec<Append>,
+#[derive(Debug)]
+pub enum Effect {
+    AnswerJoin(JoinTicket, JoinAnswer),
+    AnswerSync(SyncTicket, SyncAnswer),
+    AnswerCommit(CommitTicket, CommitAnswer),
+    Append(Append),
+    /// Say so in the broker's log, of this group.
+    Note(Str, Note),
+    /// So many offsets of all groups.
+    OffsetsExpired(usize),
 }
 
-impl Effects {
-    pub fn is_empty(&self) -> bool {
-        self.joins.is_empty() && self.syncs.is_empty() && self.commits.is_empty() && self.appends.is_empty()
-    }
+pub type Effects = Vec<Effect>;
+
+/// What an operator should hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    StrangeJoin { member: Str, state: &'static str },
+    Fenced { member: Str, instance: Str, current: Str },
+    StaticMemberBack { old_id: Str, new_id: Str, state: &'static str },
+    StaticMemberNotStored { member: Str, code: ErrorCode },
+    StaticMemberWentOn { instance: Str },
+    PreparingRebalance { old_generation: i32, state: &'static str, reason: String, client_reason: Option<String> },
+    NotJoined { lost: BTreeSet<Str> },
+    NoneJoined,
+    LeaderNotJoined { old: Option<Str>, new: Str },
+    Empty { generation: i32 },
+    EmptyNotStored { code: ErrorCode },
+    Stabilized { generation: i32, members: usize },
+    SubscriptionUnreadable { member: Str, error: String },
+    NothingAssigned { member: Str, generation: i32 },
+    AssignmentsNotStored { generation: i32, code: ErrorCode },
+    NotSynced { lost: BTreeSet<Str> },
+    MemberFailed { member: Str },
+    NotBack { member: Str },
+    Dead { generation: i32 },
 }
 
 /// What a client is told when the record of a group could not be written. Kafka: `GroupMetadataManager.storeGroup`.

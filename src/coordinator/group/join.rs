@@ -1,7 +1,7 @@
 //! Owns the first phase of a rebalance: members join until all are there or time is up. Kafka: `handleJoinGroup`,
 //! `prepareRebalance`, `onCompleteJoin`, `InitialDelayedJoin`.
 
-use super::effects::{JoinTicket, store_error};
+use super::effects::{Effect, JoinTicket, Note, store_error};
 use super::member::{Member, Protocol};
 use super::metadata::{Group, GroupState, Pending, Step};
 use super::records;
@@ -12,7 +12,6 @@ use crate::protocol::Str;
 use crate::protocol::codec::MAX_STRING_BYTES;
 use bytes::Bytes;
 use std::collections::BTreeSet;
-use tracing::{info, warn};
 
 /// A new member whose client is gone is found out by this, since it has no heartbeat yet.
 const NEW_MEMBER_JOIN_TIMEOUT_MS: Millis = 5 * 60 * 1_000;
@@ -103,7 +102,7 @@ impl Group {
     pub(super) fn on_join(&mut self, ticket: JoinTicket, join: Join, step: &mut Step<'_>) {
         if !self.has_room_for(&join.member_id, step.env.config.max_size) {
             self.remove(&join.member_id, step);
-            step.out.joins.push((ticket, JoinAnswer::failed(Str::new(), ErrorCode::GroupMaxSizeReached)));
+            step.out.push(Effect::AnswerJoin(ticket, JoinAnswer::failed(Str::new(), ErrorCode::GroupMaxSizeReached)));
         } else if join.member_id.is_empty() {
             self.join_as_new(ticket, join, step);
         } else {
@@ -126,18 +125,18 @@ impl Group {
     fn join_as_new(&mut self, ticket: JoinTicket, join: Join, step: &mut Step<'_>) {
         let refuse = |code| JoinAnswer::failed(Str::new(), code);
         if self.is(GroupState::Dead) {
-            step.out.joins.push((ticket, refuse(ErrorCode::CoordinatorNotAvailable)));
+            step.out.push(Effect::AnswerJoin(ticket, refuse(ErrorCode::CoordinatorNotAvailable)));
             return;
         }
         if !self.supports(&join.protocol_type, &join.protocols) {
-            step.out.joins.push((ticket, refuse(ErrorCode::InconsistentGroupProtocol)));
+            step.out.push(Effect::AnswerJoin(ticket, refuse(ErrorCode::InconsistentGroupProtocol)));
             return;
         }
         let prefix = join.instance_id.as_ref().unwrap_or(&join.client_id);
         let new_id = Str::from(format!("{prefix}-{}", join.unique));
         if new_id.len() > MAX_STRING_BYTES {
             // No response could carry it: Kafka fails while it writes one.
-            step.out.joins.push((ticket, refuse(ErrorCode::UnknownServerError)));
+            step.out.push(Effect::AnswerJoin(ticket, refuse(ErrorCode::UnknownServerError)));
             return;
         }
         let known = join.instance_id.as_ref().and_then(|instance| self.static_members.get(instance)).cloned();
@@ -148,7 +147,7 @@ impl Group {
                 let mut deadline = None;
                 step.env.timers.set(&mut deadline, Some(at), &self.id, What::Pending(new_id.clone()));
                 self.pending_members.insert(new_id.clone(), deadline);
-                step.out.joins.push((ticket, JoinAnswer::failed(new_id, ErrorCode::MemberIdRequired)));
+                step.out.push(Effect::AnswerJoin(ticket, JoinAnswer::failed(new_id, ErrorCode::MemberIdRequired)));
             }
             None => self.add_member(ticket, new_id, join, step),
         }
@@ -158,11 +157,11 @@ impl Group {
         let id = join.member_id.clone();
         let refuse = |code| JoinAnswer::failed(id.clone(), code);
         if self.is(GroupState::Dead) {
-            step.out.joins.push((ticket, refuse(ErrorCode::CoordinatorNotAvailable)));
+            step.out.push(Effect::AnswerJoin(ticket, refuse(ErrorCode::CoordinatorNotAvailable)));
             return;
         }
         if !self.supports(&join.protocol_type, &join.protocols) {
-            step.out.joins.push((ticket, refuse(ErrorCode::InconsistentGroupProtocol)));
+            step.out.push(Effect::AnswerJoin(ticket, refuse(ErrorCode::InconsistentGroupProtocol)));
             return;
         }
         // An id that was given to a dynamic member; a static one never had to wait for its id.
@@ -170,8 +169,8 @@ impl Group {
             self.add_member(ticket, id, join, step);
             return;
         }
-        if let Err(code) = self.check_member(&id, join.instance_id.as_deref()) {
-            step.out.joins.push((ticket, refuse(code)));
+        if let Err(code) = self.check_member(&id, join.instance_id.as_deref(), step) {
+            step.out.push(Effect::AnswerJoin(ticket, refuse(code)));
             return;
         }
         let is_unchanged = self.members.get(&id).is_some_and(|member| member.protocols == join.protocols);
@@ -180,14 +179,14 @@ impl Group {
             GroupState::Stable => is_unchanged && !self.is_leader(&id),
             GroupState::PreparingRebalance => false,
             GroupState::Empty | GroupState::Dead => {
-                warn!(group = %self.id, member = %id, state = self.state.name(), "a member joins that cannot be");
-                step.out.joins.push((ticket, refuse(ErrorCode::UnknownMemberId)));
+                step.note(&self.id, Note::StrangeJoin { member: id.clone(), state: self.state.name() });
+                step.out.push(Effect::AnswerJoin(ticket, refuse(ErrorCode::UnknownMemberId)));
                 return;
             }
         };
         if keeps_generation {
             let is_leader = self.is(GroupState::CompletingRebalance) && self.is_leader(&id);
-            step.out.joins.push((ticket, self.joined(&id, is_leader)));
+            step.out.push(Effect::AnswerJoin(ticket, self.joined(&id, is_leader)));
             return;
         }
         let reason = format!("member {id} joins again in {}", self.state.name());
@@ -196,12 +195,18 @@ impl Group {
     }
 
     /// Kafka: `validateCurrentMember`.
-    pub(super) fn check_member(&self, id: &str, instance_id: Option<&str>) -> Result<(), ErrorCode> {
+    pub(super) fn check_member(
+        &self,
+        id: &str,
+        instance_id: Option<&str>,
+        step: &mut Step<'_>,
+    ) -> Result<(), ErrorCode> {
         if let Some(instance) = instance_id {
             match self.static_members.get(instance) {
                 None => return Err(ErrorCode::UnknownMemberId),
                 Some(current) if *current != *id => {
-                    info!(group = %self.id, member = id, instance, %current, "a static member is fenced");
+                    let (member, instance, current) = (id.into(), instance.into(), current.clone());
+                    step.note(&self.id, Note::Fenced { member, instance, current });
                     return Err(ErrorCode::FencedInstanceId);
                 }
                 Some(_) => {}
@@ -275,7 +280,8 @@ impl Group {
 
     /// A static member starts again: it takes over what it had under a new id. Kafka: `updateStaticMemberAndRebalance`.
     fn replace_static_member(&mut self, ticket: JoinTicket, old_id: Str, new_id: Str, join: Join, step: &mut Step<'_>) {
-        info!(group = %self.id, %old_id, %new_id, state = self.state.name(), "a static member comes back");
+        let (old, new) = (old_id.clone(), new_id.clone());
+        step.note(&self.id, Note::StaticMemberBack { old_id: old, new_id: new, state: self.state.name() });
         let old_leader = self.leader.clone().unwrap_or_default();
         self.rename(&old_id, new_id.clone(), step);
         let Some(member) = self.members.get(&new_id) else { return };
@@ -326,7 +332,7 @@ impl Group {
         }
         if let Err(code) = stored {
             let error = store_error(code);
-            warn!(group = %self.id, member = %replaced.new_id, %code, "a static member's new id is not stored");
+            step.note(&self.id, Note::StaticMemberNotStored { member: replaced.new_id.clone(), code });
             self.answer_join(&replaced.new_id, step.out, |group| JoinAnswer {
                 error,
                 member_id: Str::new(),
@@ -351,7 +357,7 @@ impl Group {
             }
         });
         self.extend_session(&replaced.new_id, step);
-        info!(group = %self.id, instance = %replaced.instance_id, "a static member went on without a rebalance");
+        step.note(&self.id, Note::StaticMemberWentOn { instance: replaced.instance_id });
     }
 
     // ---- the join phase
@@ -376,10 +382,9 @@ impl Group {
         } else {
             timeout
         };
-        info!(
-            group = %self.id, old_generation = self.generation, state = self.state.name(), reason,
-            client_reason = client_reason.unwrap_or("not provided"), "preparing to rebalance"
-        );
+        let (reason, client_reason) = (reason.to_owned(), client_reason.map(str::to_owned));
+        let (old_generation, state) = (self.generation, self.state.name());
+        step.note(&self.id, Note::PreparingRebalance { old_generation, state, reason, client_reason });
         self.enter(GroupState::PreparingRebalance, step.now);
         self.wait_for_joins(wait, step);
     }
@@ -420,13 +425,13 @@ impl Group {
         let is_lost = |m: &&Member| m.waits_for_join.is_none() && m.instance_id.is_none();
         let lost: BTreeSet<Str> = self.members.values().filter(is_lost).map(|m| m.id.clone()).collect();
         if !lost.is_empty() {
-            info!(group = %self.id, ?lost, "dynamic members are removed that did not join");
+            step.note(&self.id, Note::NotJoined { lost: lost.clone() });
         }
         for id in &lost {
             self.remove(id, step);
         }
-        if !self.members.is_empty() && !self.elect_joined_leader() {
-            warn!(group = %self.id, "no member joined again: waiting until sessions end");
+        if !self.members.is_empty() && !self.elect_joined_leader(step) {
+            step.note(&self.id, Note::NoneJoined);
             let wait = self.rebalance_timeout_ms().max(NOBODY_JOINED_RETRY_MS_MIN);
             self.wait_for_joins(wait, step);
             return;
@@ -441,30 +446,30 @@ impl Group {
     }
 
     /// A leader that did not come back is replaced by a member that did. False: nobody came.
-    fn elect_joined_leader(&mut self) -> bool {
+    fn elect_joined_leader(&mut self, step: &mut Step<'_>) -> bool {
         let has_joined = |m: &&Member| m.waits_for_join.is_some();
         if self.leader.as_ref().and_then(|id| self.members.get(id)).is_some_and(|m| has_joined(&m)) {
             return true;
         }
         let Some(next) = self.members.values().find(has_joined).map(|m| m.id.clone()) else { return false };
-        info!(group = %self.id, old = ?self.leader, new = %next, "the leader did not join in time");
-        self.leader = Some(next);
+        let old = self.leader.replace(next.clone());
+        step.note(&self.id, Note::LeaderNotJoined { old, new: next });
         true
     }
 
     fn begin_empty_generation(&mut self, step: &mut Step<'_>) {
         self.protocol = None;
-        self.subscribed = self.subscribed_topics();
+        self.note_subscribed_topics(step);
         self.enter(GroupState::Empty, step.now);
-        info!(group = %self.id, generation = self.generation, "the group is now empty");
+        step.note(&self.id, Note::Empty { generation: self.generation });
         self.store(&Default::default(), Pending::Empty, step);
     }
 
     fn begin_generation(&mut self, step: &mut Step<'_>) {
         self.protocol = self.select_protocol();
-        self.subscribed = self.subscribed_topics();
+        self.note_subscribed_topics(step);
         self.enter(GroupState::CompletingRebalance, step.now);
-        info!(group = %self.id, generation = self.generation, members = self.members.len(), "stabilized");
+        step.note(&self.id, Note::Stabilized { generation: self.generation, members: self.members.len() });
         let ids: Vec<Str> = self.members.keys().cloned().collect();
         for id in &ids {
             self.answer_join(id, step.out, |group| group.joined(id, group.is_leader(id)));

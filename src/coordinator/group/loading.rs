@@ -4,6 +4,7 @@
 //! A record that cannot be read is skipped with one line that names its offset: a coordinator that does not load would
 //! take every group of the partition along.
 
+use super::effects::Note;
 use super::member::{Member, Protocol};
 use super::metadata::{Group, GroupState};
 use super::offsets::StoredOffset;
@@ -17,15 +18,12 @@ use crate::record::{Batch, RecordView, batches, records as records_of};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use tracing::warn;
 
 type GroupOffsets = BTreeMap<TopicPartition, StoredOffset>;
 
 /// Takes the records of a partition in order.
 #[derive(Debug)]
 pub struct Loader {
-    /// Named in what is logged.
-    topic_partition: TopicPartition,
     groups: HashMap<Str, GroupMetadataValue>,
     offsets: HashMap<Str, GroupOffsets>,
     /// Of transactions that are not decided, by producer.
@@ -33,12 +31,22 @@ pub struct Loader {
     /// One name for all partitions of a topic.
     topics: HashSet<Arc<str>>,
     next_offset: Offset,
+    unreadable: Vec<Unreadable>,
+}
+
+/// What was passed over.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    pub(super) offset: Offset,
+    pub(super) what: &'static str,
+    pub(super) why: String,
 }
 
 /// What a partition had in it.
 #[derive(Debug)]
 pub struct Loaded {
     pub(super) groups: Vec<Group>,
+    pub(super) notes: Vec<(Str, Note)>,
 }
 
 impl Loaded {
@@ -53,20 +61,29 @@ impl Loaded {
 
 impl Loader {
     /// Begins at the log's start offset.
-    pub fn new(topic_partition: TopicPartition, start: Offset) -> Self {
+    pub fn new(start: Offset) -> Self {
         Self {
-            topic_partition,
             groups: HashMap::new(),
             offsets: HashMap::new(),
             transactional: BTreeMap::new(),
             topics: HashSet::new(),
             next_offset: start,
+            unreadable: Vec::new(),
         }
     }
 
     /// Where to read on.
     pub fn next_offset(&self) -> Offset {
         self.next_offset
+    }
+
+    /// What was passed over since the last call.
+    pub(super) fn take_unreadable(&mut self) -> Vec<Unreadable> {
+        std::mem::take(&mut self.unreadable)
+    }
+
+    fn complain(&mut self, offset: Offset, what: &'static str, why: impl ToString) {
+        self.unreadable.push(Unreadable { offset, what, why: why.to_string() });
     }
 
     /// Takes the whole batches of `bytes`. Returns false when there was none to go on with.
@@ -80,7 +97,7 @@ impl Loader {
                     self.next_offset = batch.next_offset().max(self.next_offset);
                 }
                 Err(error) => {
-                    warn!(partition = %self.topic_partition, offset = self.next_offset, %error, "the log is not readable on");
+                    self.complain(self.next_offset, "the log is not readable on", error);
                     break;
                 }
             }
@@ -92,9 +109,7 @@ impl Loader {
         let mut reader = match records_of(batch) {
             Ok(reader) => reader,
             Err(error) => {
-                let offset = batch.base_offset();
-                warn!(partition = %self.topic_partition, offset, %error, "batch skipped");
-                return;
+                return self.complain(batch.base_offset(), "batch skipped", error);
             }
         };
         let producer = batch.is_transactional().then(|| batch.producer_id());
@@ -110,14 +125,11 @@ impl Loader {
                         self.take_record(producer, at, &record)
                     };
                     if let Err(reason) = taken {
-                        let offset = record.offset;
-                        warn!(partition = %self.topic_partition, offset, reason, "record skipped");
+                        self.complain(record.offset, "record skipped", reason);
                     }
                 }
                 Err(error) => {
-                    let offset = batch.base_offset();
-                    warn!(partition = %self.topic_partition, offset, %error, "the rest of a batch is skipped");
-                    return;
+                    return self.complain(batch.base_offset(), "the rest of a batch is skipped", error);
                 }
             }
         }
@@ -205,10 +217,10 @@ impl Loader {
         ids.extend(self.transactional.values().flat_map(|groups| groups.keys().cloned()));
         ids.sort_unstable();
         ids.dedup();
-        let mut groups = Vec::with_capacity(ids.len());
+        let (mut groups, mut notes) = (Vec::with_capacity(ids.len()), Vec::new());
         for id in ids {
             let mut group = match self.groups.remove(&id) {
-                Some(value) => loaded_group(id.clone(), value, now),
+                Some(value) => loaded_group(id.clone(), value, now, &mut notes),
                 None => Group::new(id.clone(), now),
             };
             for (tp, stored) in self.offsets.remove(&id).unwrap_or_default() {
@@ -221,12 +233,12 @@ impl Loader {
             }
             groups.push(group);
         }
-        Loaded { groups }
+        Loaded { groups, notes }
     }
 }
 
 /// Kafka: `readGroupMessageValue`, `GroupMetadata.loadGroup`. Sessions begin when the machine takes the group over.
-fn loaded_group(id: Str, value: GroupMetadataValue, now: Now) -> Group {
+fn loaded_group(id: Str, value: GroupMetadataValue, now: Now, notes: &mut Vec<(Str, Note)>) -> Group {
     let mut group = Group::new(id, now);
     let (protocol, mut unused) = (value.protocol.clone().unwrap_or_default(), Timers::default());
     for member in value.members {
@@ -259,7 +271,10 @@ fn loaded_group(id: Str, value: GroupMetadataValue, now: Now) -> Group {
     group.generation = value.generation;
     group.protocol_type = Some(value.protocol_type).filter(|kind| !kind.is_empty());
     group.protocol = value.protocol;
-    group.subscribed = group.subscribed_topics();
+    group.subscribed = group.subscribed_topics().unwrap_or_else(|note| {
+        notes.push((group.id.clone(), note));
+        None
+    });
     group
 }
 

@@ -1,11 +1,11 @@
 //! Owns the groups of one partition of the offsets topic. Kafka: `GroupCoordinator`, `GroupMetadataManager`.
 //!
-//! Pure. Requests come in with a ticket and are answered through [`Effects`]; each ticket is answered once, the latest by
+//! Pure. Requests come in with a ticket and are answered through [`Effect`]s; each ticket is answered once, the latest by
 //! [`GroupMachine::unload`]. Whoever drives it appends what the effects say in their order, tells how each append ended
 //! ([`GroupMachine::on_appended`]), and calls [`GroupMachine::on_tick`] at [`GroupMachine::next_deadline`].
 
 use super::commit::{Commit, FetchedOffset, commit_code};
-use super::effects::{Append, AppendId, CommitTicket, Effects, JoinTicket, Record, SyncTicket};
+use super::effects::{CommitTicket, Effect, Effects, JoinTicket, Note, SyncTicket};
 use super::join::{Join, JoinAnswer};
 use super::loading::Loaded;
 use super::metadata::{Env, Group, GroupDescription, GroupOverview, GroupState, Pending, Step};
@@ -14,10 +14,10 @@ use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
 use super::timers::{Timers, What};
 use crate::common::{ErrorCode, Millis, Now, Offset, TopicPartition};
 use crate::config::GroupConfig;
+use crate::coordinator::runtime::{AppendId, Record};
 use crate::protocol::Str;
 use crate::record::NO_SEQUENCE;
 use std::collections::BTreeMap;
-use tracing::{info, warn};
 
 /// Tombstones of one batch. More offsets than these go in several: a batch has a largest size.
 const TOMBSTONE_BATCH_BYTES: usize = 256 * 1024;
@@ -41,6 +41,7 @@ impl GroupMachine {
             open_groups: BTreeMap::new(),
         };
         let mut machine = Self { groups: BTreeMap::new(), env, next_expiry: now.ticks };
+        out.extend(loaded.notes.into_iter().map(|(group, note)| Effect::Note(group, note)));
         for mut group in loaded.groups {
             let mut step = Step { now, env: &mut machine.env, out: &mut *out };
             for producer in group.offsets.producers() {
@@ -62,15 +63,15 @@ impl GroupMachine {
     pub fn unload(&mut self, out: &mut Effects) {
         for (id, member) in std::mem::take(&mut self.groups).values_mut().flat_map(|group| &mut group.members) {
             if let Some(ticket) = member.waits_for_join.take() {
-                out.joins.push((ticket, JoinAnswer::failed(id.clone(), ErrorCode::NotCoordinator)));
+                out.push(Effect::AnswerJoin(ticket, JoinAnswer::failed(id.clone(), ErrorCode::NotCoordinator)));
             }
             if let Some(ticket) = member.waits_for_sync.take() {
-                out.syncs.push((ticket, SyncAnswer::failed(ErrorCode::NotCoordinator)));
+                out.push(Effect::AnswerSync(ticket, SyncAnswer::failed(ErrorCode::NotCoordinator)));
             }
         }
         for (_, pending) in std::mem::take(&mut self.env.appends).into_values() {
             if let Pending::Offsets(commit) = pending {
-                out.commits.push((commit.ticket, commit.answer(ErrorCode::NotCoordinator)));
+                out.push(Effect::AnswerCommit(commit.ticket, commit.answer(ErrorCode::NotCoordinator)));
             }
         }
         self.env.timers = Timers::default();
@@ -105,7 +106,7 @@ impl GroupMachine {
     pub fn on_join(&mut self, now: Now, ticket: JoinTicket, join: Join, out: &mut Effects) {
         let config = &self.env.config;
         if !(config.min_session_timeout_ms..=config.max_session_timeout_ms).contains(&join.session_timeout_ms) {
-            out.joins.push((ticket, JoinAnswer::failed(join.member_id, ErrorCode::InvalidSessionTimeout)));
+            out.push(Effect::AnswerJoin(ticket, JoinAnswer::failed(join.member_id, ErrorCode::InvalidSessionTimeout)));
             return;
         }
         let id = join.group_id.clone();
@@ -115,14 +116,14 @@ impl GroupMachine {
         let member_id = join.member_id.clone();
         let done = self.with_group(&id, now, out, |group, step| group.on_join(ticket, join, step));
         if done.is_none() {
-            out.joins.push((ticket, JoinAnswer::failed(member_id, ErrorCode::UnknownMemberId)));
+            out.push(Effect::AnswerJoin(ticket, JoinAnswer::failed(member_id, ErrorCode::UnknownMemberId)));
         }
     }
 
     pub fn on_sync(&mut self, now: Now, ticket: SyncTicket, sync: Sync, out: &mut Effects) {
         let id = sync.member.group_id.clone();
         if self.with_group(&id, now, out, |group, step| group.on_sync(ticket, sync, step)).is_none() {
-            out.syncs.push((ticket, SyncAnswer::failed(ErrorCode::UnknownMemberId)));
+            out.push(Effect::AnswerSync(ticket, SyncAnswer::failed(ErrorCode::UnknownMemberId)));
         }
     }
 
@@ -148,7 +149,7 @@ impl GroupMachine {
         }
         let offsets = commit.offsets.len();
         if self.with_group(&id, now, out, |group, step| group.on_commit(ticket, commit, step)).is_none() {
-            out.commits.push((ticket, vec![ErrorCode::IllegalGeneration; offsets]));
+            out.push(Effect::AnswerCommit(ticket, vec![ErrorCode::IllegalGeneration; offsets]));
         }
     }
 
@@ -236,7 +237,7 @@ impl GroupMachine {
     fn clean_up(&mut self, id: &str, removed: &[TopicPartition], now: Now, out: &mut Effects) {
         let Some(group) = self.groups.get_mut(id) else { return };
         if group.is(GroupState::Empty) && group.offsets.is_empty() {
-            info!(group = id, generation = group.generation, "the group is dead");
+            out.push(Effect::Note(group.id.clone(), Note::Dead { generation: group.generation }));
             group.enter(GroupState::Dead, now);
         }
         let mut tombstones: Vec<Record> = removed.iter().map(|tp| records::offset_tombstone(&group.id, tp)).collect();
@@ -261,7 +262,7 @@ impl GroupMachine {
             self.groups.remove(id);
         }
         let mut append = |records| {
-            out.appends.push(Append { id: None, records, producer: None, base_sequence: NO_SEQUENCE });
+            out.push(Effect::Append(self.env.append(None, records, None, NO_SEQUENCE)));
         };
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -323,7 +324,7 @@ impl GroupMachine {
             self.next_expiry = now.ticks.saturating_add(self.env.config.offsets_retention_check_interval_ms);
             let expired = self.remove_offsets(now, out, Group::remove_expired_offsets);
             if expired > 0 {
-                info!(expired, "offsets expired");
+                out.push(Effect::OffsetsExpired(expired));
             }
         }
     }
@@ -332,7 +333,7 @@ impl GroupMachine {
     pub fn on_appended(&mut self, now: Now, id: AppendId, stored: Result<Offset, ErrorCode>, out: &mut Effects) {
         let Some((group, pending)) = self.env.appends.remove(&id) else { return };
         if let Pending::Offsets(commit) = &pending {
-            out.commits.push((commit.ticket, commit.answer(commit_code(stored))));
+            out.push(Effect::AnswerCommit(commit.ticket, commit.answer(commit_code(stored))));
         }
         self.with_group(&group, now, out, |group, step| match pending {
             Pending::Offsets(commit) => group.on_offsets_stored(id, &commit, stored, step),
@@ -343,7 +344,7 @@ impl GroupMachine {
             // The generation before may come back after a failover; it has no members either, and times out.
             Pending::Empty => {
                 if let Err(code) = stored {
-                    warn!(group = %group.id, %code, "an empty generation is not stored");
+                    step.note(&group.id, Note::EmptyNotStored { code });
                 }
             }
         });

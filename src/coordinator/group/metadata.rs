@@ -11,7 +11,7 @@
 //!                                 the leader's assignments are in the log
 //! ```
 
-use super::effects::{Append, AppendId, Effects, Record};
+use super::effects::{Effect, Effects, Note};
 use super::join::JoinAnswer;
 use super::member::{Member, Protocol};
 use super::offsets::Offsets;
@@ -19,13 +19,15 @@ use super::sync::SyncAnswer;
 use super::timers::{Timers, What};
 use crate::common::{ErrorCode, Millis, Now};
 use crate::config::GroupConfig;
-use crate::coordinator::group::TxnProducer;
+use crate::coordinator::runtime::{Append, AppendId, Record, TxnProducer};
 use crate::protocol::Str;
 use crate::protocol::consumer_protocol::{ConsumerProtocolSubscription, PROTOCOL_TYPE};
 use crate::record::NO_SEQUENCE;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use tracing::warn;
+
+/// `offsets.commit.required.acks` for all replicas in sync.
+pub(super) const ACKS_ALL: i32 = -1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupState {
@@ -100,6 +102,21 @@ pub(super) struct Env {
     pub(super) open_groups: BTreeMap<i64, BTreeSet<Str>>,
 }
 
+impl Env {
+    /// Tombstones, which no one waits for, have no id.
+    pub(super) fn append(
+        &self,
+        id: Option<AppendId>,
+        records: Vec<Record>,
+        producer: Option<TxnProducer>,
+        base_sequence: i32,
+    ) -> Append {
+        let acks_all = id.is_some() && self.config.commit_required_acks == ACKS_ALL;
+        let timeout_ms = self.config.commit_timeout_ms.into();
+        Append { id, records, producer, base_sequence, acks_all, timeout_ms }
+    }
+}
+
 /// One step of the machine.
 pub(super) struct Step<'a> {
     pub(super) now: Now,
@@ -120,8 +137,13 @@ impl Step<'_> {
         self.env.next_append += 1;
         let base_sequence = if matches!(then, Pending::Offsets(_)) { 0 } else { NO_SEQUENCE };
         self.env.appends.insert(id, (group.clone(), then));
-        self.out.appends.push(Append { id: Some(id), records, producer, base_sequence });
+        let append = self.env.append(Some(id), records, producer, base_sequence);
+        self.out.push(Effect::Append(append));
         id
+    }
+
+    pub(super) fn note(&mut self, group: &Str, note: Note) {
+        self.out.push(Effect::Note(group.clone(), note));
     }
 }
 
@@ -228,10 +250,10 @@ impl Group {
             step.env.timers.set(&mut member.deadline, None, &self.id, What::Session(member.id.clone()));
             if let Some(ticket) = member.waits_for_join.take() {
                 self.waits_for_join -= 1;
-                step.out.joins.push((ticket, JoinAnswer::failed(Str::new(), ErrorCode::UnknownMemberId)));
+                step.out.push(Effect::AnswerJoin(ticket, JoinAnswer::failed(Str::new(), ErrorCode::UnknownMemberId)));
             }
             if let Some(ticket) = member.waits_for_sync.take() {
-                step.out.syncs.push((ticket, SyncAnswer::failed(ErrorCode::UnknownMemberId)));
+                step.out.push(Effect::AnswerSync(ticket, SyncAnswer::failed(ErrorCode::UnknownMemberId)));
             }
             if let Some(instance) = &member.instance_id {
                 self.static_members.remove(instance);
@@ -265,7 +287,10 @@ impl Group {
         match member.waits_for_join.replace(ticket) {
             None => self.waits_for_join += 1,
             Some(earlier) => {
-                out.joins.push((earlier, JoinAnswer::failed(member.id.clone(), ErrorCode::RebalanceInProgress)));
+                out.push(Effect::AnswerJoin(
+                    earlier,
+                    JoinAnswer::failed(member.id.clone(), ErrorCode::RebalanceInProgress),
+                ));
             }
         }
     }
@@ -281,7 +306,7 @@ impl Group {
             return false;
         };
         self.waits_for_join -= 1;
-        out.joins.push((ticket, answer(self)));
+        out.push(Effect::AnswerJoin(ticket, answer(self)));
         true
     }
 
@@ -311,10 +336,11 @@ impl Group {
         step.env.timers.set(&mut member.deadline, None, &self.id, What::Session(member.id.clone()));
         if let Some(ticket) = member.waits_for_join.take() {
             self.waits_for_join -= 1;
-            step.out.joins.push((ticket, JoinAnswer::failed(member.id.clone(), ErrorCode::FencedInstanceId)));
+            step.out
+                .push(Effect::AnswerJoin(ticket, JoinAnswer::failed(member.id.clone(), ErrorCode::FencedInstanceId)));
         }
         if let Some(ticket) = member.waits_for_sync.take() {
-            step.out.syncs.push((ticket, SyncAnswer::failed(ErrorCode::FencedInstanceId)));
+            step.out.push(Effect::AnswerSync(ticket, SyncAnswer::failed(ErrorCode::FencedInstanceId)));
         }
         if self.is_leader(old) {
             self.leader = Some(new.clone());
@@ -369,26 +395,33 @@ impl Group {
         by_leader.chain(votes.keys().copied()).find(|name| votes.get(*name) == Some(&most)).cloned()
     }
 
-    /// Kafka: `computeSubscribedTopics`.
-    pub(super) fn subscribed_topics(&self) -> Option<BTreeSet<Str>> {
+    /// Kafka: `computeSubscribedTopics`. The error is what a member has said that cannot be read.
+    pub(super) fn subscribed_topics(&self) -> Result<Option<BTreeSet<Str>>, Note> {
         if !self.is_consumer_group() {
-            return None;
+            return Ok(None);
         }
         if self.members.is_empty() {
-            return Some(BTreeSet::new());
+            return Ok(Some(BTreeSet::new()));
         }
-        let protocol = self.protocol.as_deref()?;
+        let Some(protocol) = self.protocol.as_deref() else { return Ok(None) };
         let mut topics = BTreeSet::new();
         for member in self.members.values() {
             match ConsumerProtocolSubscription::topics_of(&member.metadata(protocol)) {
                 Ok(subscription) => topics.extend(subscription.topics),
                 Err(error) => {
-                    warn!(group = %self.id, member = %member.id, %error, "subscription is not readable");
-                    return None;
+                    let (member, error) = (member.id.clone(), error.to_string());
+                    return Err(Note::SubscriptionUnreadable { member, error });
                 }
             }
         }
-        Some(topics)
+        Ok(Some(topics))
+    }
+
+    pub(super) fn note_subscribed_topics(&mut self, step: &mut Step<'_>) {
+        self.subscribed = self.subscribed_topics().unwrap_or_else(|note| {
+            step.note(&self.id, note);
+            None
+        });
     }
 
     // ---- for administrators

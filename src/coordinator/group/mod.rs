@@ -2,10 +2,12 @@
 //! (`GroupCoordinator`, `GroupMetadataManager`, `GroupMetadata`), the classic protocol.
 //!
 //! ```text
-//! handler → GroupCoordinator → shard (one task a led partition) → GroupMachine → Effects → replies, records to append
+//! handler → GroupCoordinator → shard (one task a led partition) → GroupMachine → effects → replies, records to append
 //!                                        ↑ appended, committed, failed                             │
 //!                                        └──────────────────── the partition's log ────────────────┘
 //! ```
+//!
+//! The shard is that of all coordinators ([`super::runtime`]); `shard` here is what it drives.
 //!
 //! [`GroupMachine`] is pure: requests, ends of appends and the clock go in, replies and records come out. Absent on
 //! purpose: the consumer protocol of KIP-848, which 3.9 refuses on ZooKeeper. Its groups would be a second kind of
@@ -27,9 +29,9 @@ mod sync;
 mod tests;
 mod timers;
 
-pub use super::runtime::TxnProducer;
+pub use super::runtime::{Append, AppendId, Record, TxnProducer};
 pub use commit::{Commit, CommitAnswer, FetchedOffset};
-pub use effects::{Append, AppendId, CommitTicket, Effects, JoinTicket, Record, SyncTicket, commit_error};
+pub use effects::{CommitTicket, Effect, Effects, JoinTicket, Note, SyncTicket, commit_error};
 pub use join::{Join, JoinAnswer, JoinedMember};
 pub use loading::{Loaded, Loader};
 pub use machine::GroupMachine;

@@ -1,8 +1,8 @@
 //! Owns the offsets of one group: committed, on their way into the log, and part of open transactions. Kafka: the offset
 //! maps of `GroupMetadata`.
 
-use super::effects::AppendId;
 use crate::common::{LeaderEpoch, Millis, Offset, TopicPartition};
+use crate::coordinator::runtime::AppendId;
 use crate::protocol::Str;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,10 +1,10 @@
 //! Owns the records of groups and offsets, as every version of Kafka wrote them. Kafka: `GroupMetadataManager`'s
 //! `groupMetadataValue`, `offsetCommitValue`, `readMessageKey` and their counterparts.
 
-use super::effects::Record;
 use super::metadata::Group;
 use super::offsets::CommittedOffset;
 use crate::common::{LeaderEpoch, TopicPartition};
+use crate::coordinator::runtime::Record;
 use crate::protocol::codec::{DecodeError, EncodeError, Message};
 use crate::protocol::internal::group::{GroupMetadataKey, GroupMetadataValue, MemberMetadata};
 use crate::protocol::internal::offset::{OffsetCommitKey, OffsetCommitValue};

@@ -1,25 +1,21 @@
-//! Owns the way from a request to the shard of its group. Kafka: `GroupCoordinator.validateGroupStatus`,
-//! `GroupCoordinatorAdapter`.
+//! Owns the front of the group coordinator: requests on their way to the shard of their group. Kafka:
+//! `GroupCoordinator.validateGroupStatus`, `GroupCoordinatorAdapter`.
 
 use super::commit::{Commit, CommitAnswer, FetchedOffset};
 use super::join::{Join, JoinAnswer};
 use super::metadata::{GroupDescription, GroupOverview};
-use super::shard::{self, MAILBOX_CAPACITY, Request, ShardParts};
+use super::shard::{Groups, Request};
 use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
 use crate::common::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
 use crate::config::GroupConfig;
-use crate::coordinator::{OFFSETS_TOPIC, RELOAD_PAUSE, partition_for};
+use crate::coordinator::runtime::{Runtime, RuntimeParts};
+use crate::coordinator::{OFFSETS_TOPIC, partition_for};
 use crate::protocol::Str;
 use crate::replica::ReplicaManager;
 use crate::util::task::{Group, StillRunning};
-use parking_lot::RwLock;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tokio::sync::oneshot;
 
 /// What the coordinator works with.
 pub struct GroupCoordinatorParts {
@@ -33,23 +29,8 @@ pub struct GroupCoordinatorParts {
 
 /// Answers for the groups whose partitions this broker leads.
 pub struct GroupCoordinator {
-    parts: GroupCoordinatorParts,
-    shards: RwLock<Shards>,
-}
-
-#[derive(Default)]
-struct Shards {
-    running: BTreeMap<i32, Handle>,
-    /// The latest leader epoch that was heard of: what comes late changes nothing.
-    epochs: BTreeMap<i32, LeaderEpoch>,
-    /// Ends when the last shard of a partition has ended.
-    ended: BTreeMap<i32, CancellationToken>,
-}
-
-struct Handle {
-    mailbox: mpsc::Sender<Request>,
-    loading: Arc<AtomicBool>,
-    stop: CancellationToken,
+    partitions: i32,
+    runtime: Arc<Runtime<Groups>>,
 }
 
 /// Which group ids an API takes. Kafka: `isValidGroupId`.
@@ -62,111 +43,46 @@ enum GroupId {
 
 impl GroupCoordinator {
     pub fn new(parts: GroupCoordinatorParts) -> Self {
-        Self { parts, shards: RwLock::default() }
+        let runtime = Runtime::new(RuntimeParts {
+            topic: OFFSETS_TOPIC,
+            machines: Arc::new(parts.config),
+            load_buffer_bytes: parts.config.load_buffer_bytes,
+            replicas: parts.replicas,
+            tasks: parts.tasks,
+            shards: Arc::default(),
+        });
+        Self { partitions: parts.partitions, runtime }
     }
 
     /// The partition of the offsets topic that a group belongs to.
     pub fn partition_for(&self, group: &str) -> i32 {
-        partition_for(group, self.parts.partitions)
+        partition_for(group, self.partitions)
     }
 
     // ---- leadership
 
-    /// This broker leads a partition of the offsets topic: its groups are loaded. Does not wait for that.
-    pub fn on_election(self: &Arc<Self>, partition: i32, epoch: LeaderEpoch) {
-        let mut shards = self.shards.write();
-        if shards.epochs.get(&partition).is_some_and(|known| *known > epoch) {
-            info!(partition, %epoch, "an old election of the group coordinator is passed over");
-            return;
-        }
-        shards.epochs.insert(partition, epoch);
-        // Led before and led again: what is loaded is what the log says.
-        if shards.running.get(&partition).is_some_and(|handle| !handle.mailbox.is_closed()) {
-            return;
-        }
-        self.start(&mut shards, partition);
+    /// Kafka: `onElection`.
+    pub fn on_election(&self, partition: i32, epoch: LeaderEpoch) {
+        self.runtime.on_election(partition, epoch);
     }
 
-    fn start(self: &Arc<Self>, shards: &mut Shards, partition: i32) {
-        let Some(tasks) = self.parts.tasks.get(partition.unsigned_abs() as usize % self.parts.tasks.len().max(1))
-        else {
-            return;
-        };
-        let (mailbox, requests) = mpsc::channel(MAILBOX_CAPACITY);
-        let (loading, stop) = (Arc::new(AtomicBool::new(true)), tasks.stop_token().child_token());
-        let ended = CancellationToken::new();
-        let parts = ShardParts {
-            topic_partition: TopicPartition::new(OFFSETS_TOPIC, partition),
-            replicas: Arc::clone(&self.parts.replicas),
-            config: self.parts.config,
-            mailbox: requests,
-            loading: Arc::clone(&loading),
-            tasks: Arc::clone(&self.parts.tasks),
-            stop: stop.clone(),
-            previous: shards.ended.insert(partition, ended.clone()),
-        };
-        shards.running.insert(partition, Handle { mailbox, loading, stop: stop.clone() });
-        let shard = tasks.spawn_isolated("group-coordinator", async move {
-            let _ended = ended.drop_guard();
-            shard::run(parts).await;
-        });
-        let me = Arc::clone(self);
-        tasks.spawn("group-coordinator-watch", async move {
-            // Its panic costs its own groups, until they are loaded again.
-            let Ok(None) = shard.await else { return };
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(RELOAD_PAUSE) => me.on_death(partition),
-            }
-        });
-    }
-
-    /// The epoch may have moved on while the shard ran: what counts is that no one has resigned or started another.
-    fn on_death(self: &Arc<Self>, partition: i32) {
-        let mut shards = self.shards.write();
-        if shards.running.get(&partition).is_some_and(|handle| handle.mailbox.is_closed()) {
-            self.start(&mut shards, partition);
-        }
-    }
-
-    /// This broker no longer leads a partition; without an epoch, the partition is deleted.
+    /// Without an epoch the partition is deleted. Kafka: `onResignation`.
     pub fn on_resignation(&self, partition: i32, epoch: Option<LeaderEpoch>) {
-        let mut shards = self.shards.write();
-        match epoch {
-            Some(epoch) if shards.epochs.get(&partition).is_some_and(|known| *known > epoch) => {
-                info!(partition, %epoch, "an old resignation of the group coordinator is passed over");
-                return;
-            }
-            Some(epoch) => drop(shards.epochs.insert(partition, epoch)),
-            // A topic that is made again begins with the first epoch. Kafka's coordinator passes that over until a restart.
-            None => drop(shards.epochs.remove(&partition)),
-        }
-        if let Some(handle) = shards.running.remove(&partition) {
-            handle.stop.cancel();
-        }
+        self.runtime.on_resignation(partition, epoch);
     }
 
-    /// Waits for the shards, which end with their tasks' groups: everybody who waited has an answer then.
+    /// Waits for the shards, up to `within`.
     pub async fn shut_down(&self, within: Duration) -> Result<(), StillRunning> {
-        for tasks in &*self.parts.tasks {
-            tasks.shut_down(within).await?;
-        }
-        Ok(())
+        self.runtime.shut_down(within).await
     }
 
     // ---- routing
 
-    fn mailbox(&self, group: &str, id: GroupId) -> Result<mpsc::Sender<Request>, ErrorCode> {
+    fn shard_of(&self, group: &str, id: GroupId) -> Result<i32, ErrorCode> {
         if group.is_empty() && id == GroupId::NotEmpty {
             return Err(ErrorCode::InvalidGroupId);
         }
-        let shards = self.shards.read();
-        let handle = shards.running.get(&self.partition_for(group)).ok_or(ErrorCode::NotCoordinator)?;
-        if handle.loading.load(Ordering::Acquire) {
-            return Err(ErrorCode::CoordinatorLoadInProgress);
-        }
-        Ok(handle.mailbox.clone())
+        Ok(self.partition_for(group))
     }
 
     async fn ask<T>(
@@ -175,11 +91,7 @@ impl GroupCoordinator {
         id: GroupId,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, ErrorCode> {
-        let mailbox = self.mailbox(group, id)?;
-        let (reply, answer) = oneshot::channel();
-        // Either way the shard has ended: the partition is led elsewhere.
-        mailbox.send(request(reply)).await.map_err(|_| ErrorCode::NotCoordinator)?;
-        answer.await.map_err(|_| ErrorCode::NotCoordinator)
+        self.runtime.ask(self.shard_of(group, id)?, request).await
     }
 
     // ---- members
@@ -228,13 +140,13 @@ impl GroupCoordinator {
 
     /// What a transactional commit to this group is refused with before its transaction is verified.
     pub fn check_transactional(&self, group: &str) -> Result<(), ErrorCode> {
-        self.mailbox(group, GroupId::NotEmpty).map(drop)
+        self.runtime.check(self.shard_of(group, GroupId::NotEmpty)?)
     }
 
     /// Makes the group if there is none: Kafka does so before it verifies the transaction of a commit.
     pub async fn make_group(&self, group: Str) {
-        if let Ok(mailbox) = self.mailbox(&group, GroupId::NotEmpty) {
-            drop(mailbox.send(Request::MakeGroup(group)).await);
+        if let Ok(partition) = self.shard_of(&group, GroupId::NotEmpty) {
+            self.runtime.tell(partition, Request::MakeGroup(group)).await;
         }
     }
 
@@ -262,12 +174,7 @@ impl GroupCoordinator {
     /// A transaction of `producer` is decided: its marker lies at `at` in `partition` of the offsets topic, and on its
     /// replicas.
     pub async fn on_transaction_marker(&self, partition: i32, producer: i64, committed: bool, at: Offset) {
-        // A shard that loads has its mailbox already, and looks into it once it has read the log.
-        let mailbox = self.shards.read().running.get(&partition).map(|handle| handle.mailbox.clone());
-        let Some(mailbox) = mailbox else { return };
-        if mailbox.send(Request::TransactionMarker { producer, committed, at }).await.is_err() {
-            info!(partition, producer, "a marker came after its groups went elsewhere");
-        }
+        self.runtime.tell_written(partition, Request::TransactionMarker { producer, committed, at }).await;
     }
 
     /// Topics are deleted: their offsets go.
@@ -276,11 +183,7 @@ impl GroupCoordinator {
             return;
         }
         let partitions: Arc<[TopicPartition]> = partitions.into();
-        let mailboxes: Vec<_> = self.shards.read().running.values().map(|handle| handle.mailbox.clone()).collect();
-        for mailbox in mailboxes {
-            // A shard that ended has no offsets.
-            drop(mailbox.send(Request::PartitionsDeleted(Arc::clone(&partitions))).await);
-        }
+        self.runtime.tell_all(|| Request::PartitionsDeleted(Arc::clone(&partitions))).await;
     }
 
     // ---- for administrators
@@ -300,22 +203,8 @@ impl GroupCoordinator {
 
     /// The groups of all partitions that are loaded, and whether some are still loading.
     pub async fn list(&self) -> (ErrorCode, Vec<GroupOverview>) {
-        let mut code = ErrorCode::None;
-        let mut mailboxes = Vec::new();
-        for handle in self.shards.read().running.values() {
-            if handle.loading.load(Ordering::Acquire) {
-                code = ErrorCode::CoordinatorLoadInProgress;
-            } else {
-                mailboxes.push(handle.mailbox.clone());
-            }
-        }
-        let mut groups = Vec::new();
-        for mailbox in mailboxes {
-            let (reply, answer) = oneshot::channel();
-            if mailbox.send(Request::List(reply)).await.is_ok() {
-                groups.extend(answer.await.unwrap_or_default());
-            }
-        }
-        (code, groups)
+        let (listed, is_loading) = self.runtime.ask_all(Request::List).await;
+        let code = if is_loading { ErrorCode::CoordinatorLoadInProgress } else { ErrorCode::None };
+        (code, listed.into_iter().flatten().collect())
     }
 }

@@ -1,14 +1,13 @@
 //! Owns the second phase of a rebalance, and the life of members after it: assignments, heartbeats, leaving. Kafka:
 //! `handleSyncGroup`, `handleHeartbeat`, `handleLeaveGroup`, `DelayedSync`, `DelayedHeartbeat`.
 
-use super::effects::{SyncTicket, store_error};
+use super::effects::{Effect, Note, SyncTicket, store_error};
 use super::metadata::{Group, GroupState, Pending, Step};
 use super::timers::What;
 use crate::common::{ErrorCode, Offset};
 use crate::protocol::Str;
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use tracing::{info, warn};
 
 /// Who asks, as its group knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,23 +52,23 @@ pub struct Leave {
 
 impl Group {
     pub(super) fn on_sync(&mut self, ticket: SyncTicket, sync: Sync, step: &mut Step<'_>) {
-        if let Err(code) = self.check_sync(&sync) {
-            step.out.syncs.push((ticket, SyncAnswer::failed(code)));
+        if let Err(code) = self.check_sync(&sync, step) {
+            step.out.push(Effect::AnswerSync(ticket, SyncAnswer::failed(code)));
             return;
         }
         let id = sync.member.id;
         match self.state {
             GroupState::Empty | GroupState::Dead => {
-                step.out.syncs.push((ticket, SyncAnswer::failed(ErrorCode::UnknownMemberId)));
+                step.out.push(Effect::AnswerSync(ticket, SyncAnswer::failed(ErrorCode::UnknownMemberId)));
             }
             GroupState::PreparingRebalance => {
-                step.out.syncs.push((ticket, SyncAnswer::failed(ErrorCode::RebalanceInProgress)));
+                step.out.push(Effect::AnswerSync(ticket, SyncAnswer::failed(ErrorCode::RebalanceInProgress)));
             }
             GroupState::CompletingRebalance => {
                 let earlier = self.members.get_mut(&id).and_then(|member| member.waits_for_sync.replace(ticket));
                 if let Some(earlier) = earlier {
                     // Its client can only have given up on it.
-                    step.out.syncs.push((earlier, SyncAnswer::failed(ErrorCode::RebalanceInProgress)));
+                    step.out.push(Effect::AnswerSync(earlier, SyncAnswer::failed(ErrorCode::RebalanceInProgress)));
                 }
                 self.has_synced(&id, step);
                 // What the leader says first stands: a generation has one assignment.
@@ -79,17 +78,17 @@ impl Group {
             }
             GroupState::Stable => {
                 self.has_synced(&id, step);
-                step.out.syncs.push((ticket, self.assigned(&id)));
+                step.out.push(Effect::AnswerSync(ticket, self.assigned(&id)));
                 self.extend_session(&id, step);
             }
         }
     }
 
-    fn check_sync(&self, sync: &Sync) -> Result<(), ErrorCode> {
+    fn check_sync(&self, sync: &Sync, step: &mut Step<'_>) -> Result<(), ErrorCode> {
         if self.is(GroupState::Dead) {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
-        self.check_member(&sync.member.id, sync.member.instance_id.as_deref())?;
+        self.check_member(&sync.member.id, sync.member.instance_id.as_deref(), step)?;
         if sync.member.generation != self.generation {
             return Err(ErrorCode::IllegalGeneration);
         }
@@ -113,7 +112,7 @@ impl Group {
         // Assignments for members that left meanwhile are nobody's.
         assignments.retain(|id, _| self.members.contains_key(id));
         for id in self.members.keys().filter(|id| !assignments.contains_key(*id)).cloned().collect::<Vec<_>>() {
-            warn!(group = %self.id, member = %id, generation = self.generation, "the leader assigned nothing");
+            step.note(&self.id, Note::NothingAssigned { member: id.clone(), generation: self.generation });
             assignments.insert(id, Bytes::new());
         }
         let then = Pending::Assignments { generation: self.generation, assignments: assignments.clone() };
@@ -143,7 +142,7 @@ impl Group {
                 self.enter(GroupState::Stable, step.now);
             }
             Err(code) => {
-                warn!(group = %self.id, generation, %code, "assignments are not stored");
+                step.note(&self.id, Note::AssignmentsNotStored { generation, code });
                 for member in self.members.values_mut() {
                     member.assignment = Bytes::new();
                 }
@@ -163,7 +162,7 @@ impl Group {
         for id in &ids {
             let answer = change(self.assigned(id));
             if let Some(ticket) = self.members.get_mut(id).and_then(|member| member.waits_for_sync.take()) {
-                step.out.syncs.push((ticket, answer));
+                step.out.push(Effect::AnswerSync(ticket, answer));
             }
             self.extend_session(id, step);
         }
@@ -187,7 +186,7 @@ impl Group {
         if lost.is_empty() || !matches!(self.state, GroupState::CompletingRebalance | GroupState::Stable) {
             return;
         }
-        info!(group = %self.id, ?lost, "members are removed that did not sync");
+        step.note(&self.id, Note::NotSynced { lost: lost.clone() });
         for id in &lost {
             self.remove(id, step);
         }
@@ -201,7 +200,7 @@ impl Group {
         if self.is(GroupState::Dead) {
             return ErrorCode::CoordinatorNotAvailable;
         }
-        if let Err(code) = self.check_member(&member.id, member.instance_id.as_deref()) {
+        if let Err(code) = self.check_member(&member.id, member.instance_id.as_deref(), step) {
             return code;
         }
         if member.generation != self.generation {
@@ -221,13 +220,13 @@ impl Group {
         if member.outlives_its_deadline() {
             return;
         }
-        info!(group = %self.id, member = id, "a member has failed, removing it from the group");
+        step.note(&self.id, Note::MemberFailed { member: id.into() });
         self.remove_member(id, "a member was not heard of", None, step);
     }
 
     pub(super) fn on_pending_deadline(&mut self, id: &str, step: &mut Step<'_>) {
         self.pending_members.remove(id);
-        info!(group = %self.id, member = id, "a member did not come back with its id");
+        step.note(&self.id, Note::NotBack { member: id.into() });
         self.try_complete_join(step);
     }
 
@@ -245,7 +244,7 @@ impl Group {
             self.try_complete_join(step);
             return ErrorCode::None;
         }
-        if let Err(code) = self.check_member(&leave.id, leave.instance_id.as_deref()) {
+        if let Err(code) = self.check_member(&leave.id, leave.instance_id.as_deref(), step) {
             return code;
         }
         self.remove_member(&leave.id, "a member left", leave.reason.as_deref(), step);

@@ -41,7 +41,7 @@ fn records_are_kafkas_to_the_byte() {
 fn a_group_that_is_loaded_is_written_as_it_was_read() {
     let no_space: String = GROUP.split_whitespace().collect();
     for value in [EMPTY_GROUP, no_space.as_str()] {
-        let mut loader = Loader::new(partition(), 0);
+        let mut loader = Loader::new(0);
         loader.take(&batch(&[(Some(&hex(GROUP_KEY)), Some(&hex(value)))]));
         let loaded = loader.finish(Now::default());
         let group = &loaded.groups[0];
@@ -103,7 +103,7 @@ fn what_cannot_be_read_is_skipped_and_the_rest_is_loaded() {
         ),
     ];
     let log = batch(&[&[offset], &damaged[..], &[(Some(&group_key), Some(&hex(EMPTY_GROUP)))]].concat());
-    let mut loader = Loader::new(partition(), 0);
+    let mut loader = Loader::new(0);
     assert!(loader.take(&log));
     assert_eq!(loader.next_offset(), 10);
     let found = loader.offset("g1", &TopicPartition::new("t1", 5)).map(|o| o.offset);
@@ -115,7 +115,7 @@ fn what_cannot_be_read_is_skipped_and_the_rest_is_loaded() {
 fn a_log_that_ends_inside_of_a_batch_is_read_on_from_there() {
     let key = hex(OFFSET_KEY);
     let whole = batch(&[(Some(&key), Some(&hex(OFFSET_VALUE)))]);
-    let mut loader = Loader::new(partition(), 0);
+    let mut loader = Loader::new(0);
     assert!(!loader.take(&whole[..whole.len() - 1]), "nothing to go on with");
     assert!(loader.take(&whole));
     assert_eq!(loader.next_offset(), 1);

@@ -30,10 +30,6 @@ pub(super) fn config() -> GroupConfig {
     }
 }
 
-pub(super) fn partition() -> TopicPartition {
-    TopicPartition::new("__consumer_offsets", 0)
-}
-
 pub(super) fn tp(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
 }
@@ -70,7 +66,7 @@ impl Rig {
     pub(super) fn with(config: GroupConfig) -> Self {
         let now = Now { ticks: 0, wall: 1_700_000_000_000 };
         let mut out = Effects::default();
-        let loaded = Loader::new(partition(), 0).finish(now);
+        let loaded = Loader::new(0).finish(now);
         let machine = GroupMachine::load(config, loaded, now, &mut out);
         assert!(out.is_empty());
         let mut rig = Self {
@@ -107,22 +103,27 @@ impl Rig {
     }
 
     fn take(&mut self, out: Effects) {
-        for (ticket, answer) in out.joins {
-            assert!(self.waiting.remove(&ticket.0), "{ticket:?} is answered once");
-            self.joins.insert(ticket, answer);
-        }
-        for (ticket, answer) in out.syncs {
-            assert!(self.waiting.remove(&ticket.0), "{ticket:?} is answered once");
-            self.syncs.insert(ticket, answer);
-        }
-        for (ticket, answer) in out.commits {
-            assert!(self.waiting.remove(&ticket.0), "{ticket:?} is answered once");
-            self.commits.insert(ticket, answer);
-        }
-        for append in out.appends {
-            let base = self.write(&append);
-            if let Some(id) = append.id {
-                self.appends.push_back((id, base));
+        for effect in out {
+            match effect {
+                Effect::AnswerJoin(ticket, answer) => {
+                    assert!(self.waiting.remove(&ticket.0), "{ticket:?} is answered once");
+                    self.joins.insert(ticket, answer);
+                }
+                Effect::AnswerSync(ticket, answer) => {
+                    assert!(self.waiting.remove(&ticket.0), "{ticket:?} is answered once");
+                    self.syncs.insert(ticket, answer);
+                }
+                Effect::AnswerCommit(ticket, answer) => {
+                    assert!(self.waiting.remove(&ticket.0), "{ticket:?} is answered once");
+                    self.commits.insert(ticket, answer);
+                }
+                Effect::Append(append) => {
+                    let base = self.write(&append);
+                    if let Some(id) = append.id {
+                        self.appends.push_back((id, base));
+                    }
+                }
+                Effect::Note(..) | Effect::OffsetsExpired(_) => {}
             }
         }
     }
@@ -292,7 +293,7 @@ impl Rig {
     pub(super) fn reload(&mut self) {
         self.step(|m, _, out| m.unload(out));
         self.appends.clear();
-        let mut loader = Loader::new(partition(), 0);
+        let mut loader = Loader::new(0);
         loader.take(&self.log);
         assert_eq!(loader.next_offset(), self.log_end);
         let mut out = Effects::default();
