@@ -10,11 +10,12 @@ use crate::record::validate::{self, ValidatedBatches};
 use crate::record::{Batch, BatchHeader, HEADER_LEN, NO_TIMESTAMP, RecordError, batches};
 
 use super::log_dir::DirError;
+use super::marks::OffsetMetadata;
 use super::producer_state::{AppendOrigin, BatchKind, BatchMetadata, ProducerBatch, ProducerError, VerificationGuard};
 use super::recovery::aborted;
 use super::scan::control_kind;
 use super::segment::{AppendedBatch, RollParams, Segment};
-use super::unified_log::{OffsetMetadata, Tail, UnifiedLog};
+use super::unified_log::{Tail, UnifiedLog};
 
 /// What an append did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,11 +2,14 @@
 //! Kafka: `LogManager`. Absent on purpose: threads of its own but for loading and closing, and timers; whoever has a
 //! clock calls the periodic functions, off the data workers, because they wait for the disk.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod checkpoints;
+mod startup;
+
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc};
@@ -17,12 +20,11 @@ use crate::common::ids::{Millis, Offset, TopicPartition};
 use crate::config::topic::LogConfig;
 use crate::disk::{self, DirLock, DiskError, During, FilePool};
 
-use super::checkpoint::{self, CLEANER_FILE, HIGH_WATERMARK_FILE, LOCK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
+use super::checkpoint::{self, HIGH_WATERMARK_FILE, LOCK_FILE};
 use super::cleaner::LogCleaner;
 use super::loading::{LoadError, LoadLimits};
 use super::log_dir::{DirError, LogDir};
-use super::moves;
-use super::partition_dir::{PartitionDirKind, delete_dir_name, parse_partition_dir, stray_dir_name};
+use super::partition_dir::{delete_dir_name, stray_dir_name};
 use super::producer_state::ProducerStateConfig;
 use super::recovering::{Recovering, RecoveringLogs};
 use super::unified_log::{InconsistentTopicId, LogOptions, UnifiedLog};
@@ -30,15 +32,8 @@ use super::unified_log::{InconsistentTopicId, LogOptions, UnifiedLog};
 /// How long a call to the disk may take before it is told.
 const HANGING_AFTER: Duration = Duration::from_secs(10);
 
-/// Directories inside of a log directory that are no partitions of this broker.
-const IGNORED_DIRS: [&str; 2] = ["remote-log-index-cache", "__cluster_metadata-0"];
-
 /// Bytes that must be free before a log is made that found no room.
 const ROOM_FOR_A_LOG: usize = 64 << 10;
-
-/// Of a log with more to read again after a crash than this the start does not wait: see [`super::recovering`]. Less is
-/// read in the time that it takes to open the files.
-const RECOVERED_AT_START_MAX: u64 = 1 << 20;
 
 /// What a broker says about its logs.
 #[derive(Clone, Debug)]
@@ -258,249 +253,15 @@ impl LogManager {
         })
     }
 
-    // ---- loading
-
-    /// Opens every log of every directory, several at a time. `topic_configs` has the topics with settings of their own.
-    /// High watermarks are those of the checkpoint.
-    pub fn load_logs(&self, topic_configs: &HashMap<Arc<str>, Arc<LogConfig>>, now: Millis) -> Result<(), StartError> {
-        let started = Instant::now();
-        let shown: Vec<_> = self.live_dirs().map(|dir| dir.path().display().to_string()).collect();
-        info!("Loading logs from log dirs {}", shown.join(","));
-        let mut unclean = Vec::new();
-        let mut jobs = Vec::new();
-        for dir in self.dirs.iter().filter(|dir| !dir.log_dir.is_offline()) {
-            match self.plan_loading(dir) {
-                Ok(job) => {
-                    if !job.had_clean_shutdown && !job.partitions.is_empty() {
-                        unclean.push(dir.log_dir.path().display().to_string());
-                    }
-                    jobs.push(job);
-                }
-                Err(PlanError::Start(e)) => return Err(e),
-                Err(PlanError::Disk(e)) => drop(dir.log_dir.fail(e)),
-            }
-        }
-        // Replicas on the move are whole before the move goes on, and those whose move was cut off before it is judged.
-        let mut moving: HashSet<TopicPartition> = jobs.iter().flat_map(LoadJob::moving).collect();
-        let mut seen = HashSet::new();
-        moving.extend(jobs.iter().flat_map(LoadJob::current).filter(|tp| !seen.insert(tp.clone())));
-        let failed: Mutex<Option<StartError>> = Mutex::new(None);
-        let second: Mutex<Vec<Arc<UnifiedLog>>> = Mutex::default();
-        std::thread::scope(|scope| {
-            for job in &jobs {
-                for _ in 0..self.options.recovery_threads_per_dir.clamp(1, job.partitions.len().max(1)) {
-                    scope.spawn(|| self.run_loading(job, topic_configs, &moving, now, &second, &failed));
-                }
-            }
-        });
-        if let Some(e) = failed.into_inner() {
-            return Err(e);
-        }
-        for log in second.into_inner() {
-            self.settle_second(&log)?;
-        }
-        self.take_up_moves();
-        let left: Vec<_> = jobs.iter().flat_map(|job| self.recovering.in_dir(&job.dir.log_dir)).collect();
-        for job in &jobs {
-            job.dir.is_loaded.store(!job.dir.log_dir.is_offline(), Ordering::Release);
-        }
-        let total: usize = jobs.iter().map(|job| job.partitions.len()).sum();
-        let unclean =
-            if unclean.is_empty() { String::new() } else { format!(" (unclean log dirs = {})", unclean.join(",")) };
-        info!("Loaded {} logs in {}ms{unclean}", total - left.len(), started.elapsed().as_millis());
-        if !left.is_empty() {
-            let bytes: u64 = left.iter().map(|log| log.bytes).sum();
-            info!(logs = left.len(), bytes, "the other logs are recovered while these are served");
-        }
-        Ok(())
-    }
-
-    fn plan_loading<'d>(&self, dir: &'d Dir) -> Result<LoadJob<'d>, PlanError> {
-        let path = dir.log_dir.path();
-        let had_clean_shutdown = checkpoint::take_clean_shutdown_marker(path)?;
-        dir.had_clean_shutdown.store(had_clean_shutdown, Ordering::Release);
-        // Kafka makes them at once too, and does not start where it cannot: on a directory that has become read-only.
-        for name in [RECOVERY_POINT_FILE, LOG_START_FILE, HIGH_WATERMARK_FILE, CLEANER_FILE] {
-            checkpoint::make_sure(&dir.file(name))?;
-        }
-        // A checkpoint that cannot be read only costs time: everything is read again, or starts at a segment's base.
-        let read = |name: &str| {
-            checkpoint::read_offsets(&dir.file(name)).unwrap_or_else(|e| {
-                warn!(error = %e, "checkpoint is unreadable, resetting it");
-                BTreeMap::new()
-            })
-        };
-        let mut partitions = Vec::new();
-        for name in disk::subdirectories(path).during("list", path)? {
-            if IGNORED_DIRS.contains(&name.as_str()) {
-                continue;
-            }
-            if is_of_file_system(path, &name) {
-                info!(dir = %path.join(&name).display(), "left alone: it belongs to the file system");
-                continue;
-            }
-            let Some((tp, kind)) = parse_partition_dir(&name) else {
-                return Err(PlanError::Start(StartError::NotAPartition(path.join(&name))));
-            };
-            match kind {
-                PartitionDirKind::Current | PartitionDirKind::Future => partitions.push((tp, name)),
-                PartitionDirKind::Deleted => self.remove_later(&dir.log_dir, &path.join(name)),
-                PartitionDirKind::Stray => {
-                    warn!(dir = %path.join(name).display(), "left alone: not a replica that is served here");
-                }
-            }
-        }
-        let shown = path.display();
-        if partitions.is_empty() {
-            info!("No logs found to be loaded in {shown}");
-        } else if had_clean_shutdown {
-            info!("Skipping recovery of {} logs from {shown} since clean shutdown file was found", partitions.len());
-        } else {
-            info!("Recovering {} logs from {shown} since no clean shutdown file was found", partitions.len());
-        }
-        Ok(LoadJob {
-            dir,
-            had_clean_shutdown,
-            partitions,
-            next: AtomicUsize::new(0),
-            loaded: AtomicUsize::new(0),
-            recovery_points: read(RECOVERY_POINT_FILE),
-            log_starts: read(LOG_START_FILE),
-            high_watermarks: read(HIGH_WATERMARK_FILE),
-            clean_ends: read(CLEANER_FILE),
-        })
-    }
-
-    /// One thread's part of a directory.
-    fn run_loading(
-        &self,
-        job: &LoadJob<'_>,
-        topic_configs: &HashMap<Arc<str>, Arc<LogConfig>>,
-        moving: &HashSet<TopicPartition>,
-        now: Millis,
-        second: &Mutex<Vec<Arc<UnifiedLog>>>,
-        failed: &Mutex<Option<StartError>>,
-    ) {
-        while let Some((tp, name)) = job.partitions.get(job.next.fetch_add(1, Ordering::Relaxed)) {
-            if job.dir.log_dir.is_offline() || failed.lock().is_some() {
-                return;
-            }
-            let started = Instant::now();
-            let dir = job.dir.log_dir.path().join(name);
-            let known = |offsets: &BTreeMap<TopicPartition, Offset>| offsets.get(tp).copied().unwrap_or(0).max(0);
-            let options = LogOptions {
-                config: Arc::clone(topic_configs.get(&tp.topic).unwrap_or(&self.options.default_config)),
-                producer_config: self.options.producer_config,
-                log_start: known(&job.log_starts),
-                recovery_point: known(&job.recovery_points),
-                had_clean_shutdown: job.had_clean_shutdown,
-                topic_id: None,
-                limits: LoadLimits {
-                    recovered_bytes_max: if moving.contains(tp) { u64::MAX } else { RECOVERED_AT_START_MAX },
-                    ..LoadLimits::default()
-                },
-            };
-            debug!(dir = %dir.display(), "loading log");
-            let opened = UnifiedLog::open(&dir, tp.clone(), Arc::clone(&job.dir.log_dir), options.clone(), now);
-            let total = job.partitions.len();
-            let loaded = job.loaded.fetch_add(1, Ordering::Relaxed) + 1;
-            match opened {
-                Ok(log) => {
-                    self.take_over(&log, known(&job.high_watermarks), job.clean_ends.get(tp).copied());
-                    let path = job.dir.log_dir.path().display();
-                    Self::tell_loaded(&log, started.elapsed(), &format!("{loaded}/{total} completed in {path}"));
-                    let is_future = matches!(parse_partition_dir(name), Some((_, PartitionDirKind::Future)));
-                    let logs = if is_future { &self.futures } else { &self.logs };
-                    let replaced = logs.write().insert(tp.clone(), log);
-                    let other = match replaced {
-                        Some(other) if !is_future => {
-                            second.lock().push(other);
-                            continue;
-                        }
-                        Some(other) => Some(other.dir().to_path_buf()),
-                        None => self.recovering(tp).map(|other| other.dir.clone()),
-                    };
-                    if let Some(first) = other {
-                        *failed.lock() = Some(StartError::DuplicateLog { tp: tp.clone(), first, second: dir });
-                        return;
-                    }
-                }
-                Err(LoadError::Long { bytes }) => {
-                    let limits = LoadLimits::default();
-                    let left = Recovering {
-                        topic_partition: tp.clone(),
-                        log_dir: Arc::clone(&job.dir.log_dir),
-                        topic_id: checkpoint::read_partition_metadata(&dir).unwrap_or_default(),
-                        dir: dir.clone(),
-                        options: LogOptions { limits, ..options },
-                        bytes,
-                        recovery_point: job.recovery_points.get(tp).copied(),
-                        log_start: job.log_starts.get(tp).copied(),
-                        high_watermark: job.high_watermarks.get(tp).copied(),
-                        clean_end: job.clean_ends.get(tp).copied(),
-                    };
-                    let other = self.recovering.add(left).map(|other| other.dir.clone());
-                    let other = other.or_else(|| self.log(tp).map(|other| other.dir().to_path_buf()));
-                    if let Some(first) = other {
-                        *failed.lock() = Some(StartError::DuplicateLog { tp: tp.clone(), first, second: dir });
-                        return;
-                    }
-                }
-                // Nobody stops a start.
-                Err(LoadError::Stopped) => return,
-                Err(LoadError::Disk(e)) => drop(job.dir.log_dir.fail(e)),
-                Err(LoadError::Damaged(why)) => {
-                    error!(%tp, dir = %dir.display(), %why, "log is damaged, the partition is offline");
-                    let log_dir = Arc::clone(&job.dir.log_dir);
-                    self.damaged.lock().insert(tp.clone(), Damaged { log_dir, dir, why });
-                }
-            }
-        }
-    }
-
-    /// A partition has this log beside the one that is served. Where a move was cut off between its two renames, the one
-    /// that has all is served and the other set aside; Kafka refuses to start then.
-    fn settle_second(&self, log: &Arc<UnifiedLog>) -> Result<(), StartError> {
-        let tp = log.topic_partition();
-        let Some(served) = self.log(tp) else { return Ok(()) };
-        let Some((whole, part)) = moves::whole_and_part(&served, log) else {
-            let (first, second) = (served.dir().to_path_buf(), log.dir().to_path_buf());
-            return Err(StartError::DuplicateLog { tp: tp.clone(), first, second });
-        };
-        whole.update_high_watermark(whole.high_watermark().max(part.high_watermark()));
-        // Never refused: it is below the end, and what is above the high watermark was not deleted.
-        drop(whole.maybe_increment_log_start(part.log_start_offset()));
-        self.logs.write().insert(tp.clone(), Arc::clone(whole));
-        let (kept, name) = (whole.dir().display().to_string(), stray_dir_name(tp));
-        // A failure is reported by the directory.
-        if part.rename_for_deletion(&name).and_then(|()| part.log_dir().sync_names()).is_ok() {
-            let aside = part.log_dir().path().join(&name);
-            warn!(%tp, kept, aside = %aside.display(), "a move between these directories was cut off; one has all that the other has");
-        }
-        Ok(())
-    }
-
-    /// What the checkpoints know beside what loading was told.
-    pub(super) fn take_over(&self, log: &UnifiedLog, high_watermark: Offset, clean_end: Option<Offset>) {
-        log.update_high_watermark(high_watermark.max(0));
-        log.cleaning.set_checkpoint(clean_end);
-    }
-
-    pub(super) fn tell_loaded(log: &UnifiedLog, took: Duration, progress: &str) {
-        info!(
-            "Completed load of {} with {} segments, local-log-start-offset {} and log-end-offset {} in {}ms ({progress})",
-            log.dir().display(),
-            log.segment_count(),
-            log.log_start_offset(),
-            log.log_end_offset(),
-            took.as_millis()
-        );
-    }
-
     // ---- logs
 
     pub fn log(&self, tp: &TopicPartition) -> Option<Arc<UnifiedLog>> {
         self.logs.read().get(tp).cloned()
+    }
+
+    /// A log that is still recovered: there will be one.
+    pub fn recovering(&self, tp: &TopicPartition) -> Option<Arc<Recovering>> {
+        self.recovering.get(tp)
     }
 
     /// The partition's directory is there, and is no log.
@@ -800,68 +561,6 @@ impl LogManager {
         }
     }
 
-    /// Writes down how far logs are clean, where that has changed.
-    pub(super) fn checkpoint_cleaned(&self) {
-        self.live_dirs().for_each(|dir| self.checkpoint_cleaned_in(dir));
-    }
-
-    fn checkpoint_cleaned_in(&self, dir: &Arc<LogDir>) {
-        if dir.take_cleaner_checkpoint_stale()
-            && self.checkpoint(dir, CLEANER_FILE, UnifiedLog::cleaner_checkpoint).is_err()
-        {
-            dir.set_cleaner_checkpoint_stale(true);
-        }
-    }
-
-    /// After a truncation, and every `log.flush.offset.checkpoint.interval.ms`. A failure is reported by the directory, here and below.
-    pub fn checkpoint_recovery_points_in(&self, dir: &Arc<LogDir>) {
-        self.checkpoint_cleaned_in(dir);
-        drop(self.checkpoint(dir, RECOVERY_POINT_FILE, |log| Some(log.recovery_point())));
-    }
-
-    /// Every `log.flush.start.offset.checkpoint.interval.ms`.
-    pub fn checkpoint_log_starts_in(&self, dir: &Arc<LogDir>) {
-        drop(self.checkpoint(dir, LOG_START_FILE, log_start_entry));
-    }
-
-    /// Every `replica.high.watermark.checkpoint.interval.ms`.
-    pub fn checkpoint_high_watermarks_in(&self, dir: &Arc<LogDir>) {
-        drop(self.checkpoint(dir, HIGH_WATERMARK_FILE, |log| Some(log.high_watermark())));
-    }
-
-    pub(super) fn checkpoint_dir(&self, dir: &Arc<LogDir>) -> Result<(), DirError> {
-        self.checkpoint(dir, RECOVERY_POINT_FILE, |log| Some(log.recovery_point()))?;
-        self.checkpoint(dir, LOG_START_FILE, log_start_entry)
-    }
-
-    fn checkpoint(
-        &self,
-        dir: &Arc<LogDir>,
-        name: &str,
-        offset: impl Fn(&UnifiedLog) -> Option<Offset>,
-    ) -> Result<(), DirError> {
-        dir.check()?;
-        let _one_writer = dir.checkpoints.lock();
-        // First what is not ready: whatever becomes a log meanwhile is found then.
-        let mut offsets = BTreeMap::new();
-        for log in self.recovering.in_dir(dir) {
-            let entry = match name {
-                RECOVERY_POINT_FILE => log.recovery_point,
-                LOG_START_FILE => log.log_start,
-                HIGH_WATERMARK_FILE => log.high_watermark,
-                _ => log.clean_end,
-            };
-            offsets.extend(entry.map(|offset| (log.topic_partition.clone(), offset)));
-        }
-        for log in self.all_logs().iter().filter(|log| Arc::ptr_eq(log.log_dir(), dir)) {
-            match offset(log) {
-                Some(offset) => offsets.insert(log.topic_partition().clone(), offset),
-                None => offsets.remove(log.topic_partition()),
-            };
-        }
-        dir.guard(checkpoint::write_offsets(&dir.path().join(name), &offsets))
-    }
-
     /// What DescribeLogDirs shows.
     pub fn describe(&self) -> Vec<LogDirDescription> {
         let logs = self.logs();
@@ -960,69 +659,12 @@ impl LogManager {
     }
 }
 
-/// Whether a directory inside of a log directory was put there by the file system or a desktop, where the log directory is
-/// a mount point. Kafka refuses to start over some and takes others for partitions.
-fn is_of_file_system(log_dir: &Path, name: &str) -> bool {
-    if let Some(user) = name.strip_prefix(".Trash-") {
-        // It could also be a partition of a topic ".Trash"; those have segments. One of another user need not be readable.
-        let is_number = !user.is_empty() && user.bytes().all(|byte| byte.is_ascii_digit());
-        let files = disk::file_names(&log_dir.join(name)).unwrap_or_default();
-        return is_number && !files.iter().any(|file| file.ends_with(".log"));
-    }
-    matches!(name, "lost+found" | ".snapshot")
-}
-
-/// Only starts that lie inside of a segment are worth an entry.
-fn log_start_entry(log: &UnifiedLog) -> Option<Offset> {
-    let start = log.log_start_offset();
-    (start > log.first_segment_base()).then_some(start)
-}
-
 fn prepare_dir(path: &Path) -> Result<PathBuf, DiskError> {
     if disk::create_dir_all_synced(path).during("create log directory", path)? {
         info!("Log directory {} not found, creating it.", path.display());
     }
     disk::subdirectories(path).during("list log directory", path)?;
     path.canonicalize().during("resolve", path)
-}
-
-#[derive(Debug)]
-enum PlanError {
-    Start(StartError),
-    Disk(DiskError),
-}
-
-impl From<DiskError> for PlanError {
-    fn from(error: DiskError) -> Self {
-        Self::Disk(error)
-    }
-}
-
-/// The logs of one directory, taken one by one by its threads.
-struct LoadJob<'d> {
-    dir: &'d Dir,
-    had_clean_shutdown: bool,
-    partitions: Vec<(TopicPartition, String)>,
-    next: AtomicUsize,
-    loaded: AtomicUsize,
-    recovery_points: BTreeMap<TopicPartition, Offset>,
-    log_starts: BTreeMap<TopicPartition, Offset>,
-    high_watermarks: BTreeMap<TopicPartition, Offset>,
-    clean_ends: BTreeMap<TopicPartition, Offset>,
-}
-
-impl LoadJob<'_> {
-    /// Partitions that are served from this directory.
-    fn current(&self) -> impl Iterator<Item = TopicPartition> {
-        let is_current = |name: &str| matches!(parse_partition_dir(name), Some((_, PartitionDirKind::Current)));
-        self.partitions.iter().filter(move |(_, name)| is_current(name)).map(|(tp, _)| tp.clone())
-    }
-
-    /// Partitions that move into this directory.
-    fn moving(&self) -> impl Iterator<Item = TopicPartition> {
-        let is_future = |name: &str| matches!(parse_partition_dir(name), Some((_, PartitionDirKind::Future)));
-        self.partitions.iter().filter(move |(_, name)| is_future(name)).map(|(tp, _)| tp.clone())
-    }
 }
 
 #[cfg(test)]

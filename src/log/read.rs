@@ -13,9 +13,10 @@ use crate::record::NO_TIMESTAMP;
 
 use super::index::AbortedTxn;
 use super::log_dir::DirError;
+use super::marks::{LogOffsets, OffsetMetadata};
 use super::segment::{FoundTimestamp, Segment, SegmentError};
 use super::segments::Segments;
-use super::unified_log::{LogOffsets, OffsetMetadata, UnifiedLog};
+use super::unified_log::UnifiedLog;
 
 /// How far a reader may look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,18 +13,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
-use tracing::error;
 
-use super::LogManager;
 use super::loading::LoadError;
 use super::log_dir::LogDir;
-use super::manager::Damaged;
 use super::unified_log::{LogOptions, UnifiedLog};
 use crate::common::Uuid;
-use crate::common::ids::{Millis, Offset, TopicPartition};
+use crate::common::ids::{Offset, TopicPartition};
 
 /// A log that the start has left.
 #[derive(Debug)]
@@ -48,7 +44,7 @@ impl Recovering {
         self.topic_id
     }
 
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.options.limits.stop.store(true, Ordering::Relaxed);
     }
 }
@@ -128,7 +124,7 @@ impl RecoveringLogs {
     }
 
     /// Lets go of all work. Does not wait for it.
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         let mut state = self.state.lock();
         state.is_stopping = true;
         state.logs.values().for_each(|entry| entry.log.stop());
@@ -144,7 +140,7 @@ impl RecoveringLogs {
     }
 
     /// The shortest of a directory that nobody works on.
-    fn begin(&self, dir: &Arc<LogDir>) -> Option<Arc<Recovering>> {
+    pub(super) fn begin(&self, dir: &Arc<LogDir>) -> Option<Arc<Recovering>> {
         let mut state = self.state.lock();
         if state.is_stopping || dir.is_offline() {
             return None;
@@ -158,7 +154,7 @@ impl RecoveringLogs {
     }
 
     /// The end of the work on one. `done` is called unless it is not wanted any more; then it stays as it was.
-    fn end(
+    pub(super) fn end(
         &self,
         log: &Recovering,
         opened: Result<Arc<UnifiedLog>, LoadError>,
@@ -182,45 +178,6 @@ impl RecoveringLogs {
         };
         self.changed.notify_all();
         outcome
-    }
-}
-
-impl LogManager {
-    /// A log that is still recovered: there will be one.
-    pub fn recovering(&self, tp: &TopicPartition) -> Option<Arc<Recovering>> {
-        self.recovering.get(tp)
-    }
-
-    /// Recovers the next log of a directory that the start has left; `None` when there are none. Waits for the disk.
-    pub fn recover_next(&self, dir: &Arc<LogDir>, now: Millis) -> Option<Recovered> {
-        let next = self.recovering.begin(dir)?;
-        let started = Instant::now();
-        let tp = &next.topic_partition;
-        let opened = UnifiedLog::open(&next.dir, tp.clone(), Arc::clone(&next.log_dir), next.options.clone(), now);
-        if let Err(LoadError::Disk(e)) = opened {
-            next.stop();
-            next.log_dir.fail(e);
-            return Some(self.recovering.end(&next, Err(LoadError::Stopped), |_| Recovered::Left));
-        }
-        Some(self.recovering.end(&next, opened, |opened| match opened {
-            Ok(log) => {
-                self.take_over(&log, next.high_watermark.unwrap_or(0), next.clean_end);
-                Self::tell_loaded(&log, started.elapsed(), "recovered while others were served");
-                self.logs.write().insert(tp.clone(), log);
-                Recovered::Ready(tp.clone())
-            }
-            Err(error) => {
-                let (dir, why) = (next.dir.clone(), error.to_string());
-                error!(%tp, dir = %dir.display(), %why, "log is damaged, the partition is offline");
-                self.damaged.lock().insert(tp.clone(), Damaged { log_dir: Arc::clone(&next.log_dir), dir, why });
-                Recovered::Damaged(tp.clone())
-            }
-        }))
-    }
-
-    /// Nothing is recovered any more. Does not wait for what is under way, which ends soon.
-    pub fn stop_recovery(&self) {
-        self.recovering.stop();
     }
 }
 

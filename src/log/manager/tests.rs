@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::common::LeaderEpoch;
 use crate::disk::fault::testing::inject;
+use crate::log::checkpoint::{CLEANER_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
 use crate::log::testing::{append_plain, files_of, read_all, small_config};
 use crate::log::{FetchIsolation, OffsetQuery};
 use crate::record::batches;

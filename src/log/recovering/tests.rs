@@ -9,7 +9,7 @@ use crate::disk::fault::testing::inject;
 use crate::log::checkpoint::{self, HIGH_WATERMARK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
 use crate::log::producer_state::ProducerStateConfig;
 use crate::log::testing::{append, batch};
-use crate::log::{CreateLogError, LogManagerOptions};
+use crate::log::{CreateLogError, LogManager, LogManagerOptions};
 use crate::record::BatchOptions;
 
 fn manager(dir: &Path) -> LogManager {
