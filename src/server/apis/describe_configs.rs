@@ -7,6 +7,7 @@ use crate::config::alter::Refusal;
 use crate::config::describe::{self, Asked, ConfigEntry};
 use crate::controller::topics;
 use crate::network::Reply;
+use crate::protocol::Str;
 use crate::protocol::messages::describe_configs_request::DescribeConfigsResource;
 use crate::protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -15,26 +16,28 @@ use crate::protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse}
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::zk::configs;
+use crate::zk::data::config::Config;
 use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use tracing::error;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: DescribeConfigsRequest) -> Reply {
     // One resource of an unknown type spoils the request, as in Kafka.
     let spoilt = request.resources.iter().any(|r| ResourceType::of(r.resource_type).is_none());
     let mut results = Vec::with_capacity(request.resources.len());
-    let mut told_whole = BTreeSet::new();
+    let (mut told, mut overrides) = (BTreeSet::new(), BTreeMap::new());
     for resource in &request.resources {
-        // All keys of a resource are answered once, however often a request repeats it.
-        let is_whole = resource.configuration_keys.as_ref().is_none_or(Vec::is_empty);
-        if is_whole && !told_whole.insert((resource.resource_type, &resource.resource_name)) {
+        // The same keys of a resource are answered once, however often a request repeats it.
+        let keys = resource.configuration_keys.as_deref().filter(|keys| !keys.is_empty());
+        if !told.insert((resource.resource_type, &resource.resource_name, keys)) {
             continue;
         }
-        let told = if spoilt {
+        let described = if spoilt {
             refuse(ErrorCode::InvalidRequest, ErrorCode::InvalidRequest.message())
         } else {
-            describe(broker, resource).await
+            describe(broker, resource, &mut overrides).await
         };
-        let (error_code, error_message, entries) = match told {
+        let (error_code, error_message, entries) = match described {
             // Kafka leaves the text empty here where its other APIs have none.
             Ok(entries) => (ErrorCode::None, String::new(), entries),
             Err(refusal) => (refusal.code, refusal.message, Vec::new()),
@@ -51,7 +54,12 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     call.reply(&DescribeConfigsResponse { results, ..Default::default() })
 }
 
-async fn describe(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<ConfigEntry>, Refusal> {
+/// `overrides` are those of topics that this request has read: each is read once.
+async fn describe(
+    broker: &Broker,
+    resource: &DescribeConfigsResource,
+    overrides: &mut BTreeMap<Str, Config>,
+) -> Result<Vec<ConfigEntry>, Refusal> {
     let names: Vec<&str> = resource.configuration_keys.iter().flatten().map(|key| &**key).collect();
     let asked = Asked(&names);
     let name = &*resource.resource_name;
@@ -62,15 +70,17 @@ async fn describe(broker: &Broker, resource: &DescribeConfigsResource) -> Result
             if broker.image.load().topic(name).is_none() {
                 return refuse(ErrorCode::UnknownTopicOrPartition, "");
             }
-            let overrides = match configs::read(&broker.zk, &format!("topics/{name}")).await {
-                Ok(overrides) => overrides,
-                Err(error) => {
-                    error!(topic = name, %error, "describe configs");
-                    return refuse(ErrorCode::UnknownServerError, ErrorCode::UnknownServerError.message());
-                }
+            let read = match overrides.entry(resource.resource_name.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(vacant) => match configs::read(&broker.zk, &format!("topics/{name}")).await {
+                    Ok(read) => vacant.insert(read),
+                    Err(error) => {
+                        error!(topic = name, %error, "describe configs");
+                        return refuse(ErrorCode::UnknownServerError, ErrorCode::UnknownServerError.message());
+                    }
+                },
             };
-            describe::topic(&layers, &overrides, asked)
-                .or_else(|error| refuse(ErrorCode::InvalidConfig, &error.to_string()))
+            describe::topic(&layers, read, asked).or_else(|error| refuse(ErrorCode::InvalidConfig, &error.to_string()))
         }
         Some(ResourceType::Broker) if name.is_empty() => Ok(describe::cluster_default(&layers, asked)),
         Some(ResourceType::Broker) => match name.parse::<i32>() {
