@@ -405,6 +405,7 @@ fn transaction_settings(config: &BrokerConfig) -> Settings {
     }
 }
 
+#[allow(clippy::too_many_arguments, reason = "each is a part that the controller is made of, given once")]
 fn start_controller(
     config: &BrokerConfig,
     id: BrokerId,
