@@ -1,6 +1,7 @@
 //! Owns the coordinators: who shares work with whom, what was consumed. Kafka: `kafka.coordinator`.
 //!
-//! Each keeps its state in an internal topic, and serves the keys of those partitions of it that this broker leads.
+//! Each keeps its state in an internal topic, and serves the keys of those partitions of it that this broker leads. What
+//! they have in common is in `runtime`; [`group`] and [`transaction`] are what runs on it.
 
 pub mod group;
 mod runtime;

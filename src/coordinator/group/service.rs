@@ -2,11 +2,13 @@
 //! `GroupCoordinator.validateGroupStatus`, `GroupCoordinatorAdapter`.
 
 use super::commit::{Commit, CommitAnswer, FetchedOffset};
+use super::effects::{CommitTicket, Effects, JoinTicket, SyncTicket};
 use super::join::{Join, JoinAnswer};
+use super::machine::GroupMachine;
 use super::metadata::{GroupDescription, GroupOverview};
-use super::shard::{Groups, Request};
+use super::shard::Groups;
 use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
-use crate::common::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
+use crate::common::{ErrorCode, LeaderEpoch, Now, Offset, TopicPartition};
 use crate::config::GroupConfig;
 use crate::coordinator::runtime::{Runtime, RuntimeParts};
 use crate::coordinator::{OFFSETS_TOPIC, partition_for};
@@ -85,26 +87,44 @@ impl GroupCoordinator {
         Ok(self.partition_for(group))
     }
 
-    async fn ask<T>(
+    /// Asks what is answered at once.
+    async fn ask<T: Send + 'static>(
         &self,
         group: &str,
         id: GroupId,
-        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+        question: impl FnOnce(&mut GroupMachine, Now, &mut Effects) -> T + Send + 'static,
     ) -> Result<T, ErrorCode> {
-        self.runtime.ask(self.shard_of(group, id)?, request).await
+        let question = |to: &mut Groups, now, out: &mut Effects| question(&mut to.machine, now, out);
+        self.runtime.ask(self.shard_of(group, id)?, question).await.answer().await
+    }
+
+    /// Asks what is answered in time, by the ticket that the question takes for its reply.
+    async fn put<T: Send + 'static>(
+        &self,
+        group: &str,
+        id: GroupId,
+        question: impl FnOnce(&mut Groups, Now, oneshot::Sender<T>, &mut Effects) + Send + 'static,
+    ) -> Result<T, ErrorCode> {
+        self.runtime.put(self.shard_of(group, id)?, question).await.answer().await
     }
 
     // ---- members
 
     pub async fn join(&self, join: Join) -> JoinAnswer {
         let (group, member_id) = (join.group_id.clone(), join.member_id.clone());
-        let asked = self.ask(&group, GroupId::NotEmpty, |reply| Request::Join(Box::new(join), reply)).await;
+        let question = |to: &mut Groups, now, reply, out: &mut Effects| {
+            to.machine.on_join(now, JoinTicket(to.joins.issue(reply)), join, out);
+        };
+        let asked = self.put(&group, GroupId::NotEmpty, question).await;
         asked.unwrap_or_else(|code| JoinAnswer::failed(member_id, code))
     }
 
     pub async fn sync(&self, sync: Sync) -> SyncAnswer {
         let group = sync.member.group_id.clone();
-        let asked = self.ask(&group, GroupId::NotEmpty, |reply| Request::Sync(Box::new(sync), reply)).await;
+        let question = |to: &mut Groups, now, reply, out: &mut Effects| {
+            to.machine.on_sync(now, SyncTicket(to.syncs.issue(reply)), sync, out);
+        };
+        let asked = self.put(&group, GroupId::NotEmpty, question).await;
         asked.unwrap_or_else(|code| {
             // What is being loaded may know another generation: the member joins again.
             let loading = code == ErrorCode::CoordinatorLoadInProgress;
@@ -114,7 +134,7 @@ impl GroupCoordinator {
 
     pub async fn heartbeat(&self, member: GroupMember) -> ErrorCode {
         let group = member.group_id.clone();
-        match self.ask(&group, GroupId::NotEmpty, |reply| Request::Heartbeat(member, reply)).await {
+        match self.ask(&group, GroupId::NotEmpty, move |m, now, out| m.on_heartbeat(now, &member, out)).await {
             // Blindly: its session begins anew once the group is loaded.
             Err(ErrorCode::CoordinatorLoadInProgress) => ErrorCode::None,
             Ok(code) | Err(code) => code,
@@ -124,7 +144,7 @@ impl GroupCoordinator {
     /// One code for each member, or one for the request.
     pub async fn leave(&self, group: Str, leaving: Vec<Leave>) -> Result<Vec<ErrorCode>, ErrorCode> {
         let to = group.clone();
-        self.ask(&to, GroupId::NotEmpty, |reply| Request::Leave { group, leaving, reply }).await
+        self.ask(&to, GroupId::NotEmpty, move |m, now, out| m.on_leave(now, &group, &leaving, out)).await
     }
 
     // ---- offsets
@@ -134,7 +154,10 @@ impl GroupCoordinator {
         let (group, offsets) = (commit.member.group_id.clone(), commit.offsets.len());
         // Transactions came with groups that have a name.
         let id = if commit.producer.is_some() { GroupId::NotEmpty } else { GroupId::Any };
-        let asked = self.ask(&group, id, |reply| Request::Commit(Box::new(commit), reply)).await;
+        let question = |to: &mut Groups, now, reply, out: &mut Effects| {
+            to.machine.on_commit(now, CommitTicket(to.commits.issue(reply)), commit, out);
+        };
+        let asked = self.put(&group, id, question).await;
         asked.unwrap_or_else(|code| vec![code; offsets])
     }
 
@@ -146,7 +169,8 @@ impl GroupCoordinator {
     /// Makes the group if there is none: Kafka does so before it verifies the transaction of a commit.
     pub async fn make_group(&self, group: Str) {
         if let Ok(partition) = self.shard_of(&group, GroupId::NotEmpty) {
-            self.runtime.tell(partition, Request::MakeGroup(group)).await;
+            // It is not waited for: the commit comes behind it.
+            drop(self.runtime.ask(partition, move |to, now, _| to.machine.make_group(&group, now)).await);
         }
     }
 
@@ -157,8 +181,7 @@ impl GroupCoordinator {
         require_stable: bool,
     ) -> Result<Vec<(TopicPartition, FetchedOffset)>, ErrorCode> {
         let to = group.clone();
-        let request = |reply| Request::FetchOffsets { group, partitions, require_stable, reply };
-        self.ask(&to, GroupId::Any, request).await
+        self.ask(&to, GroupId::Any, move |m, _, _| m.fetch_offsets(&group, partitions.as_deref(), require_stable)).await
     }
 
     /// One code for each partition, or one for the request.
@@ -168,13 +191,16 @@ impl GroupCoordinator {
         partitions: Vec<TopicPartition>,
     ) -> Result<Vec<ErrorCode>, ErrorCode> {
         let to = group.clone();
-        self.ask(&to, GroupId::NotEmpty, |reply| Request::DeleteOffsets { group, partitions, reply }).await?
+        self.ask(&to, GroupId::NotEmpty, move |m, now, out| m.delete_offsets(now, &group, &partitions, out)).await?
     }
 
     /// A transaction of `producer` is decided: its marker lies at `at` in `partition` of the offsets topic, and on its
     /// replicas.
     pub async fn on_transaction_marker(&self, partition: i32, producer: i64, committed: bool, at: Offset) {
-        self.runtime.tell_written(partition, Request::TransactionMarker { producer, committed, at }).await;
+        let marker = move |to: &mut Groups, _, _: &mut Effects| {
+            to.machine.on_transaction_marker(producer, committed, at);
+        };
+        self.runtime.tell_written(partition, marker).await;
     }
 
     /// Topics are deleted: their offsets go.
@@ -183,14 +209,17 @@ impl GroupCoordinator {
             return;
         }
         let partitions: Arc<[TopicPartition]> = partitions.into();
-        self.runtime.tell_all(|| Request::PartitionsDeleted(Arc::clone(&partitions))).await;
+        let gone = move |to: &mut Groups, now, out: &mut Effects| {
+            to.machine.on_partitions_deleted(now, &partitions, out);
+        };
+        self.runtime.tell_all(gone).await;
     }
 
     // ---- for administrators
 
     pub async fn delete_group(&self, group: Str) -> ErrorCode {
         let to = group.clone();
-        match self.ask(&to, GroupId::Any, |reply| Request::DeleteGroup(group, reply)).await {
+        match self.ask(&to, GroupId::Any, move |m, now, out| m.delete_group(now, &group, out)).await {
             Ok(code) | Err(code) => code,
         }
     }
@@ -198,12 +227,12 @@ impl GroupCoordinator {
     /// `None`: there is no such group.
     pub async fn describe(&self, group: Str) -> Result<Option<GroupDescription>, ErrorCode> {
         let to = group.clone();
-        self.ask(&to, GroupId::Any, |reply| Request::Describe(group, reply)).await
+        self.ask(&to, GroupId::Any, move |m, _, _| m.describe(&group)).await
     }
 
     /// The groups of all partitions that are loaded, and whether some are still loading.
     pub async fn list(&self) -> (ErrorCode, Vec<GroupOverview>) {
-        let (listed, is_loading) = self.runtime.ask_all(Request::List).await;
+        let (listed, is_loading) = self.runtime.ask_all(|to, _, _| to.machine.list()).await;
         let code = if is_loading { ErrorCode::CoordinatorLoadInProgress } else { ErrorCode::None };
         (code, listed.into_iter().flatten().collect())
     }

@@ -1,68 +1,31 @@
-//! Owns one partition of the offsets topic as the frame of all coordinators drives it: what is asked of the
-//! [`GroupMachine`], who waits for its answers, and where its notes go. Kafka: the purgatories of `GroupCoordinator`.
+//! Owns one partition of the offsets topic as the frame of all coordinators drives it: who waits for the answers of
+//! the [`GroupMachine`], what it writes, and where its notes go. Kafka: the purgatories of `GroupCoordinator`.
 
-use super::commit::{Commit, CommitAnswer, FetchedOffset};
-use super::effects::{CommitTicket, Effect, JoinTicket, Note, SyncTicket};
-use super::join::{Join, JoinAnswer};
+use super::commit::CommitAnswer;
+use super::effects::{Effect, Note};
+use super::join::JoinAnswer;
 use super::loading::Loader;
 use super::machine::GroupMachine;
-use super::metadata::{ACKS_ALL, GroupDescription, GroupOverview};
-use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
+use super::metadata::ACKS_ALL;
+use super::sync::SyncAnswer;
 use crate::common::{ErrorCode, Millis, Now, Offset, TopicPartition};
 use crate::config::GroupConfig;
-use crate::coordinator::runtime::{Append, AppendId, Machine, Term, Tickets, answer};
-use crate::protocol::Str;
+use crate::coordinator::runtime::{Append, AppendId, Machine, Term, Tickets};
 use crate::record::{Codec, Compression};
 use std::sync::Arc;
-use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 /// Debug builds look through all groups after each turn, unless there are more.
 const CHECKED_GROUPS_MAX: usize = 64;
 
-/// What is asked of a shard. A reply that is dropped means: not here any more.
-pub(super) enum Request {
-    Join(Box<Join>, oneshot::Sender<JoinAnswer>),
-    Sync(Box<Sync>, oneshot::Sender<SyncAnswer>),
-    Heartbeat(GroupMember, oneshot::Sender<ErrorCode>),
-    Leave {
-        group: Str,
-        leaving: Vec<Leave>,
-        reply: oneshot::Sender<Vec<ErrorCode>>,
-    },
-    Commit(Box<Commit>, oneshot::Sender<CommitAnswer>),
-    FetchOffsets {
-        group: Str,
-        partitions: Option<Vec<TopicPartition>>,
-        require_stable: bool,
-        reply: oneshot::Sender<Vec<(TopicPartition, FetchedOffset)>>,
-    },
-    DeleteOffsets {
-        group: Str,
-        partitions: Vec<TopicPartition>,
-        reply: oneshot::Sender<Result<Vec<ErrorCode>, ErrorCode>>,
-    },
-    MakeGroup(Str),
-    DeleteGroup(Str, oneshot::Sender<ErrorCode>),
-    Describe(Str, oneshot::Sender<Option<GroupDescription>>),
-    List(oneshot::Sender<Vec<GroupOverview>>),
-    TransactionMarker {
-        producer: i64,
-        committed: bool,
-        /// Where the marker lies.
-        at: Offset,
-    },
-    PartitionsDeleted(Arc<[TopicPartition]>),
-}
-
 /// The groups of one partition.
 pub(super) struct Groups {
     partition: i32,
     config: GroupConfig,
-    machine: GroupMachine,
-    joins: Tickets<JoinAnswer>,
-    syncs: Tickets<SyncAnswer>,
-    commits: Tickets<CommitAnswer>,
+    pub machine: GroupMachine,
+    pub joins: Tickets<JoinAnswer>,
+    pub syncs: Tickets<SyncAnswer>,
+    pub commits: Tickets<CommitAnswer>,
 }
 
 impl Machine for Groups {
@@ -71,7 +34,6 @@ impl Machine for Groups {
     const BATCH_BYTES_MAX: usize = 0;
 
     type Parts = GroupConfig;
-    type Request = Request;
     type Effect = Effect;
     type Loader = Loader;
 
@@ -97,37 +59,6 @@ impl Machine for Groups {
             joins: Tickets::default(),
             syncs: Tickets::default(),
             commits: Tickets::default(),
-        }
-    }
-
-    fn apply(&mut self, now: Now, request: Request, out: &mut Vec<Effect>) {
-        let machine = &mut self.machine;
-        match request {
-            Request::Join(join, reply) => {
-                machine.on_join(now, JoinTicket(self.joins.issue(reply)), *join, out);
-            }
-            Request::Sync(sync, reply) => {
-                machine.on_sync(now, SyncTicket(self.syncs.issue(reply)), *sync, out);
-            }
-            Request::Commit(commit, reply) => {
-                machine.on_commit(now, CommitTicket(self.commits.issue(reply)), *commit, out);
-            }
-            Request::Heartbeat(member, reply) => answer(reply, machine.on_heartbeat(now, &member, out)),
-            Request::Leave { group, leaving, reply } => answer(reply, machine.on_leave(now, &group, &leaving, out)),
-            Request::FetchOffsets { group, partitions, require_stable, reply } => {
-                answer(reply, machine.fetch_offsets(&group, partitions.as_deref(), require_stable));
-            }
-            Request::DeleteOffsets { group, partitions, reply } => {
-                answer(reply, machine.delete_offsets(now, &group, &partitions, out));
-            }
-            Request::MakeGroup(group) => machine.make_group(&group, now),
-            Request::DeleteGroup(group, reply) => answer(reply, machine.delete_group(now, &group, out)),
-            Request::Describe(group, reply) => answer(reply, machine.describe(&group)),
-            Request::List(reply) => answer(reply, machine.list()),
-            Request::TransactionMarker { producer, committed, at } => {
-                machine.on_transaction_marker(producer, committed, at);
-            }
-            Request::PartitionsDeleted(partitions) => machine.on_partitions_deleted(now, &partitions, out),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Owns what all coordinators have in common: a shard for each partition of their topic that this broker leads, from its
 //! election to its resignation. Kafka 4: `CoordinatorRuntime`. What a coordinator decides is a [`Machine`]; the frame
-//! knows neither groups nor transactions.
+//! knows neither groups nor transactions. What a machine is asked is an operation, a closure that runs in its turn.
 //!
 //! ```text
-//! request ─▶ Runtime ─▶ mailbox ─▶ Machine::apply ───────▶ effects ─▶ Machine::perform ─▶ answers, work elsewhere
+//! request ─▶ Runtime ─▶ mailbox ─▶ an operation ─────────▶ effects ─▶ Machine::perform ─▶ answers, work elsewhere
 //!                                  Machine::on_tick ─────▶                  │ appends
 //!                                  Machine::on_appended ─▶                  ▼
 //!                                        ▲                       batches ─▶ log ─▶ replicas
@@ -50,8 +50,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::debug;
 
-/// One partition of a coordinator in one term: what it is asked, what it decides, and what comes of that. The decisions
-/// are those of a pure machine inside; this is its shell.
+/// One partition of a coordinator in one term: what it decides, and what comes of that. The decisions are those of a pure
+/// machine inside; this is its shell.
 pub(super) trait Machine: Sized + Send + 'static {
     /// Names its tasks, and itself in log lines.
     const NAME: &'static str;
@@ -60,8 +60,6 @@ pub(super) trait Machine: Sized + Send + 'static {
 
     /// What the machines of all partitions share.
     type Parts: Send + Sync + 'static;
-    /// What it is asked, with the way back to the caller. Dropped when the shard ends before it is applied.
-    type Request: Send + 'static;
     type Effect: Send + 'static;
     /// What has been read of the log.
     type Loader: Send + 'static;
@@ -73,8 +71,6 @@ pub(super) trait Machine: Sized + Send + 'static {
 
     /// Begins with what the log says.
     fn load(parts: &Arc<Self::Parts>, term: Term, loader: Self::Loader, now: Now, out: &mut Vec<Self::Effect>) -> Self;
-
-    fn apply(&mut self, now: Now, request: Self::Request, out: &mut Vec<Self::Effect>);
 
     /// Does what an effect says. What it says to write is returned; several of one turn are written together.
     fn perform(&mut self, now: Now, effect: Self::Effect, out: &mut Vec<Self::Effect>) -> Option<Append>;
@@ -88,7 +84,7 @@ pub(super) trait Machine: Sized + Send + 'static {
 
     fn on_tick(&mut self, now: Now, out: &mut Vec<Self::Effect>);
 
-    /// The partition is led elsewhere. Effects are still performed, but nothing is written.
+    /// The partition is led elsewhere: who still waits is answered. Nothing is written any more.
     fn unload(&mut self, out: &mut Vec<Self::Effect>);
 
     fn compression(&self) -> Compression {
@@ -98,6 +94,10 @@ pub(super) trait Machine: Sized + Send + 'static {
     /// Asserts what must hold between two turns. Called in debug builds.
     fn check(&self) {}
 }
+
+/// What is asked of a machine: it is run in one of its turns, and dropped with its way back when the shard ends before.
+/// Kafka 4: `CoordinatorWriteOperation`, `CoordinatorReadOperation`.
+type Operation<M> = Box<dyn FnOnce(&mut M, Now, &mut Vec<<M as Machine>::Effect>) + Send>;
 
 /// One partition of a coordinator from its loading to its end. What is started under one comes back to it or to no one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,8 +3,8 @@
 
 use super::leadership::{Election, Epochs};
 use super::shard::{self, Door, ShardParts};
-use super::{Machine, Term, group_of};
-use crate::common::{ErrorCode, LeaderEpoch, TopicPartition};
+use super::{Machine, Operation, Term, answer, group_of};
+use crate::common::{ErrorCode, LeaderEpoch, Now, TopicPartition};
 use crate::replica::ReplicaManager;
 use crate::util::task::{Group, StillRunning, shut_down_all};
 use parking_lot::RwLock;
@@ -51,10 +51,12 @@ struct Table<M: Machine> {
     starts: u64,
 }
 
+type Operations<M> = mpsc::Receiver<Operation<M>>;
+
 /// A way to a shard.
 struct Handle<M: Machine> {
     term: Term,
-    mailbox: mpsc::Sender<M::Request>,
+    mailbox: mpsc::Sender<Operation<M>>,
     door: Arc<Door>,
     stop: CancellationToken,
 }
@@ -77,21 +79,20 @@ impl<M: Machine> Shards<M> {
 
     /// Reports to the shard of a term what became of its work. A term that has ended needs no report: its successor reads
     /// from the log what is left to do.
-    pub(in crate::coordinator) async fn report(&self, term: Term, request: M::Request) {
+    pub(in crate::coordinator) async fn report(
+        &self,
+        term: Term,
+        operation: impl FnOnce(&mut M, Now, &mut Vec<M::Effect>) + Send + 'static,
+    ) {
         if let Some(shard) = self.get(term.partition).filter(|shard| shard.term == term) {
-            drop(shard.mailbox.send(request).await);
+            drop(shard.mailbox.send(Box::new(operation)).await);
         }
     }
 }
 
 impl<M: Machine> Table<M> {
     /// A mailbox for a shard that is about to be started, under the next term.
-    fn open(
-        &mut self,
-        partition: i32,
-        epoch: LeaderEpoch,
-        stop: CancellationToken,
-    ) -> (Arc<Handle<M>>, mpsc::Receiver<M::Request>) {
+    fn open(&mut self, partition: i32, epoch: LeaderEpoch, stop: CancellationToken) -> (Arc<Handle<M>>, Operations<M>) {
         self.starts += 1;
         let term = Term { partition, coordinator_epoch: epoch.0, start: self.starts };
         let (mailbox, requests) = mpsc::channel(MAILBOX_CAPACITY);
@@ -155,7 +156,7 @@ impl<M: Machine> Runtime<M> {
     }
 
     /// Waits for a shard. Its panic costs its own state, until it is loaded again.
-    async fn supervise(&self, group: Group, mut shard: Arc<Handle<M>>, mut requests: mpsc::Receiver<M::Request>) {
+    async fn supervise(&self, group: Group, mut shard: Arc<Handle<M>>, mut requests: Operations<M>) {
         loop {
             let running = shard::run::<M>(ShardParts {
                 term: shard.term,
@@ -180,7 +181,7 @@ impl<M: Machine> Runtime<M> {
     }
 
     /// The place of a shard that panicked, for the next one; `None` when it is not ours any more.
-    fn reopen(&self, dead: &Handle<M>) -> Option<(Arc<Handle<M>>, mpsc::Receiver<M::Request>)> {
+    fn reopen(&self, dead: &Handle<M>) -> Option<(Arc<Handle<M>>, Operations<M>)> {
         let mut table = self.parts.shards.0.write();
         let partition = dead.term.partition;
         table.running.get(&partition).filter(|shard| shard.term == dead.term)?;
@@ -204,70 +205,69 @@ impl<M: Machine> Runtime<M> {
         self.shard(partition).map(drop)
     }
 
-    /// Hands a question to a shard, once there is room in its mailbox. Several may be put before the first answer is
-    /// waited for.
-    pub(in crate::coordinator) async fn put<T>(
+    /// Asks a shard, once there is room in its mailbox, what it answers in time. Several may be asked before the first
+    /// answer is waited for.
+    pub(in crate::coordinator) async fn put<T: Send + 'static>(
         &self,
         partition: i32,
-        request: impl FnOnce(oneshot::Sender<T>) -> M::Request,
+        question: impl FnOnce(&mut M, Now, oneshot::Sender<T>, &mut Vec<M::Effect>) + Send + 'static,
     ) -> Asked<T> {
-        match self.shard(partition) {
-            Ok(shard) => put(&shard, request).await,
-            Err(code) => Asked(Err(code)),
-        }
+        let shard = match self.shard(partition) {
+            Ok(shard) => shard,
+            Err(code) => return Asked(Err(code)),
+        };
+        let (reply, answer) = oneshot::channel();
+        let sent = shard.mailbox.send(Box::new(move |machine, now, out| question(machine, now, reply, out))).await;
+        Asked(sent.map(|()| answer).map_err(|_| ErrorCode::NotCoordinator))
     }
 
-    pub(in crate::coordinator) async fn ask<T>(
+    /// Asks a shard what it answers at once.
+    pub(in crate::coordinator) async fn ask<T: Send + 'static>(
         &self,
         partition: i32,
-        request: impl FnOnce(oneshot::Sender<T>) -> M::Request,
-    ) -> Result<T, ErrorCode> {
-        self.put(partition, request).await.answer().await
-    }
-
-    /// Hands over what no one waits for. A shard that is not loaded does not hear it.
-    pub(in crate::coordinator) async fn tell(&self, partition: i32, request: M::Request) {
-        if let Ok(shard) = self.shard(partition) {
-            drop(shard.mailbox.send(request).await);
-        }
+        question: impl FnOnce(&mut M, Now, &mut Vec<M::Effect>) -> T + Send + 'static,
+    ) -> Asked<T> {
+        self.put(partition, |machine, now, reply, out| answer(reply, question(machine, now, out))).await
     }
 
     /// Reports something that stands in the log of a partition. A shard that loads reads it there: its mailbox does not
     /// fill, however long that takes.
-    pub(in crate::coordinator) async fn tell_written(&self, partition: i32, request: M::Request) {
+    pub(in crate::coordinator) async fn tell_written(
+        &self,
+        partition: i32,
+        operation: impl FnOnce(&mut M, Now, &mut Vec<M::Effect>) + Send + 'static,
+    ) {
         if let Some(shard) = self.parts.shards.get(partition).filter(|shard| shard.door.listens()) {
-            drop(shard.mailbox.send(request).await);
+            drop(shard.mailbox.send(Box::new(operation)).await);
         }
     }
 
-    /// Hands something to every shard, to those that load too.
-    pub(in crate::coordinator) async fn tell_all(&self, request: impl Fn() -> M::Request) {
+    /// Reports something to every shard, to those that load too.
+    pub(in crate::coordinator) async fn tell_all(
+        &self,
+        operation: impl FnOnce(&mut M, Now, &mut Vec<M::Effect>) + Clone + Send + 'static,
+    ) {
         for shard in self.parts.shards.all() {
             // One that has ended has nothing left to change.
-            drop(shard.mailbox.send(request()).await);
+            drop(shard.mailbox.send(Box::new(operation.clone())).await);
         }
     }
 
     /// Asks every shard that is loaded. True when there are others.
-    pub(in crate::coordinator) async fn ask_all<T>(
+    pub(in crate::coordinator) async fn ask_all<T: Send + 'static>(
         &self,
-        request: impl Fn(oneshot::Sender<T>) -> M::Request,
+        question: impl FnOnce(&mut M, Now, &mut Vec<M::Effect>) -> T + Clone + Send + 'static,
     ) -> (Vec<T>, bool) {
-        let shards = self.parts.shards.all();
-        let is_loading = shards.iter().any(|shard| !shard.door.is_loaded());
-        let mut answers = Vec::new();
-        for shard in shards.into_iter().filter(|shard| shard.door.is_loaded()) {
-            // One that has moved on since answers at its new place.
-            answers.extend(put(&shard, &request).await.answer().await);
+        let (mut answers, mut is_loading) = (Vec::new(), false);
+        for shard in self.parts.shards.all() {
+            match self.ask(shard.term.partition, question.clone()).await.answer().await {
+                Ok(said) => answers.push(said),
+                // One that has moved on since answers at its new place.
+                Err(code) => is_loading |= code == ErrorCode::CoordinatorLoadInProgress,
+            }
         }
         (answers, is_loading)
     }
-}
-
-async fn put<M: Machine, T>(shard: &Handle<M>, request: impl FnOnce(oneshot::Sender<T>) -> M::Request) -> Asked<T> {
-    let (reply, answer) = oneshot::channel();
-    let sent = shard.mailbox.send(request(reply)).await;
-    Asked(sent.map(|()| answer).map_err(|_| ErrorCode::NotCoordinator))
 }
 
 /// A question that a shard has.

@@ -1,11 +1,11 @@
 //! Owns the task of one partition in one term: it loads the log, then waits in one place and takes turns. Kafka 4:
 //! `CoordinatorContext`.
 //!
-//! A turn is synchronous: what has ended and what came is applied, and the effects are run. Its appends go to the log in
+//! A turn is synchronous: what has ended is reported and what came is run, and the effects are run. Its appends go to the log in
 //! the order of the machine's decisions, and are confirmed in the same order.
 
 use super::service::RELOAD_PAUSE;
-use super::{Append, AppendId, Machine, Term};
+use super::{Append, AppendId, Machine, Operation, Term};
 use crate::common::{ErrorCode, LeaderEpoch, Millis, Now, Offset, TopicPartition};
 use crate::record::{BatchBuilder, BatchOptions, Compression, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, RecordError};
 use crate::replica::{Appended, ReplicaManager};
@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Requests that are applied in one turn, so that a full mailbox never starves timers.
+/// Operations of one turn, so that a full mailbox never starves timers.
 const MAILBOX_BATCH: usize = 64;
 
 /// What a shard lets in.
@@ -52,7 +52,7 @@ pub(super) struct ShardParts<M: Machine> {
     pub load_buffer_bytes: u32,
     pub replicas: Arc<ReplicaManager>,
     pub tasks: Arc<[Group]>,
-    pub mailbox: mpsc::Receiver<M::Request>,
+    pub mailbox: mpsc::Receiver<Operation<M>>,
     pub door: Arc<Door>,
     /// Ends the shard.
     pub stop: CancellationToken,
@@ -153,7 +153,7 @@ impl<M: Machine> Shard<M> {
     async fn serve(&mut self, parts: &mut ShardParts<M>) {
         let ShardParts { mailbox, tasks, stop, .. } = parts;
         let confirmed = self.replicas.watch_internal(&self.log);
-        let mut requests = Vec::with_capacity(MAILBOX_BATCH);
+        let mut operations = Vec::with_capacity(MAILBOX_BATCH);
         let timer = tokio::time::sleep_until(self.clock.at(0));
         tokio::pin!(timer);
         // Under way from a deadline on until the sockets have had their turn.
@@ -177,28 +177,28 @@ impl<M: Machine> Shard<M> {
                     // All that came by now is heard before anything expires; what comes later came too late.
                     let waiting = mailbox.len();
                     if waiting > 0 {
-                        mailbox.recv_many(&mut requests, waiting).await;
+                        mailbox.recv_many(&mut operations, waiting).await;
                     }
                 }
                 flushed = first_flushed(&mut self.writes) => self.on_flushed(flushed),
                 () = confirmed.woken(), if !self.writes.is_empty() => {}
-                taken = mailbox.recv_many(&mut requests, MAILBOX_BATCH) => if taken == 0 { return },
+                taken = mailbox.recv_many(&mut operations, MAILBOX_BATCH) => if taken == 0 { return },
             }
-            self.take_turn(&mut requests, is_expiry);
+            self.take_turn(&mut operations, is_expiry);
         }
     }
 
     fn next_deadline(&self) -> Millis {
-        let writes = self.writes.iter().map(|write| write.deadline).min();
-        writes.map_or(self.machine.next_deadline(), |first| first.min(self.machine.next_deadline()))
+        let writes = self.writes.iter().map(|write| write.deadline);
+        writes.fold(self.machine.next_deadline(), Millis::min)
     }
 
-    fn take_turn(&mut self, requests: &mut Vec<M::Request>, is_expiry: bool) {
+    fn take_turn(&mut self, operations: &mut Vec<Operation<M>>, is_expiry: bool) {
         let now = self.clock.now();
         let mut out = Vec::new();
         self.confirm(now, is_expiry, &mut out);
-        for request in requests.drain(..) {
-            self.machine.apply(now, request, &mut out);
+        for operation in operations.drain(..) {
+            operation(&mut self.machine, now, &mut out);
         }
         if is_expiry {
             self.machine.on_tick(now, &mut out);

@@ -15,7 +15,7 @@ use tracing::{debug, info};
 
 use super::effects::{MarkerResult, Markers};
 use super::markers::{self, Entry, Leader, MarkerQueues, Report};
-use super::shard::{Request, Transactions};
+use super::shard::Transactions;
 use super::write_markers::MarkerWriter;
 use crate::client::broker_client::BrokerConnection;
 use crate::cluster::image::MetadataImage;
@@ -110,7 +110,8 @@ impl MarkerSender {
                     self.write_at(broker, &mut connection, entries).await
                 };
                 for report in reports {
-                    self.shards.report(report.term, Request::MarkersWritten(report)).await;
+                    let term = report.term;
+                    self.shards.report(term, |to, now, out| to.on_report(now, report, out)).await;
                 }
             };
             tokio::select! {

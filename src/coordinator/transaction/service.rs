@@ -8,16 +8,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
-use super::effects::{Answer, Description, InitProducerId, ListFilter, Listing, Settings};
+use super::effects::{Answer, Description, Effect, InitProducerId, ListFilter, Listing, Settings, Ticket};
 use super::producer_ids::ProducerIds;
 use super::sender::MarkerSender;
-use super::shard::{Request, ShardParts, Transactions, Verified};
+use super::shard::{ShardParts, Transactions, Verified};
 use super::state::{Outcome, ProducerIdAndEpoch};
 use super::write_markers::MarkerWriter;
 use crate::cluster::image::MetadataImage;
-use crate::common::ErrorCode;
 use crate::common::ids::{BrokerId, LeaderEpoch, TopicPartition};
-use crate::coordinator::runtime::{Asked, Runtime, RuntimeParts, Shards};
+use crate::common::{ErrorCode, Now};
+use crate::coordinator::runtime::{Asked, Runtime, RuntimeParts, Shards, answer};
 use crate::coordinator::{TRANSACTIONS_TOPIC, partition_for};
 use crate::replica::ReplicaManager;
 use crate::util::task::{Group, StillRunning};
@@ -112,8 +112,11 @@ impl TransactionCoordinator {
     ) -> Result<ProducerIdAndEpoch, ErrorCode> {
         self.settings.check_new_producer(transactional_id, timeout_ms)?;
         let asked = InitProducerId { transactional_id: transactional_id.into(), timeout_ms, expected };
-        let request = |reply| Request::InitProducerId(asked, reply);
-        match self.put(transactional_id, request).await.answer().await? {
+        let question = |to: &mut Transactions, now, reply, out: &mut Vec<Effect>| {
+            let (ticket, ids) = (Ticket(to.tickets.issue(reply)), &to.parts.producer_ids);
+            to.machine.on_init_producer_id(now, ticket, asked, || ids.next(), out);
+        };
+        match self.put(transactional_id, question).await.answer().await? {
             Answer::Producer(told) => told,
             Answer::Code(code) => Err(code),
         }
@@ -126,16 +129,22 @@ impl TransactionCoordinator {
         producer: ProducerIdAndEpoch,
         partitions: BTreeSet<TopicPartition>,
     ) -> Asked<Answer> {
-        let id = transactional_id.into();
-        let request = |reply| Request::AddPartitions { transactional_id: id, producer, partitions, reply };
-        self.put(transactional_id, request).await
+        let id: Arc<str> = transactional_id.into();
+        let question = move |to: &mut Transactions, now, reply, out: &mut Vec<Effect>| {
+            let ticket = Ticket(to.tickets.issue(reply));
+            to.machine.on_add_partitions(now, ticket, &id, producer, partitions, out);
+        };
+        self.put(transactional_id, question).await
     }
 
     /// NONE when the end is decided: the markers follow.
     pub async fn end(&self, transactional_id: &str, producer: ProducerIdAndEpoch, outcome: Outcome) -> ErrorCode {
-        let id = transactional_id.into();
-        let request = |reply| Request::EndTxn { transactional_id: id, producer, outcome, reply };
-        self.put(transactional_id, request).await.code().await
+        let id: Arc<str> = transactional_id.into();
+        let question = move |to: &mut Transactions, now, reply, out: &mut Vec<Effect>| {
+            let ticket = Ticket(to.tickets.issue(reply));
+            to.machine.on_end_txn(now, ticket, &id, producer, outcome, out);
+        };
+        self.put(transactional_id, question).await.code().await
     }
 
     /// Whether partitions are in a transaction, for brokers that are about to append.
@@ -145,28 +154,37 @@ impl TransactionCoordinator {
         producer: ProducerIdAndEpoch,
         partitions: BTreeSet<TopicPartition>,
     ) -> Asked<Verified> {
-        let id = transactional_id.into();
-        let request = |reply| Request::Verify { transactional_id: id, producer, partitions, reply };
-        self.put(transactional_id, request).await
+        let id: Arc<str> = transactional_id.into();
+        let question = move |to: &mut Transactions, _, reply, _: &mut Vec<Effect>| {
+            answer(reply, to.machine.verify(&id, producer, &partitions));
+        };
+        self.put(transactional_id, question).await
     }
 
     pub async fn describe(&self, transactional_id: &str) -> Result<Description, ErrorCode> {
-        let request = |reply| Request::Describe(transactional_id.into(), reply);
-        self.put(transactional_id, request).await.answer().await?
+        let id: Arc<str> = transactional_id.into();
+        let question = move |to: &mut Transactions, _, reply, _: &mut Vec<Effect>| {
+            answer(reply, to.machine.describe(&id));
+        };
+        self.put(transactional_id, question).await.answer().await?
     }
 
     /// The transactions of every shard that this broker has.
     pub async fn list(&self, filter: ListFilter) -> Result<Vec<Listing>, ErrorCode> {
         let filter = Arc::new(filter);
-        let (listed, is_loading) = self.runtime.ask_all(|reply| Request::List(Arc::clone(&filter), reply)).await;
+        let (listed, is_loading) = self.runtime.ask_all(move |to, now, _| to.machine.list(now, &filter)).await;
         if is_loading { Err(ErrorCode::CoordinatorLoadInProgress) } else { Ok(listed.into_iter().flatten().collect()) }
     }
 
-    async fn put<T>(&self, transactional_id: &str, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Asked<T> {
+    async fn put<T: Send + 'static>(
+        &self,
+        transactional_id: &str,
+        question: impl FnOnce(&mut Transactions, Now, oneshot::Sender<T>, &mut Vec<Effect>) + Send + 'static,
+    ) -> Asked<T> {
         if transactional_id.is_empty() {
             return Asked::refused(ErrorCode::InvalidRequest);
         }
-        self.runtime.put(self.partition_for(transactional_id), request).await
+        self.runtime.put(self.partition_for(transactional_id), question).await
     }
 }
 

@@ -1,51 +1,21 @@
-//! Owns one partition of `__transaction_state` as the frame of all coordinators drives it: what is asked of the
-//! [`machine::Machine`], who waits for its answers, and where its markers and notes go. Kafka: `TransactionStateManager`,
-//! around its cache.
+//! Owns one partition of `__transaction_state` as the frame of all coordinators drives it: who waits for the answers of
+//! the [`machine::Machine`], what it writes, and where its markers and notes go. Kafka: `TransactionStateManager`, around
+//! its cache.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
 use tracing::{debug, error, info, warn};
 
-use super::effects::{Answer, Description, Effect, InitProducerId, ListFilter, Listing, Note, Settings, Ticket};
+use super::effects::{Answer, Effect, Note, Settings};
 use super::machine;
 use super::markers::Report;
 use super::producer_ids::ProducerIds;
 use super::records::{self, Loader};
 use super::sender::MarkerSender;
-use super::state::{Outcome, ProducerIdAndEpoch};
 use crate::common::ids::{Millis, Offset, TopicPartition};
 use crate::common::{ErrorCode, Now};
-use crate::coordinator::runtime::{Append, AppendId, Machine, Term, Tickets, answer};
+use crate::coordinator::runtime::{Append, AppendId, Machine, Term, Tickets};
 use crate::record::NO_SEQUENCE;
-
-/// One request to a shard.
-#[derive(Debug)]
-pub(super) enum Request {
-    InitProducerId(InitProducerId, oneshot::Sender<Answer>),
-    AddPartitions {
-        transactional_id: Arc<str>,
-        producer: ProducerIdAndEpoch,
-        partitions: BTreeSet<TopicPartition>,
-        reply: oneshot::Sender<Answer>,
-    },
-    EndTxn {
-        transactional_id: Arc<str>,
-        producer: ProducerIdAndEpoch,
-        outcome: Outcome,
-        reply: oneshot::Sender<Answer>,
-    },
-    Verify {
-        transactional_id: Arc<str>,
-        producer: ProducerIdAndEpoch,
-        partitions: BTreeSet<TopicPartition>,
-        reply: oneshot::Sender<Verified>,
-    },
-    Describe(Arc<str>, oneshot::Sender<Result<Description, ErrorCode>>),
-    List(Arc<ListFilter>, oneshot::Sender<Vec<Listing>>),
-    MarkersWritten(Report),
-}
 
 /// For each partition whether it is in the transaction, or why none is.
 pub type Verified = Result<Vec<(TopicPartition, ErrorCode)>, ErrorCode>;
@@ -60,9 +30,9 @@ pub(super) struct ShardParts {
 /// The transactions of one partition.
 pub(super) struct Transactions {
     term: Term,
-    parts: Arc<ShardParts>,
-    machine: machine::Machine,
-    tickets: Tickets<Answer>,
+    pub parts: Arc<ShardParts>,
+    pub machine: machine::Machine,
+    pub tickets: Tickets<Answer>,
 }
 
 impl Machine for Transactions {
@@ -71,7 +41,6 @@ impl Machine for Transactions {
     const BATCH_BYTES_MAX: usize = 16 << 10;
 
     type Parts = ShardParts;
-    type Request = Request;
     type Effect = Effect;
     type Loader = Loader;
 
@@ -92,30 +61,6 @@ impl Machine for Transactions {
         parts.markers.forget(term.partition);
         let machine = machine::Machine::new(parts.settings, loaded, now, out);
         Self { term, parts: Arc::clone(parts), machine, tickets: Tickets::default() }
-    }
-
-    fn apply(&mut self, now: Now, request: Request, out: &mut Vec<Effect>) {
-        let machine = &mut self.machine;
-        match request {
-            Request::InitProducerId(asked, reply) => {
-                let ticket = Ticket(self.tickets.issue(reply));
-                machine.on_init_producer_id(now, ticket, asked, || self.parts.producer_ids.next(), out);
-            }
-            Request::AddPartitions { transactional_id, producer, partitions, reply } => {
-                let ticket = Ticket(self.tickets.issue(reply));
-                machine.on_add_partitions(now, ticket, &transactional_id, producer, partitions, out);
-            }
-            Request::EndTxn { transactional_id, producer, outcome, reply } => {
-                let ticket = Ticket(self.tickets.issue(reply));
-                machine.on_end_txn(now, ticket, &transactional_id, producer, outcome, out);
-            }
-            Request::Verify { transactional_id, producer, partitions, reply } => {
-                answer(reply, machine.verify(&transactional_id, producer, &partitions));
-            }
-            Request::Describe(transactional_id, reply) => answer(reply, machine.describe(&transactional_id)),
-            Request::List(filter, reply) => answer(reply, machine.list(now, &filter)),
-            Request::MarkersWritten(report) => self.on_report(now, report, out),
-        }
     }
 
     fn perform(&mut self, now: Now, effect: Effect, out: &mut Vec<Effect>) -> Option<Append> {
@@ -169,7 +114,8 @@ impl Machine for Transactions {
 }
 
 impl Transactions {
-    fn on_report(&mut self, now: Now, report: Report, out: &mut Vec<Effect>) {
+    /// What became of markers of this term.
+    pub(super) fn on_report(&mut self, now: Now, report: Report, out: &mut Vec<Effect>) {
         let Report { completion, transactional_id, results, .. } = report;
         self.machine.on_markers_written(now, &transactional_id, completion, results, out);
     }
