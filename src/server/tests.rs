@@ -363,6 +363,43 @@ fn records_that_no_replica_has_in_time_are_answered_with_where_they_lie() {
     assert_eq!(late.responses[0].partition_responses[0].log_start_offset, 0);
 }
 
+/// Commits an offset of `t` as a client that is in no group, once the coordinator is there.
+fn commit_an_offset(fixture: &Fixture) -> ErrorCode {
+    let partition = OffsetCommitRequestPartition { committed_offset: 42, ..Default::default() };
+    let topic = OffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+    let request = OffsetCommitRequest {
+        group_id: "g".into(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    loop {
+        let find = FindCoordinatorRequest { coordinator_keys: vec!["g".into()], ..Default::default() };
+        let _: FindCoordinatorResponse = fixture.connect().ask(ApiKey::FindCoordinator, 4, &find);
+        let answer: OffsetCommitResponse = fixture.connect().ask(ApiKey::OffsetCommit, 8, &request);
+        match ErrorCode::from_wire(answer.topics[0].partitions[0].error_code) {
+            ErrorCode::NotCoordinator | ErrorCode::CoordinatorLoadInProgress => std::thread::yield_now(),
+            told => return told,
+        }
+    }
+}
+
+#[test]
+fn commits_whose_log_is_flushed_at_once_are_answered_after_that() {
+    for acks in ["-1", "1"] {
+        let fixture = Fixture::start_with(&[
+            ("offsets.topic.replication.factor", "1"),
+            ("offsets.topic.num.partitions", "1"),
+            ("log.flush.interval.messages", "1"),
+            ("offsets.commit.required.acks", acks),
+        ]);
+        fixture.create_topic("t");
+        for _ in 0..3 {
+            assert_eq!(commit_an_offset(&fixture), ErrorCode::None, "{acks}");
+        }
+    }
+}
+
 /// Of a partition whose second replica never comes.
 #[test]
 fn offsets_commit_required_acks_says_what_a_commit_waits_for() {
@@ -375,23 +412,7 @@ fn offsets_commit_required_acks_says_what_a_commit_waits_for() {
         ]);
         fixture.create_topic("t");
         let mut client = fixture.connect();
-        let partition = OffsetCommitRequestPartition { committed_offset: 42, ..Default::default() };
-        let topic = OffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
-        let request = OffsetCommitRequest {
-            group_id: "g".into(),
-            generation_id_or_member_epoch: -1,
-            topics: vec![topic],
-            ..Default::default()
-        };
-        let commit = || loop {
-            let find = FindCoordinatorRequest { coordinator_keys: vec!["g".into()], ..Default::default() };
-            let _: FindCoordinatorResponse = fixture.connect().ask(ApiKey::FindCoordinator, 4, &find);
-            let answer: OffsetCommitResponse = fixture.connect().ask(ApiKey::OffsetCommit, 8, &request);
-            match ErrorCode::from_wire(answer.topics[0].partitions[0].error_code) {
-                ErrorCode::NotCoordinator | ErrorCode::CoordinatorLoadInProgress => std::thread::yield_now(),
-                told => return told,
-            }
-        };
+        let commit = || commit_an_offset(&fixture);
         assert_eq!(commit(), ErrorCode::None, "it is alone");
         // A broker leads before its metadata says so.
         let offsets = loop {
