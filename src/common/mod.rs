@@ -3,6 +3,7 @@
 
 pub mod error_code;
 pub mod ids;
+pub mod java;
 pub mod time;
 pub mod uuid;
 

@@ -1,6 +1,7 @@
 //! Owns how an operator's changes turn the settings of a resource into new ones, or into a refusal. Kafka:
 //! `ConfigAdminManager`, `ZkAdminManager.alterConfigs`. Absent on purpose: znodes, authorization, duplicate resources.
 
+use crate::common::java;
 use std::collections::BTreeSet;
 
 use crate::common::ErrorCode;
@@ -158,13 +159,13 @@ fn altered(def: &ConfigDef, existing: &Props, entries: &[Alteration<'_>]) -> Res
                 if list == [""] {
                     list.clear();
                 }
-                let new: Vec<String> = java_split(value).into_iter().filter(|v| !list.contains(v)).collect();
+                let new: Vec<String> = java::split(value).into_iter().filter(|v| !list.contains(v)).collect();
                 list.extend(new);
                 props.insert(entry.name.to_owned(), list.join(","));
             }
             AlterOp::Subtract => {
                 let mut list = list_of(def, &props, entry.name, "subtract")?;
-                for gone in java_split(value) {
+                for gone in java::split(value) {
                     if let Some(at) = list.iter().position(|v| *v == gone) {
                         list.remove(at);
                     }
@@ -188,16 +189,7 @@ fn list_of(def: &ConfigDef, props: &Props, name: &str, verb: &str) -> Result<Vec
     if key.kind != Type::List {
         return Err(Refusal::config(format!("Config value {verb} is not allowed for config key: {name}")));
     }
-    Ok(java_split(props.get(name).map(String::as_str).or(key.default).unwrap_or_default()))
-}
-
-/// Java's `String.split(",")`: empty elements at the end vanish, and the empty text is one empty element.
-fn java_split(text: &str) -> Vec<String> {
-    let mut parts: Vec<String> = text.split(',').map(str::to_owned).collect();
-    while parts.len() > 1 && parts.last().is_some_and(String::is_empty) {
-        parts.pop();
-    }
-    parts
+    Ok(java::split(props.get(name).map(String::as_str).or(key.default).unwrap_or_default()))
 }
 
 #[cfg(test)]

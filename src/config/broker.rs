@@ -2,6 +2,7 @@
 //! synonyms that Kafka takes. Kafka: `KafkaConfig`. Absent on purpose: reading files, applying changes,
 //! the typed view of TLS and SASL keys.
 
+use crate::common::java;
 use std::collections::BTreeMap;
 
 use crate::common::BrokerId;
@@ -581,7 +582,7 @@ fn per_ip_overrides(text: &str) -> Result<BTreeMap<String, i32>, ConfigError> {
 
 /// What Kafka would do and this broker does not: better said at start than found out later.
 fn refuse_what_is_not_here(props: &Props) -> Result<(), ConfigError> {
-    let set = |key: &str| props.get(key).map(|v| super::def::java_trim(v));
+    let set = |key: &str| props.get(key).map(|v| java::trim(v));
     let refuse = |key: &str, value: &str, why: &str| Err(ConfigError::value(key, value, why));
     for (key, why) in [
         ("remote.log.storage.system.enable", "tiered storage is not supported"),

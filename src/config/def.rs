@@ -2,6 +2,7 @@
 //! of a properties file into checked values. Kafka: `ConfigDef`, `ConfigException`; the error texts are Kafka's, because
 //! operators search for them. Absent on purpose: groups, display names and recommenders, which only Connect uses.
 
+use crate::common::java;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -196,7 +197,7 @@ impl fmt::Display for Value {
             Self::Int(v) => v.fmt(f),
             Self::Short(v) => v.fmt(f),
             Self::Long(v) => v.fmt(f),
-            Self::Double(v) => f.write_str(&java_double_text(*v)),
+            Self::Double(v) => f.write_str(&java::double_text(*v)),
             Self::List(v) => f.write_str(&v.join(",")),
             Self::String(v) | Self::Class(v) | Self::Password(v) => f.write_str(v),
         }
@@ -340,7 +341,7 @@ pub(super) fn is_production_metadata_version(text: &str) -> bool {
 fn throttled_replicas_well_formed(entries: &[String]) -> bool {
     let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
     let pair = |s: &str| s.is_empty() || s.split_once(':').is_some_and(|(p, b)| digits(p) && digits(b));
-    let trimmed: Vec<&str> = entries.iter().map(|e| java_trim(e)).collect();
+    let trimmed: Vec<&str> = entries.iter().map(|e| java::trim(e)).collect();
     trimmed.iter().all(|e| pair(e)) || trimmed.concat() == "*"
 }
 
@@ -388,7 +389,7 @@ pub(super) fn valid_host(host: &str) -> bool {
 }
 
 fn parse_type(key: &str, text: &str, kind: Type) -> Result<Value, ConfigError> {
-    let trimmed = java_trim(text);
+    let trimmed = java::trim(text);
     let number = |parsed: Option<Value>| {
         parsed.ok_or_else(|| ConfigError::value(key, text, format!("Not a number of type {}", kind.name())))
     };
@@ -402,53 +403,14 @@ fn parse_type(key: &str, text: &str, kind: Type) -> Result<Value, ConfigError> {
         Type::Int => number(trimmed.parse().ok().map(Value::Int)),
         Type::Short => number(trimmed.parse().ok().map(Value::Short)),
         Type::Long => number(trimmed.parse().ok().map(Value::Long)),
-        Type::Double => number(java_double(trimmed).map(Value::Double)),
+        Type::Double => number(java::double(trimmed).map(Value::Double)),
         Type::List => Ok(Value::List(split_list(trimmed))),
     }
 }
 
 /// Kafka's list: commas with white space around them. A trailing comma gives an empty last element, as in Java.
 pub fn split_list(text: &str) -> Vec<String> {
-    if text.is_empty() { Vec::new() } else { text.split(',').map(|e| trim_regex_space(e).to_owned()).collect() }
-}
-
-/// Java's `\s` of a regular expression.
-pub(super) fn trim_regex_space(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r'])
-}
-
-/// Java's `String.trim`: every character up to the space goes.
-pub fn java_trim(text: &str) -> &str {
-    text.trim_matches(|c| c <= ' ')
-}
-
-/// Java's `Double.parseDouble` for decimal forms: `1`, `.5`, `1e9`, `2.0d`, `NaN`, `Infinity`. The hexadecimal form of
-/// Java's grammar is refused.
-fn java_double(text: &str) -> Option<f64> {
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if matches!(unsigned, "NaN" | "Infinity") {
-        return text.parse().ok();
-    }
-    let digits = text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text);
-    let decimal = digits.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
-    if decimal { digits.parse().ok() } else { None }
-}
-
-/// Java's `Double.toString`: at least one digit after the point, and scientific outside of 10^-3 to 10^7.
-fn java_double_text(v: f64) -> String {
-    if v.is_nan() {
-        return "NaN".to_owned();
-    }
-    if v.is_infinite() {
-        return if v > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
-    }
-    if v == 0.0 || (1e-3..1e7).contains(&v.abs()) {
-        return format!("{v:?}");
-    }
-    let scientific = format!("{v:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let point = if mantissa.contains('.') { "" } else { ".0" };
-    format!("{mantissa}{point}E{exponent}")
+    if text.is_empty() { Vec::new() } else { text.split(',').map(|e| java::trim_regex_space(e).to_owned()).collect() }
 }
 
 impl fmt::Display for Check {

@@ -2,12 +2,13 @@
 //! them. Kafka: `EndPoint`, `ListenerName`, `SecurityProtocol`, `CoreUtils.listenerListToEndPoints`, `Csv`.
 //! Absent on purpose: name resolution and sockets.
 
+use crate::common::java;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::def::{ConfigError, java_trim, require, trim_regex_space};
+use super::def::{ConfigError, require};
 
 /// Name of a listener, in upper case. Kafka: `ListenerName.normalised`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,7 +16,7 @@ pub struct ListenerName(String);
 
 impl ListenerName {
     pub fn new(name: &str) -> Result<Self, ConfigError> {
-        if java_trim(name).is_empty() {
+        if java::trim(name).is_empty() {
             return Err(ConfigError::rule("The provided listener name is null or empty string"));
         }
         Ok(Self(name.to_uppercase()))
@@ -118,7 +119,7 @@ pub type ProtocolMap = BTreeMap<ListenerName, SecurityProtocol>;
 
 /// Comma separated entries; white space around a comma and empty entries vanish. Kafka: `Csv.parseCsvList`.
 pub fn csv_list(text: &str) -> Vec<String> {
-    text.split(',').map(trim_regex_space).filter(|e| !e.is_empty()).map(str::to_owned).collect()
+    text.split(',').map(java::trim_regex_space).filter(|e| !e.is_empty()).map(str::to_owned).collect()
 }
 
 /// Comma separated `key:value` entries; the last colon separates, so that keys may be IPv6 addresses.
@@ -127,7 +128,7 @@ pub fn csv_map(key: &str, text: &str) -> Result<BTreeMap<String, String>, Config
     csv_list(text)
         .iter()
         .map(|entry| match entry.rsplit_once(':') {
-            Some((k, v)) => Ok((java_trim(k).to_owned(), java_trim(v).to_owned())),
+            Some((k, v)) => Ok((java::trim(k).to_owned(), java::trim(v).to_owned())),
             None => Err(ConfigError::rule(format!(
                 "Error parsing configuration property '{key}': entry '{entry}' has no ':'"
             ))),
@@ -150,7 +151,7 @@ pub fn security_protocol(key: &str, name: &str) -> Result<SecurityProtocol, Conf
 
 /// Reads `listeners` (`distinct_ports`) or `advertised.listeners`.
 pub fn endpoints(text: &str, protocols: &ProtocolMap, distinct_ports: bool) -> Result<Vec<Endpoint>, ConfigError> {
-    let found = csv_list(java_trim(text))
+    let found = csv_list(java::trim(text))
         .iter()
         .map(|entry| endpoint(entry, protocols))
         .collect::<Result<Vec<_>, _>>()

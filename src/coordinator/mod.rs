@@ -7,6 +7,7 @@ pub mod group;
 mod runtime;
 pub mod transaction;
 
+use crate::common::java;
 use crate::zk::client::{Client, Error};
 use crate::zk::topics;
 
@@ -18,7 +19,7 @@ pub const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 /// The partition of an internal topic that a group id or a transactional id belongs to. Kafka: `partitionFor`, by Java's
 /// `String.hashCode`, which counts UTF-16 units.
 pub fn partition_for(key: &str, partitions: i32) -> i32 {
-    let hash = key.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let hash = java::hash_code(key).cast_signed();
     // `Utils.abs` makes a zero of the one number that has no counterpart.
     hash.checked_abs().unwrap_or(0) % partitions.max(1)
 }

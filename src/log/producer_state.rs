@@ -11,6 +11,7 @@
 //!
 //! It keeps only the last batch of each producer; memory keeps five.
 
+use crate::common::java;
 use std::collections::BTreeMap;
 
 use crate::common::ids::{Millis, Offset};
@@ -486,8 +487,7 @@ impl ProducerState {
         out.extend([0; 4]);
         out.extend((self.producers.len() as i32).to_be_bytes());
         let mut ids: Vec<i64> = self.producers.keys().copied().collect();
-        let buckets = java_hash_buckets(ids.len());
-        ids.sort_by_key(|id| java_hash_bucket(*id, buckets));
+        java::long_order(&mut ids);
         for id in ids {
             let p = &self.producers[&id];
             let last = p.last_batch();
@@ -652,22 +652,6 @@ fn decode_entry(bytes: &[u8]) -> (i64, ProducerEntry) {
         entry.push(BatchMetadata { last_sequence: i32_at(10), last_offset, offset_delta: i32_at(22), timestamp });
     }
     (i64_at(0), entry)
-}
-
-/// Table size of a `java.util.HashMap` that grew to `len` entries.
-fn java_hash_buckets(len: usize) -> u32 {
-    let mut buckets = 16;
-    while len > buckets as usize / 4 * 3 {
-        buckets *= 2;
-    }
-    buckets
-}
-
-/// Where a `java.util.HashMap<Long, _>` keeps `id`: the order of producers in Kafka's snapshots. Producers in one
-/// bucket are there in the order of their arrival, here by their ids.
-fn java_hash_bucket(id: i64, buckets: u32) -> u32 {
-    let hash = (id ^ ((id as u64) >> 32) as i64) as u32;
-    (hash ^ (hash >> 16)) & (buckets - 1)
 }
 
 #[cfg(test)]
@@ -887,13 +871,5 @@ mod tests {
             assert!(ProducerState::decode_snapshot(&bad).is_err(), "byte {at}");
             assert!(ProducerState::decode_snapshot(&good[..at]).is_err(), "cut at {at}");
         }
-    }
-
-    #[test]
-    fn snapshots_list_producers_in_the_order_of_javas_hash_map() {
-        assert_eq!((java_hash_buckets(12), java_hash_buckets(13), java_hash_buckets(25)), (16, 32, 64));
-        let mut ids = vec![1, 16, 17, 2, 1 << 32, 65_536 + 3];
-        ids.sort_by_key(|id| (java_hash_bucket(*id, 16), *id));
-        assert_eq!(ids, [16, 1, 17, 1 << 32, 2, 65_539]);
     }
 }

@@ -6,6 +6,7 @@ use super::client_properties::{Properties, number};
 use super::errors;
 use super::terminal::{self, Failure};
 use crate::common::ErrorCode;
+use crate::common::java;
 use crate::protocol::internal::txn::PartitionsSchema;
 use crate::protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
 use crate::protocol::messages::{
@@ -514,43 +515,6 @@ pub(super) fn upper_snake(name: &str) -> String {
     upper
 }
 
-/// Puts entries in the order in which a `java.util.HashMap` with their names as keys is walked, which is how Kafka's tools
-/// print some lists. `entries` is in the order of insertion, `initial_capacity` what the map was made with (0: the default).
-pub(super) fn java_hash_order<T>(entries: &mut [T], initial_capacity: usize, name: impl Fn(&T) -> &str) {
-    bucket_order(entries, initial_capacity, |entry| java_hash(name(entry)));
-}
-
-/// As [`java_hash_order`], with topic partitions as keys.
-pub(super) fn java_partition_order<T>(
-    entries: &mut [T],
-    initial_capacity: usize,
-    partition: impl Fn(&T) -> (&str, i32),
-) {
-    bucket_order(entries, initial_capacity, |entry| {
-        let (topic, id) = partition(entry);
-        java_partition_hash(topic, id)
-    });
-}
-
-/// As [`java_hash_order`], for Scala's mutable sets and maps, given `hashCode` of the keys: they grow one entry earlier, and
-/// what shares a bucket is in the order of its hash.
-pub(super) fn scala_hash_order<T>(entries: &mut [T], hash_code: impl Fn(&T) -> u32) {
-    let mut buckets = 16;
-    while entries.len() * 4 >= buckets * 3 {
-        buckets *= 2;
-    }
-    entries.sort_by_key(|entry| {
-        let hash = hash_code(entry);
-        let spread = hash ^ (hash >> 16);
-        (spread as usize & (buckets - 1), spread.cast_signed())
-    });
-}
-
-/// As [`java_hash_order`], with whole numbers as keys.
-pub(super) fn java_int_order(entries: &mut [i32]) {
-    bucket_order(entries, 0, |entry| entry.cast_unsigned());
-}
-
 /// A transaction's partitions in the order in which Kafka prints them: it collects them topic by topic in a mutable set of
 /// Scala, whose table is as large as the largest topic asks for.
 pub(super) fn scala_partition_set(topics: &[PartitionsSchema]) -> Vec<String> {
@@ -560,7 +524,7 @@ pub(super) fn scala_partition_set(topics: &[PartitionsSchema]) -> Vec<String> {
     for topic in topics {
         table = table.max(size_for((topic.partition_ids.len() + 1) * 4 / 3));
         for partition in &topic.partition_ids {
-            let hash = java_partition_hash(&topic.topic, *partition);
+            let hash = java::partition_hash(&topic.topic, *partition);
             // Only sets of up to four are added one by one, which is when the table looks whether it is to grow.
             if topic.partition_ids.len() <= 4 && entries.len() + 1 >= table * 3 / 4 {
                 table *= 2;
@@ -575,41 +539,12 @@ pub(super) fn scala_partition_set(topics: &[PartitionsSchema]) -> Vec<String> {
     entries.into_iter().map(|(_, _, text)| text).collect()
 }
 
-/// `TopicPartition.hashCode`.
-pub(super) fn java_partition_hash(topic: &str, partition: i32) -> u32 {
-    (31 + partition.cast_unsigned()).wrapping_mul(31).wrapping_add(java_hash(topic))
-}
-
-/// `String.hashCode`.
-pub(super) fn java_hash(text: &str) -> u32 {
-    text.encode_utf16().fold(0, |hash, c| hash.wrapping_mul(31).wrapping_add(u32::from(c)))
-}
-
-fn bucket_order<T>(entries: &mut [T], initial_capacity: usize, hash: impl Fn(&T) -> u32) {
-    let mut buckets = if initial_capacity == 0 { 16 } else { initial_capacity.next_power_of_two() };
-    while entries.len() * 4 > buckets * 3 {
-        buckets *= 2;
-    }
-    entries.sort_by_key(|entry| {
-        let hash = hash(entry);
-        (hash ^ (hash >> 16)) as usize & (buckets - 1)
-    });
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{java_hash_order, upper_snake};
+    use super::upper_snake;
 
     #[test]
     fn api_names_read_as_in_kafka() {
         assert_eq!(upper_snake("OffsetForLeaderEpoch"), "OFFSET_FOR_LEADER_EPOCH");
-    }
-
-    #[test]
-    fn names_come_in_the_order_of_a_java_hash_map() {
-        // As an Apache tool printed them: the settings of __consumer_offsets, and the topics of a cluster.
-        let mut topics = ["__consumer_offsets", "p1", "p2", "t1"];
-        java_hash_order(&mut topics, 4, |t| t);
-        assert_eq!(topics, ["p1", "p2", "t1", "__consumer_offsets"]);
     }
 }

@@ -1,10 +1,11 @@
 //! `zurau configs`: shows and changes settings of topics, brokers and their loggers. Kafka: `kafka.admin.ConfigCommand`,
 //! kafka-configs.sh. What is not there yet: users, clients and addresses (quotas, SCRAM), client metrics, and `--zookeeper`.
 
-use super::admin::{Admin, AdminError, Target, java_hash_order};
+use super::admin::{Admin, AdminError, Target};
 use super::client_properties::{self, Properties};
 use super::options::{Opt, OptionError, Options, Tool};
 use super::terminal::{self, Failure, Output};
+use crate::common::java;
 use crate::protocol::ApiKey;
 use crate::protocol::messages::describe_configs_request::DescribeConfigsResource;
 use crate::protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
@@ -422,7 +423,7 @@ fn describe(admin: &mut Admin, entity: &Entity, all: bool, out: &mut Output) -> 
         None if entity.kind == "topics" => {
             let topics = admin.metadata("listTopics", None)?.topics;
             let mut names: Vec<String> = topics.into_iter().filter_map(|t| Some(t.name?.to_string())).collect();
-            java_hash_order(&mut names, 0, |name| name);
+            java::hash_order(&mut names, 0, |name| name);
             names
         }
         None => {

@@ -2,9 +2,10 @@
 //! `OffsetsMessageFormatter`, `GroupMetadataMessageFormatter`, `TransactionLogMessageFormatter`; and the deprecated ones of
 //! `GroupMetadataManager` and `TransactionLog`, which print what Scala prints of the coordinators' own objects.
 
-use super::admin::{java_hash, scala_hash_order, scala_partition_set};
+use super::admin::scala_partition_set;
 use super::coordinator_json::{offset_value, plain_group_value};
 use super::formatter::FormatError;
+use crate::common::java;
 use crate::coordinator::transaction::state::TransactionState;
 use crate::protocol::Str;
 use crate::protocol::codec::{DecodeError, Message, Reader};
@@ -199,7 +200,7 @@ fn nullable(text: Option<&Str>) -> &str {
 }
 
 fn group_text(group: &str, version: i16, mut value: GroupMetadataValue) -> String {
-    scala_hash_order(&mut value.members, |member| java_hash(&member.member_id));
+    java::scala_order(&mut value.members, |member| java::hash_code(&member.member_id));
     let members = value.members.iter().map(|member| {
         let rebalance_timeout = if version == 0 { member.session_timeout } else { member.rebalance_timeout };
         format!(

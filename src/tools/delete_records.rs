@@ -1,11 +1,12 @@
 //! `zurau delete-records`: deletes records up to an offset. Kafka: `org.apache.kafka.tools.DeleteRecordsCommand`,
 //! kafka-delete-records.sh.
 
-use super::admin::{Admin, java_partition_order};
+use super::admin::Admin;
 use super::client_properties::{self, Properties};
 use super::leaders::{self, LeaderRequest, Partition};
 use super::options::{Opt, Options, Tool};
 use super::terminal::{self, Failure, Output};
+use crate::common::java;
 use crate::protocol::ApiKey;
 use crate::protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use crate::protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
@@ -57,7 +58,7 @@ fn delete_records(options: &Options, out: &mut Output) -> Result<(), Failure> {
     let mut told = leaders::ask(&mut admin, &before, order.clone());
     writeln!(out, "Records delete operation completed:")?;
     let count = order.len();
-    java_partition_order(&mut order, count, |(topic, partition)| (topic, *partition));
+    java::partition_order(&mut order, count, |(topic, partition)| (topic, *partition));
     for partition in order {
         let (topic, id) = &partition;
         match told.remove(&partition) {

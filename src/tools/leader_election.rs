@@ -1,13 +1,14 @@
 //! `zurau leader-election`: has the controller elect leaders. Kafka: `org.apache.kafka.tools.LeaderElectionCommand`,
 //! kafka-leader-election.sh.
 
-use super::admin::{Admin, AdminError, java_partition_order};
+use super::admin::{Admin, AdminError};
 use super::client_properties::{self, Properties};
 use super::leaders::Partition;
 use super::options::{Opt, OptionError, Options, Tool};
 use super::reassign_partitions::{Thrown, array, field, integer, string};
 use super::terminal::{self, Failure, Output};
 use crate::common::ErrorCode;
+use crate::common::java;
 use crate::protocol::ApiKey;
 use crate::protocol::messages::elect_leaders_request::TopicPartitions;
 use crate::protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
@@ -157,7 +158,7 @@ fn parse(text: &str) -> Result<BTreeSet<Partition>, Thrown> {
         return Ok(named);
     }
     let mut twice: Vec<Partition> = twice.into_iter().collect();
-    java_partition_order(&mut twice, 0, |(topic, partition)| (topic, *partition));
+    java::partition_order(&mut twice, 0, |(topic, partition)| (topic, *partition));
     Err(plain(&format!("Replica election data contains duplicate partitions: [{}]", listed(&twice))))
 }
 
@@ -231,9 +232,9 @@ fn report(
             Some(e) => failed.push((partition, e)),
         }
     }
-    java_partition_order(&mut elected, 0, |(topic, partition)| (topic, *partition));
-    java_partition_order(&mut unneeded, 0, |(topic, partition)| (topic, *partition));
-    java_partition_order(&mut failed, 0, |((topic, partition), _)| (topic, *partition));
+    java::partition_order(&mut elected, 0, |(topic, partition)| (topic, *partition));
+    java::partition_order(&mut unneeded, 0, |(topic, partition)| (topic, *partition));
+    java::partition_order(&mut failed, 0, |((topic, partition), _)| (topic, *partition));
     let kind = kind.name();
     if !elected.is_empty() {
         writeln!(out, "Successfully completed leader election ({kind}) for partitions {}", listed(&elected))?;

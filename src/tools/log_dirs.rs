@@ -1,12 +1,13 @@
 //! `zurau log-dirs`: which partitions lie in the log directories, and how large they are. Kafka:
 //! `org.apache.kafka.tools.LogDirsCommand`, kafka-log-dirs.sh.
 
-use super::admin::{Admin, AdminError, Target, java_hash_order, java_partition_order};
+use super::admin::{Admin, AdminError, Target};
 use super::client_properties::{self, Properties};
 use super::errors;
 use super::options::{Opt, Options, Tool};
 use super::terminal::{self, Failure, Output};
 use crate::common::ErrorCode;
+use crate::common::java;
 use crate::protocol::ApiKey;
 use crate::protocol::messages::{
     DescribeLogDirsRequest, DescribeLogDirsResponse, describe_log_dirs_response::DescribeLogDirsResult,
@@ -76,7 +77,7 @@ fn describe(options: &Options, out: &mut Output) -> Result<(), Failure> {
             return Err(failed(e));
         }
         let mut dirs = answer.results;
-        java_hash_order(&mut dirs, 0, |dir| &*dir.log_dir);
+        java::hash_order(&mut dirs, 0, |dir| &*dir.log_dir);
         let dirs: Vec<Value> = dirs.iter().map(|dir| shown(dir, &topics)).collect();
         brokers.push(json!({ "broker": id, "logDirs": dirs }));
     }
@@ -92,9 +93,9 @@ fn shown(dir: &DescribeLogDirsResult, topics: &BTreeSet<&str>) -> Value {
         replicas.extend(topic.partitions.iter().map(|p| (&*topic.name, p)));
     }
     // Kafka's tool goes through two maps: one of all replicas, then one of those that are asked for.
-    java_partition_order(&mut replicas, 0, |(topic, p)| (topic, p.partition_index));
+    java::partition_order(&mut replicas, 0, |(topic, p)| (topic, p.partition_index));
     replicas.retain(|(topic, _)| topics.is_empty() || topics.contains(topic));
-    java_partition_order(&mut replicas, 0, |(topic, p)| (topic, p.partition_index));
+    java::partition_order(&mut replicas, 0, |(topic, p)| (topic, p.partition_index));
     let partitions: Vec<Value> = replicas
         .iter()
         .map(|(topic, p)| {

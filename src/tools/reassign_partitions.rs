@@ -8,11 +8,12 @@ mod plan;
 use self::calls::Settings;
 use self::plan::{Assignments, DirMove, Replica, Wanted, command_failed, joined, partition_name, replica_name};
 pub(super) use self::plan::{Thrown, array, field, integer, string};
-use super::admin::{Admin, AdminError, Node, java_hash_order, java_int_order};
+use super::admin::{Admin, AdminError, Node};
 use super::client_properties::{self, Properties};
 use super::leaders::Partition;
 use super::options::{Opt, OptionError, Options, Tool};
 use super::terminal::{self, Failure, Output};
+use crate::common::java;
 use crate::common::{BrokerId, ErrorCode};
 use crate::controller::topics::{self, Candidate, Start};
 use crate::protocol::messages::metadata_response::MetadataResponseTopic;
@@ -315,7 +316,7 @@ impl Command<'_> {
         }
         let known: BTreeSet<i32> = self.admin.nodes("listNodes")?.iter().map(|node| node.id).collect();
         let mut brokers: Vec<i32> = proposed.values().flatten().copied().collect::<BTreeSet<_>>().into_iter().collect();
-        java_int_order(&mut brokers);
+        java::int_order(&mut brokers);
         if let Some(unknown) = brokers.iter().find(|id| !known.contains(id)) {
             return Err(command_failed(format!("Unknown broker id {unknown}")).into());
         }
@@ -486,13 +487,13 @@ impl Command<'_> {
         let mut brokers: BTreeSet<i32> = self.admin.nodes("listNodes")?.iter().map(|node| node.id).collect();
         brokers.extend(wanted.partitions.iter().flat_map(|(_, replicas)| replicas));
         let mut shown: Vec<i32> = brokers.iter().copied().collect();
-        java_int_order(&mut shown);
+        java::int_order(&mut shown);
         let (s, shown) = (several(shown.len()), joined(&shown));
         writeln!(self.out, "Clearing broker-level throttles on broker{s} {shown}")?;
         self.alter_brokers(&brokers, &[(LEADER_RATE, None), (FOLLOWER_RATE, None), (LOG_DIR_RATE, None)])?;
         let topics: BTreeSet<&str> = wanted.partitions.iter().map(|((topic, _), _)| topic.as_str()).collect();
         let mut topics: Vec<&str> = topics.into_iter().collect();
-        java_hash_order(&mut topics, 0, |topic| topic);
+        java::hash_order(&mut topics, 0, |topic| topic);
         writeln!(self.out, "Clearing topic-level throttles on topic{} {}", several(topics.len()), topics.join(","))?;
         let none = || -> Box<Settings> { Box::new([(LEADER_REPLICAS, None), (FOLLOWER_REPLICAS, None)]) };
         self.alter_topics(topics.into_iter().map(|topic| (topic, none())).collect())

@@ -1,11 +1,12 @@
 //! `zurau topics`: creates, lists, describes, widens and deletes topics. Kafka: `org.apache.kafka.tools.TopicCommand`,
 //! kafka-topics.sh.
 
-use super::admin::{Admin, AdminError, Target, java_hash_order};
+use super::admin::{Admin, AdminError, Target};
 use super::client_properties::{self, Properties};
 use super::feed::INTERNAL_TOPICS;
 use super::options::{Opt, OptionError, Options, Tool};
 use super::terminal::{self, Failure, Output};
+use crate::common::java;
 use crate::common::{ErrorCode, Uuid};
 use crate::config::{self, ConfigError, Props};
 use crate::protocol::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
@@ -446,7 +447,7 @@ impl Command<'_> {
                 let mut topics = if names.is_empty() { Vec::new() } else { self.described_topics(&names)? };
                 topics.sort_by(|a, b| a.name.cmp(&b.name));
                 let count = topics.len();
-                java_hash_order(&mut topics, count, topic_name);
+                java::hash_order(&mut topics, count, topic_name);
                 topics
             }
         };
@@ -564,7 +565,7 @@ struct Description<'a> {
 impl Description<'_> {
     fn print(mut self, options: &Options, out: &mut Output) -> Result<(), CommandError> {
         let reports = REPORTS.iter().any(|report| options.has(report));
-        java_hash_order(&mut self.configs, 0, |c| &*c.name);
+        java::hash_order(&mut self.configs, 0, |c| &*c.name);
         if !reports {
             // Before version 1 of the answer a broker only says whether a setting is a default.
             let own = |c: &&DescribeConfigsResourceResult| match c.config_source {

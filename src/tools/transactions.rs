@@ -4,11 +4,12 @@
 mod hanging;
 
 use self::hanging::find_hanging;
-use super::admin::{Admin, AdminError, Target, java_partition_order};
+use super::admin::{Admin, AdminError, Target};
 use super::client_properties::{self, Properties};
 use super::leaders::{self, LeaderRequest, Partition};
 use super::terminal::{self, Failure, Output};
 use crate::common::ErrorCode;
+use crate::common::java;
 use crate::protocol::ApiKey;
 use crate::protocol::messages::describe_producers_request::TopicRequest;
 use crate::protocol::messages::describe_producers_response::ProducerState;
@@ -320,7 +321,7 @@ fn partitions_of(state: &TransactionState) -> Vec<Partition> {
     let topics = state.topics.iter();
     let mut partitions: Vec<Partition> =
         topics.flat_map(|topic| topic.partitions.iter().map(|p| (topic.topic.to_string(), *p))).collect();
-    java_partition_order(&mut partitions, 0, |(topic, partition)| (topic, *partition));
+    java::partition_order(&mut partitions, 0, |(topic, partition)| (topic, *partition));
     partitions
 }
 

@@ -3,6 +3,7 @@
 
 use super::Partition;
 use crate::common::ErrorCode;
+use crate::common::java;
 use crate::protocol::consumer_protocol::{ConsumerProtocolAssignment, PROTOCOL_TYPE};
 use crate::protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use crate::protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
@@ -13,7 +14,7 @@ use crate::protocol::messages::{
     OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse,
 };
 use crate::protocol::{ApiKey, Message};
-use crate::tools::admin::{Admin, AdminError, Node, Target, java_hash_order};
+use crate::tools::admin::{Admin, AdminError, Node, Target};
 use crate::tools::client_properties::Properties;
 use crate::tools::terminal::Failure;
 use std::collections::BTreeMap;
@@ -166,7 +167,7 @@ impl Groups {
             }
         }
         let mut listed: Vec<Listed> = listed.into_values().collect();
-        java_hash_order(&mut listed, 0, |group| &group.id);
+        java::hash_order(&mut listed, 0, |group| &group.id);
         Ok(listed)
     }
 

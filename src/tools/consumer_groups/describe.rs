@@ -3,7 +3,8 @@
 
 use super::cluster::{Described, Groups};
 use super::{Ended, MEMBERS, OFFSETS, Partition, STATE, VERBOSE, chosen};
-use crate::tools::admin::{AdminError, java_partition_order};
+use crate::common::java;
+use crate::tools::admin::AdminError;
 use crate::tools::get_offsets::AtTime;
 use crate::tools::leaders;
 use crate::tools::options::Options;
@@ -103,7 +104,7 @@ fn rows_of(
 ) -> Result<Vec<OffsetRow>, Ended> {
     // Sorted, and then put into a hash map.
     partitions.sort_by_key(|(_, partition)| *partition);
-    java_partition_order(&mut partitions, 0, |(topic, partition)| (topic, *partition));
+    java::partition_order(&mut partitions, 0, |(topic, partition)| (topic, *partition));
     let ends = log_offsets(groups, &partitions, LATEST).map_err(Ended::Wrapped)?;
     let rows = partitions.into_iter().map(|partition| OffsetRow {
         offset: committed.get(&partition).copied(),

@@ -10,6 +10,7 @@ use super::client_properties::{self, Properties};
 use super::options::{Opt, Options, Tool};
 use super::terminal::{self, Failure, Output};
 use crate::common::ErrorCode;
+use crate::common::java;
 use cluster::Groups;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -340,8 +341,8 @@ fn delete(options: &Options, groups: &mut Groups, out: &mut Output) -> Result<()
             Err(error) => failed.push((group, error)),
         }
     }
-    super::admin::java_hash_order(&mut deleted, 0, |group| group);
-    super::admin::java_hash_order(&mut failed, 0, |(group, _)| group);
+    java::hash_order(&mut deleted, 0, |group| group);
+    java::hash_order(&mut failed, 0, |(group, _)| group);
     if failed.is_empty() {
         let deleted = deleted.join(", ");
         writeln!(out, "Deletion of requested consumer groups ('{deleted}') was successful.")?;

@@ -7,7 +7,7 @@ use super::{
     ALL_TOPICS, BY_DURATION, DRY_RUN, EXECUTE, EXPORT, Ended, FROM_FILE, GROUP, Partition, SHIFT_BY, TO_CURRENT,
     TO_DATETIME, TO_EARLIEST, TO_LATEST, TO_OFFSET, TOOL, TOPIC, chosen, parse_partitions,
 };
-use crate::tools::admin::{java_hash_order, java_partition_order};
+use crate::common::java;
 use crate::tools::options::{Opt, Options};
 use crate::tools::terminal::{self, Failure, Output};
 use jiff::{SpanRelativeTo, Timestamp};
@@ -35,13 +35,13 @@ pub(super) fn run(options: &Options, groups: &mut Groups, out: &mut Output) -> R
         }
         let partitions = partitions(options, groups, &id)?;
         let mut offsets = prepare(options, groups, &id, partitions, out)?;
-        java_partition_order(&mut offsets, 0, |((topic, partition), _)| (topic, *partition));
+        java::partition_order(&mut offsets, 0, |((topic, partition), _)| (topic, *partition));
         if options.has(&EXECUTE) && !options.has(&DRY_RUN) {
             groups.commit(&id, &offsets).map_err(Ended::Wrapped)?;
         }
         plan.push((id, offsets));
     }
-    java_hash_order(&mut plan, 0, |(id, _)| id);
+    java::hash_order(&mut plan, 0, |(id, _)| id);
     if options.has(&EXPORT) {
         // One group is known by the command line.
         let with_group = options.values(&GROUP).len() != 1;

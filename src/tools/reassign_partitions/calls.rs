@@ -3,6 +3,7 @@
 use super::plan::{Assignments, DirMove, Ongoing, Replica, command_failed, partition_name, replica_name};
 use super::{Command, Stop};
 use crate::common::ErrorCode;
+use crate::common::java;
 use crate::protocol::ApiKey;
 use crate::protocol::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use crate::protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
@@ -15,7 +16,7 @@ use crate::protocol::messages::{
     AlterReplicaLogDirsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
-use crate::tools::admin::{AdminError, Target, java_hash_order, java_partition_order};
+use crate::tools::admin::{AdminError, Target};
 use crate::tools::leaders::Partition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -101,7 +102,7 @@ impl Command<'_> {
             return Ok(Vec::new());
         }
         let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
-        java_hash_order(&mut names, 0, |name| name);
+        java::hash_order(&mut names, 0, |name| name);
         let mut topics = self.admin.topics("describeTopics", &names)?;
         for name in names {
             let topic = topics.iter().find(|topic| topic.name.as_deref() == Some(name));
@@ -132,7 +133,7 @@ impl Command<'_> {
         if missing.is_empty() {
             return Ok(current);
         }
-        java_partition_order(&mut missing, 0, |(topic, partition)| (topic, *partition));
+        java::partition_order(&mut missing, 0, |(topic, partition)| (topic, *partition));
         let names: Vec<String> = missing.into_iter().map(partition_name).collect();
         let message = Some(format!("Unable to find partition: {}", names.join(", ")));
         Err(AdminError::Api { code: ErrorCode::UnknownTopicOrPartition, message }.into())
