@@ -43,7 +43,7 @@ pub mod topics;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -59,8 +59,9 @@ use self::events::{ElectionKind, ElectionResults, Event, Question, ReassignmentR
 pub use self::term::ControllerSettings;
 use self::term::{Halt, Term};
 use crate::cluster::image::MetadataImage;
-use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, Millis, TopicPartition};
+use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, TopicPartition};
 use crate::protocol::messages::{AlterPartitionRequest, AlterPartitionResponse};
+use crate::util::clock::wall_ms;
 use crate::util::task::Group;
 use crate::zk::batch::Fence;
 use crate::zk::client::{Client, CreateMode, Error, MultiError, Write, Written};
@@ -253,12 +254,6 @@ struct Controller<C, F> {
 
 /// How long ZooKeeper may take to hear that this controller stops.
 const RESIGN_WITHIN: Duration = Duration::from_secs(1);
-
-/// The wall clock in milliseconds since the epoch, for the time stamps in znodes.
-fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
-}
 
 impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
     #[allow(clippy::too_many_arguments, reason = "each is a part that the controller is made of, given once")]
@@ -482,7 +477,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
             // The election meets it again.
             Err(error) => error!(%error, "cannot compare the controller epoch with what was heard"),
         }
-        match self.registrar.register(now()).await {
+        match self.registrar.register(wall_ms()).await {
             Ok(epoch) => {
                 self.status.send_modify(|status| status.broker_epoch = epoch);
                 let elected = self.elect().await;
@@ -584,7 +579,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         let writes = [
             Write::Create {
                 path: paths::CONTROLLER.to_owned(),
-                data: Some(data::ControllerNode::encode(us, now())),
+                data: Some(data::ControllerNode::encode(us, wall_ms())),
                 mode: CreateMode::Ephemeral,
             },
             Write::Set { path: paths::CONTROLLER_EPOCH.to_owned(), data: data::encode_epoch(next), version },

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -542,11 +542,6 @@ impl ReplicaManager {
         *latest = epoch;
         Ok(())
     }
-}
-
-/// Milliseconds since the epoch.
-pub(super) fn now_ms() -> Millis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis)
 }
 
 /// `flush.messages` is reached: what was appended counts for nothing before it is on the disk.

@@ -1,6 +1,6 @@
 //! Owns reads over many partitions within the limits of one fetch. Kafka: `ReplicaManager.readFromLog`, `DelayedFetch`.
 
-use super::manager::{ReplicaManager, now_ms};
+use super::manager::ReplicaManager;
 use super::selector;
 use crate::cluster::isr::FollowerFetch;
 use crate::cluster::partition::Partition;
@@ -8,6 +8,7 @@ use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicPartition, Uu
 use crate::disk::FileSlice;
 use crate::log::index::AbortedTxn;
 use crate::log::{Doubtful, FetchIsolation, ReadError, UnifiedLog};
+use crate::util::clock::wall_ms;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -278,7 +279,7 @@ impl ReplicaManager {
         self.leader_quota.is_set()
             && !partition.is_in_sync(follower)
             && self.is_throttled_leader(log)
-            && self.leader_quota.is_exceeded(now_ms())
+            && self.leader_quota.is_exceeded(wall_ms())
     }
 
     fn is_throttled_leader(&self, log: &UnifiedLog) -> bool {
@@ -296,7 +297,7 @@ impl ReplicaManager {
                 bytes += u64::from(read.bytes());
             }
         }
-        self.leader_quota.record(now_ms(), bytes);
+        self.leader_quota.record(wall_ms(), bytes);
     }
 }
 

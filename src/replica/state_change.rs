@@ -2,13 +2,14 @@
 //! `ReplicaManager.becomeLeaderOrFollower`, `stopReplicas`. These calls touch the disk: they run on the blocking pool.
 
 use super::fetcher::manager::FetchFrom;
-use super::manager::{ReplicaManager, now_ms};
+use super::manager::ReplicaManager;
 use super::partitions::Hosted;
 use crate::cluster::partition::{LeadershipState, Partition};
 use crate::common::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Millis, TopicPartition, Uuid};
 use crate::config::endpoint::Endpoint;
 use crate::log::log_dir::{DirError, LogDir};
 use crate::log::{CreateLogError, Recovered, UnifiedLog};
+use crate::util::clock::wall_ms;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tracing::{debug, error, info, warn};
@@ -317,7 +318,7 @@ impl ReplicaManager {
         let Some(wanted) = self.awaited.lock().remove(tp) else { return done };
         let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) else { return done };
         let role = self.role_of(&wanted);
-        self.take_roles(vec![Accepted { wanted: &wanted, index: 0, partition, role }], now_ms(), &mut done);
+        self.take_roles(vec![Accepted { wanted: &wanted, index: 0, partition, role }], wall_ms(), &mut done);
         self.wake_all(tp);
         done
     }

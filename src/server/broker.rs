@@ -1,6 +1,6 @@
 //! Owns the broker's life: what starts in which order, and stops in the reverse. Kafka: `KafkaServer`.
 
-use super::context::{Broker, CoordinatorPartitions, now_ms};
+use super::context::{Broker, CoordinatorPartitions};
 use super::controlled_shutdown;
 use super::dynamic_config::{self, LiveConfig};
 use super::features;
@@ -25,7 +25,7 @@ use crate::log::producer_state::ProducerStateConfig;
 use crate::log::{CleanerSettings, LogManager, LogManagerOptions, StartError};
 use crate::network::{ConnectionLimits, Listener, NetworkConfig, SocketServer};
 use crate::replica::{ReplicaManager, ReplicaSettings};
-use crate::util::clock::Clock;
+use crate::util::clock::{Clock, wall_ms};
 use crate::util::task::Group;
 use crate::zk::client::{Client, ConnectOptions, Error as ZkError};
 use crate::zk::configs;
@@ -176,7 +176,7 @@ impl BrokerServer {
         let topic_configs = read_topic_configs(&zk, &config).await?;
         let loading = {
             let (logs, topic_configs) = (Arc::clone(&logs), topic_configs.clone());
-            control.handle().spawn_blocking(move || logs.load_logs(&topic_configs, now_ms()))
+            control.handle().spawn_blocking(move || logs.load_logs(&topic_configs, wall_ms()))
         };
         loading.await.map_err(io::Error::other)??;
 
@@ -192,7 +192,7 @@ impl BrokerServer {
         startup::check_endpoints(&zk, &registration).await?;
         let mut registrar = Registrar::new(zk.clone(), registration);
         let generation = zk.session().borrow().generation;
-        let epoch = registrar.register(now_ms()).await?;
+        let epoch = registrar.register(wall_ms()).await?;
         let image = Arc::new(ArcSwap::from_pointee(MetadataImage::default()));
         let controller = start_controller(&config, id, &control, &zk, registrar, generation, epoch, Arc::clone(&image));
 
@@ -265,7 +265,7 @@ impl BrokerServer {
         });
         broker.take_over_throttles();
         if broker.config.load().log_cleaner_enable {
-            logs.run_cleaner(CleanerSettings::of(&broker.config.load()), now_ms)?;
+            logs.run_cleaner(CleanerSettings::of(&broker.config.load()), wall_ms)?;
         }
         jobs::start(&broker, &control, dir_failures);
         sockets.start(Arc::clone(&broker))?;
@@ -316,7 +316,7 @@ impl BrokerServer {
         };
         hurry.run_until_cancelled(drain).await;
         let logs = Arc::clone(self.broker.replicas.logs());
-        let closing = tokio::task::spawn_blocking(move || logs.shutdown(now_ms()));
+        let closing = tokio::task::spawn_blocking(move || logs.shutdown(wall_ms()));
         if closing.await.is_err() {
             error!("closing the logs panicked: the next start recovers them");
         }

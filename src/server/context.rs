@@ -4,7 +4,7 @@ use super::dynamic_config::LiveConfig;
 use super::fetch_session::FetchSessionCache;
 use crate::client::controller_channel::ControllerChannel;
 use crate::cluster::image::MetadataImage;
-use crate::common::{BrokerEpoch, BrokerId, Millis};
+use crate::common::{BrokerEpoch, BrokerId};
 use crate::config::LogConfig;
 use crate::controller::ControllerHandle;
 use crate::coordinator::group::GroupCoordinator;
@@ -22,7 +22,6 @@ use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -192,9 +191,4 @@ impl Broker {
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }
     }
-}
-
-/// Milliseconds since the epoch.
-pub fn now_ms() -> Millis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis)
 }

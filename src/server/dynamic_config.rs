@@ -7,12 +7,13 @@
 //! Absent so far: quotas of users, clients and addresses.
 
 use super::broker::connection_limits;
-use super::context::{Broker, Learned, LearnedConfig, now_ms};
+use super::context::{Broker, Learned, LearnedConfig};
 use crate::common::BrokerId;
 use crate::config::dynamic::{Applied, Layer};
 use crate::config::{BrokerConfig, ConfigError, DynamicConfig, Props};
 use crate::log::CleanerSettings;
 use crate::replica::UNLIMITED;
+use crate::util::clock::wall_ms;
 use crate::zk::client::{Client, Error};
 use crate::zk::configs::{self, ConfigChanges};
 use arc_swap::{ArcSwap, Guard};
@@ -133,7 +134,7 @@ async fn take_over(broker: &Broker, changes: &mut ConfigChanges, everything: boo
         }
         changes.note(change);
     }
-    changes.purge(now_ms()).await
+    changes.purge(wall_ms()).await
 }
 
 async fn take_over_entity(broker: &Broker, path: &str) -> Result<(), Error> {
@@ -191,7 +192,7 @@ impl Broker {
             if self.replicas.logs().has_cleaner() {
                 let (logs, settings) = (Arc::clone(self.replicas.logs()), CleanerSettings::of(&config));
                 // Threads that clean are waited for.
-                if let Err(error) = self.blocking(move || logs.run_cleaner(settings, now_ms)).await {
+                if let Err(error) = self.blocking(move || logs.run_cleaner(settings, wall_ms)).await {
                     error!(%error, "log cleaner did not start again");
                 }
             }

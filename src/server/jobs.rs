@@ -1,12 +1,13 @@
 //! Owns what the broker does by the clock: checkpoints, retention, flushes, expiry; and what it does when a log directory
 //! fails. Kafka: the scheduled tasks of `LogManager` and `ReplicaManager`, `LogDirFailureHandler`.
 
-use super::context::{Broker, now_ms};
+use super::context::Broker;
 use super::{dynamic_config, features};
 use crate::disk::DiskError;
 use crate::log::log_dir::LogDir;
 use crate::log::{LogManager, Recovered};
 use crate::replica::MoveRound;
+use crate::util::clock::wall_ms;
 use crate::util::task::Group;
 use crate::zk::client::CreateMode;
 use crate::zk::data::controller::encode_log_dir_event;
@@ -57,9 +58,9 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
         }
     }
     every("log-retention", config.log_retention_check_interval_ms, |logs, dir| {
-        logs.cleanup_logs(dir, now_ms());
+        logs.cleanup_logs(dir, wall_ms());
     });
-    every("log-flusher", config.log_flush_scheduler_interval_ms, |logs, dir| logs.flush_dirty_logs(dir, now_ms()));
+    every("log-flusher", config.log_flush_scheduler_interval_ms, |logs, dir| logs.flush_dirty_logs(dir, wall_ms()));
     every(
         "recovery-point-checkpoint",
         config.log_flush_offset_checkpoint_interval_ms.into(),
@@ -78,7 +79,7 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
     // Kafka has no shorter delay before the first time here.
     let expiration = Duration::from_millis(config.producer_id_expiration_check_interval_ms.max(1) as u64);
     after("producer-expiration", expiration, expiration, |logs, dir| {
-        logs.remove_expired_producers(dir, now_ms());
+        logs.remove_expired_producers(dir, wall_ms());
     });
     let half_lag = Duration::from_millis((config.replica_lag_time_max_ms / 2).max(1) as u64);
     group.spawn("isr-expiration", expire_isrs(Arc::clone(broker), half_lag, group.stop_token().clone()));
@@ -217,8 +218,9 @@ async fn move_replicas(broker: Arc<Broker>, stop: CancellationToken) {
     let threads = usize::try_from(broker.config.load().num_replica_alter_log_dirs_threads).unwrap_or(1);
     loop {
         let replicas = Arc::clone(&broker.replicas);
-        let round =
-            tokio::task::spawn_blocking(move || replicas.advance_moves(threads, now_ms())).await.unwrap_or_else(|_| {
+        let round = tokio::task::spawn_blocking(move || replicas.advance_moves(threads, wall_ms()))
+            .await
+            .unwrap_or_else(|_| {
                 error!("a step of moving replicas panicked");
                 MoveRound { copied: 0, left: 1 }
             });
@@ -240,7 +242,7 @@ async fn move_replicas(broker: Arc<Broker>, stop: CancellationToken) {
 async fn recover_logs(broker: Arc<Broker>, dir: Arc<LogDir>, stop: CancellationToken) {
     loop {
         let (replicas, log_dir) = (Arc::clone(&broker.replicas), Arc::clone(&dir));
-        let mut step = tokio::task::spawn_blocking(move || replicas.recover_next(&log_dir, now_ms()));
+        let mut step = tokio::task::spawn_blocking(move || replicas.recover_next(&log_dir, wall_ms()));
         let done = tokio::select! {
             biased;
             () = stop.cancelled() => {

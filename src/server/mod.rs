@@ -15,5 +15,3 @@ pub mod runtimes;
 mod tests;
 mod topic_admin;
 mod transactional;
-
-use context::now_ms;

@@ -2,13 +2,14 @@
 //! that the transaction has not written to yet must be in it, which only its coordinator knows (KIP-890). Kafka:
 //! `ReplicaManager.maybeStartTransactionVerificationForPartitions`.
 
-use super::context::{Broker, now_ms};
+use super::context::Broker;
 use crate::common::{ErrorCode, TopicPartition};
 use crate::coordinator::transaction::ProducerIdAndEpoch;
 use crate::log::producer_state::VerificationGuard;
 use crate::protocol::Str;
 use crate::record;
 use crate::replica::AppendFailure;
+use crate::util::clock::wall_ms;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -106,7 +107,7 @@ async fn ask(
     let mut verified = BTreeMap::new();
     for Begun { partition: tp, base_sequence } in begun {
         let started = broker.replicas.partition(&tp.topic, tp.partition).and_then(|partition| {
-            partition.start_transaction_verification(producer.producer_id, base_sequence, producer.epoch, now_ms())
+            partition.start_transaction_verification(producer.producer_id, base_sequence, producer.epoch, wall_ms())
         });
         match started {
             // The transaction has written here before.

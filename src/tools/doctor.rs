@@ -8,7 +8,7 @@ use super::admin::Admin;
 use super::admin::{AdminError, Target};
 use super::client_properties::Properties;
 use super::terminal::{self, Failure, Output};
-use crate::common::{BrokerId, ErrorCode, Millis, TopicPartition};
+use crate::common::{BrokerId, ErrorCode, TopicPartition};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::config::{BrokerConfig, Props, parse};
 use crate::disk;
@@ -19,6 +19,7 @@ use crate::protocol::messages::describe_configs_request::DescribeConfigsResource
 use crate::protocol::messages::{
     DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse, MetadataResponse,
 };
+use crate::util::clock::wall_ms;
 use crate::util::task::Group;
 use crate::zk::client::Node;
 use crate::zk::data::broker::BrokerRegistration;
@@ -32,7 +33,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long ZooKeeper, and each address, is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -146,8 +147,7 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 async fn look(zk: &Client) -> Result<Picture, Error> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut picture = Picture { now: Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX), ..Picture::default() };
+    let mut picture = Picture { now: wall_ms(), ..Picture::default() };
     let data = |node: Option<Node>| node.map(|node| node.data);
     picture.cluster_id =
         data(get(zk, paths::CLUSTER_ID).await?).map(|data| decode_cluster_id(data.as_deref()).map_err(text));

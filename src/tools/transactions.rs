@@ -20,10 +20,11 @@ use crate::protocol::messages::{
     FindCoordinatorRequest, FindCoordinatorResponse, ListTransactionsRequest, ListTransactionsResponse,
     WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
+use crate::util::clock::wall_ms;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const TRANSACTIONS: i8 = 1;
@@ -289,7 +290,7 @@ fn describe(line: &CommandLine, admin: &mut Admin, out: &mut Output) -> Result<(
     let started = state.transaction_start_time_ms;
     let (start, duration) = match started {
         ..0 => ("None".to_owned(), "None".to_owned()),
-        started => (started.to_string(), (now_ms() - started).to_string()),
+        started => (started.to_string(), (wall_ms() - started).to_string()),
     };
     let row = vec![
         coordinator.to_string(),
@@ -651,10 +652,6 @@ fn table(headers: &[&str], rows: &[Vec<String>], out: &mut Output) -> Result<(),
     };
     line(headers.to_vec())?;
     rows.iter().try_for_each(|row| line(row.iter().map(String::as_str).collect()))
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::errors;
 use super::sender::Sender;
 use super::signals::Stop;
 use super::terminal::{self, Failure};
+use crate::util::clock::wall_ms;
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -17,7 +18,7 @@ use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const TOPIC: Arg = Arg::with("--topic", "TOPIC", "the topic to write to").required();
 const BOOTSTRAP_SERVER: Arg =
@@ -65,15 +66,10 @@ pub(super) fn run(args: &[String]) -> ExitCode {
     })
 }
 
-/// Milliseconds since the epoch.
-pub(super) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
-}
-
 /// One line of JSON: time and name first, as Kafka's tools order them. It is shown at once: whoever reads it waits for it.
 pub(super) fn event(name: &str, fields: Value) -> io::Result<()> {
     let mut event = Map::new();
-    event.insert("timestamp".to_owned(), json!(now_ms()));
+    event.insert("timestamp".to_owned(), json!(wall_ms()));
     event.insert("name".to_owned(), json!(name));
     if let Value::Object(fields) = fields {
         event.extend(fields);
@@ -172,7 +168,7 @@ fn produce(values: &Values) -> Result<(), Failure> {
     let context = Verified { logged: Logged { who: who.clone() }, topic: topic.clone(), acked: Arc::clone(&acked) };
     let mut sender = Sender::new(&properties, &topic, who, context, None)?;
     let stop = Stop::on_signals();
-    let (started, started_ms) = (Instant::now(), now_ms());
+    let (started, started_ms) = (Instant::now(), wall_ms());
     event("startup_complete", json!({}))?;
     let mut sent = 0;
     while sent < max && stop.asked().is_none() {
@@ -187,7 +183,7 @@ fn produce(values: &Values) -> Result<(), Failure> {
         }
         if let Some(at) = &mut create_time {
             record = record.timestamp(*at);
-            *at += now_ms() - started_ms;
+            *at += wall_ms() - started_ms;
         }
         if let Err(exception) = sender.send(record, value.len()) {
             failed(&topic, &Sent { key: key.clone(), value: value.clone() }, &exception)?;

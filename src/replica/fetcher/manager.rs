@@ -3,6 +3,7 @@
 
 use super::state::{FetcherState, Start};
 use super::task::{Fetcher, run};
+use crate::common::java;
 use crate::common::{BrokerId, LeaderEpoch, Offset, TopicPartition, Uuid};
 use crate::config::endpoint::Endpoint;
 use crate::replica::manager::ReplicaManager;
@@ -190,8 +191,7 @@ impl Fetcher {
 
 /// Kafka: `AbstractFetcherManager.getFetcherId`, with Java's hash of a string.
 fn fetcher_number(tp: &TopicPartition, fetchers: usize) -> usize {
-    let hash = tp.topic.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    let hash = hash.wrapping_mul(31).wrapping_add(tp.partition);
+    let hash = java::hash_code(&tp.topic).cast_signed().wrapping_mul(31).wrapping_add(tp.partition);
     // Utils.abs of the least number is 0.
     hash.checked_abs().unwrap_or(0) as usize % fetchers
 }

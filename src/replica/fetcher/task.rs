@@ -19,8 +19,9 @@ use crate::protocol::messages::fetch_response::PartitionData;
 use crate::protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use crate::protocol::messages::{FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse};
 use crate::protocol::{ApiKey, Message, Records};
-use crate::replica::manager::{ReplicaManager, now_ms};
+use crate::replica::manager::ReplicaManager;
 use crate::replica::truncation::truncation_offset;
+use crate::util::clock::wall_ms;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -115,12 +116,12 @@ impl Fetcher {
         self.truncate_logs_without_epochs(replicas).await;
         let (plan, deadline) = {
             let mut state = self.state.lock();
-            let now = now_ms();
+            let now = wall_ms();
             let plan = state.plan(now, &View { replicas, now }, self.settings.backoff_ms);
             (plan, state.next_deadline())
         };
         let Some(plan) = plan else {
-            let until = deadline.map_or(self.settings.backoff_ms, |at| (at - now_ms()).min(self.settings.backoff_ms));
+            let until = deadline.map_or(self.settings.backoff_ms, |at| (at - wall_ms()).min(self.settings.backoff_ms));
             let pause = tokio::time::sleep(Duration::from_millis(until.max(1) as u64));
             tokio::select! {
                 biased;
@@ -133,7 +134,7 @@ impl Fetcher {
         let mut request = self.request(&plan, version, replicas);
         if let Some(at) = deadline {
             // The leader is not to keep this request beyond the time at which more partitions are asked for.
-            request.max_wait_ms = (at - now_ms()).clamp(0, request.max_wait_ms.into()) as i32;
+            request.max_wait_ms = (at - wall_ms()).clamp(0, request.max_wait_ms.into()) as i32;
         }
         match self.fetch(link, version, &request).await {
             Ok(Some(answer)) => {
@@ -146,7 +147,7 @@ impl Fetcher {
             }
             Err(error) => {
                 self.tell_failure(link, &error);
-                self.state.lock().on_failure(now_ms(), self.settings.backoff_ms);
+                self.state.lock().on_failure(wall_ms(), self.settings.backoff_ms);
             }
         }
     }
@@ -271,7 +272,7 @@ impl Fetcher {
             blocking(move || {
                 for log in rest.to_flush {
                     // A failure is told by the directory, which takes its partitions along.
-                    drop(log.flush(now_ms()));
+                    drop(log.flush(wall_ms()));
                 }
             })
             .await;
@@ -286,7 +287,7 @@ impl Fetcher {
     }
 
     fn append_all(&self, replicas: &ReplicaManager, plan: &Plan, answer: FetchResponse) -> Rest {
-        let now = now_ms();
+        let now = wall_ms();
         let backoff = self.settings.backoff_ms;
         let mut rest = Rest::default();
         let mut state = self.state.lock();
@@ -451,13 +452,13 @@ impl Fetcher {
     ) {
         let truncated = replicas.online(tp).and_then(|partition| {
             partition
-                .on_log(|log| log.truncate_to(offset, now_ms()).map(|_| (log.log_end_offset(), log.latest_epoch())))
+                .on_log(|log| log.truncate_to(offset, wall_ms()).map(|_| (log.log_end_offset(), log.latest_epoch())))
         });
         match truncated {
             None => drop(state.remove(tp)),
             // The log may end before it already.
             Some(Ok((log_end, latest_epoch))) => state.on_truncated(tp, log_end, latest_epoch, lag),
-            Some(Err(error)) => state.on_disk_error(tp, &error, now_ms(), self.settings.backoff_ms),
+            Some(Err(error)) => state.on_disk_error(tp, &error, wall_ms(), self.settings.backoff_ms),
         }
     }
 
@@ -491,7 +492,7 @@ impl Fetcher {
                 }
                 Err(error) => {
                     info!(%tp, %error, "the leader's offsets are not known");
-                    state.delay(&tp, now_ms(), fetcher.settings.backoff_ms);
+                    state.delay(&tp, wall_ms(), fetcher.settings.backoff_ms);
                 }
             }
         })
@@ -521,9 +522,9 @@ impl Fetcher {
         }
         if leader_start > log_end {
             warn!(%tp, log_end, leader_start, "the leader's log starts after ours ends: beginning anew at its start");
-            let begun = partition.on_log(|log| log.truncate_fully_and_start_at(leader_start, None, now_ms()));
+            let begun = partition.on_log(|log| log.truncate_fully_and_start_at(leader_start, None, wall_ms()));
             if let Some(Err(error)) = begun {
-                state.on_disk_error(tp, &error, now_ms(), self.settings.backoff_ms);
+                state.on_disk_error(tp, &error, wall_ms(), self.settings.backoff_ms);
                 return;
             }
         }

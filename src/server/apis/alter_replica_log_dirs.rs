@@ -7,8 +7,9 @@ use crate::protocol::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
 };
 use crate::protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse};
-use crate::server::context::{Broker, now_ms};
+use crate::server::context::Broker;
 use crate::server::dispatch::Call;
+use crate::util::clock::wall_ms;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let replicas = Arc::clone(&broker.replicas);
     let answers = broker.blocking(move || {
         let answer = |(tp, dir): (TopicPartition, PathBuf)| {
-            let code = replicas.alter_log_dir(&tp, &dir, now_ms());
+            let code = replicas.alter_log_dir(&tp, &dir, wall_ms());
             (tp, code)
         };
         wanted.into_iter().map(answer).collect::<Vec<_>>()

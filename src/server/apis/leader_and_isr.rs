@@ -8,8 +8,9 @@ use crate::protocol::messages::leader_and_isr_request::LeaderAndIsrPartitionStat
 use crate::protocol::messages::leader_and_isr_response::{LeaderAndIsrPartitionError, LeaderAndIsrTopicError};
 use crate::protocol::messages::{LeaderAndIsrRequest, LeaderAndIsrResponse};
 use crate::replica::LeaderAndIsr;
-use crate::server::context::{Broker, now_ms};
+use crate::server::context::Broker;
 use crate::server::dispatch::Call;
+use crate::util::clock::wall_ms;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tracing::error;
@@ -41,7 +42,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let (controller, epoch) = (BrokerId(request.controller_id), ControllerEpoch(request.controller_epoch));
     let replicas = Arc::clone(&broker.replicas);
     let outcome =
-        broker.blocking(move || replicas.become_leader_or_follower(controller, epoch, &wanted, now_ms())).await;
+        broker.blocking(move || replicas.become_leader_or_follower(controller, epoch, &wanted, wall_ms())).await;
     match outcome {
         Ok(change) => {
             let mut codes = vec![ErrorCode::UnknownServerError; partitions.len()];

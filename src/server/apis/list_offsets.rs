@@ -9,8 +9,9 @@ use crate::protocol::messages::list_offsets_request::ListOffsetsPartition;
 use crate::protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use crate::protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use crate::replica::read_error;
-use crate::server::context::{Broker, now_ms};
+use crate::server::context::Broker;
 use crate::server::dispatch::Call;
+use crate::util::clock::wall_ms;
 use std::collections::{HashMap, HashSet};
 
 const LATEST: Millis = -1;
@@ -95,7 +96,7 @@ impl Lookup<'_> {
         if self.version == 0 {
             // Of a negative number Kafka cannot make an array.
             let max = usize::try_from(asked.max_num_offsets).map_err(|_| ErrorCode::UnknownServerError)?;
-            let offsets = log.legacy_offsets_before(asked.timestamp, max, now_ms()).map_err(|e| read_error(&e))?;
+            let offsets = log.legacy_offsets_before(asked.timestamp, max, wall_ms()).map_err(|e| read_error(&e))?;
             return Ok(ListOffsetsPartitionResponse {
                 old_style_offsets: legacy_for_consumers(offsets, is_consumer, last_fetchable),
                 ..unknown(asked.partition_index)

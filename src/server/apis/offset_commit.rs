@@ -9,8 +9,9 @@ use crate::network::Reply;
 use crate::protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
 use crate::protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use crate::protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
-use crate::server::context::{Broker, now_ms};
+use crate::server::context::Broker;
 use crate::server::dispatch::Call;
+use crate::util::clock::wall_ms;
 use crate::zk::consumers;
 use std::collections::BTreeMap;
 
@@ -43,7 +44,7 @@ async fn commit(
     if known.is_empty() {
         return Vec::new();
     }
-    let now = now_ms();
+    let now = wall_ms();
     let expire_timestamp = (request.retention_time_ms != -1).then(|| now.saturating_add(request.retention_time_ms));
     let (group, member, instance) = (&request.group_id, &request.member_id, request.group_instance_id.as_ref());
     let member = group_member(group, member, instance, request.generation_id_or_member_epoch);

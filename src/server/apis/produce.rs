@@ -12,8 +12,8 @@ use crate::record::validate;
 use crate::replica::{AppendFailure, Appended};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
-use crate::server::now_ms;
 use crate::server::transactional::{self, Verified};
+use crate::util::clock::wall_ms;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -76,7 +76,7 @@ async fn append(broker: &Broker, call: &Call, request: &ProduceRequest) -> Resul
     let (sound, refused) = sort(&broker.image.load(), call.version(), request);
     let verified = transactional::verify(broker, call.version(), transactional_id, &sound).await?;
     // Not before: the verification may have waited for another broker.
-    let now = now_ms();
+    let now = wall_ms();
     let mut outcomes = Each::new();
     for ((topic, index), records) in sound {
         let outcome = append_one(broker, call, request.acks, &verified, (&topic, index), &records, now).await;

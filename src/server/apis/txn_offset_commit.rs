@@ -16,8 +16,9 @@ use crate::protocol::messages::txn_offset_commit_response::{
 };
 use crate::protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 use crate::record::NO_SEQUENCE;
-use crate::server::context::{Broker, now_ms};
+use crate::server::context::Broker;
 use crate::server::dispatch::Call;
+use crate::util::clock::wall_ms;
 use std::sync::Arc;
 
 /// The first version whose clients know TRANSACTION_ABORTABLE.
@@ -29,7 +30,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let image = broker.image.load_full();
     let named = request.topics.iter().map(|topic| (&topic.name, topic.partitions.iter()));
     let asked = Asked::of(&image, named, |partition| partition.partition_index);
-    let now = now_ms();
+    let now = wall_ms();
     let offset = |partition: &TxnOffsetCommitRequestPartition| CommittedOffset {
         offset: partition.committed_offset,
         leader_epoch: LeaderEpoch(partition.committed_leader_epoch),
@@ -98,7 +99,7 @@ async fn verify(
     }
     let partition = broker.replicas.partition(&tp.topic, tp.partition)?;
     let (producer_id, epoch) = (producer.producer_id, producer.epoch);
-    let started = partition.start_transaction_verification(producer_id, NO_SEQUENCE, epoch, now_ms())?;
+    let started = partition.start_transaction_verification(producer_id, NO_SEQUENCE, epoch, wall_ms())?;
     let Some(guard) = started else { return Ok(None) };
     let asked = [tp.clone()].into();
     let refused = Arc::clone(&broker.verifier).verify(&owned(transactional_id), producer, asked, knows_abortable).await;

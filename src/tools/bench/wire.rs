@@ -8,11 +8,11 @@ use crate::protocol::messages::{
 };
 use crate::protocol::{ApiKey, Frame, Message, Reader, Records, RequestHeader, ResponseHeader};
 use crate::record::{BatchBuilder, BatchOptions};
+use crate::util::clock::wall_ms;
 use bytes::Bytes;
 use rand::Rng;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(super) const PRODUCE_VERSION: i16 = 9;
 pub(super) const FETCH_VERSION: i16 = 11;
@@ -32,7 +32,7 @@ pub(super) fn batch(records: usize, record_bytes: usize) -> io::Result<Bytes> {
 }
 
 pub(super) fn batch_of(options: BatchOptions, records: usize, record_bytes: usize) -> io::Result<Bytes> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(invalid)?.as_millis() as i64;
+    let now = wall_ms();
     let mut builder = BatchBuilder::new(options).map_err(invalid)?;
     let (mut rng, mut value) = (rand::rng(), vec![0; record_bytes]);
     for _ in 0..records {

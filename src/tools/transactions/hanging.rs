@@ -1,7 +1,7 @@
 //! `find-hanging`: transactions that are open for longer than any may be, and that no coordinator is going to end. Kafka:
 //! `TransactionsCommand.FindHangingTransactionsCommand`.
 
-use super::{CommandLine, NotDescribed, describe_one, failed, list_all, now_ms, partitions_of, producers, table};
+use super::{CommandLine, NotDescribed, describe_one, failed, list_all, partitions_of, producers, table};
 use crate::common::ErrorCode;
 use crate::protocol::messages::ListTransactionsRequest;
 use crate::protocol::messages::describe_producers_response::ProducerState;
@@ -9,6 +9,7 @@ use crate::protocol::messages::metadata_request::MetadataRequestTopic;
 use crate::tools::admin::{Admin, AdminError};
 use crate::tools::leaders::Partition;
 use crate::tools::terminal::{Failure, Output};
+use crate::util::clock::wall_ms;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Partitions of one DescribeProducers.
@@ -36,7 +37,7 @@ pub(super) fn find_hanging(line: &CommandLine, admin: &mut Admin, out: &mut Outp
     };
     let candidates = candidates(admin, broker, older_than_ms, &partitions)?;
     let hanging = if candidates.is_empty() { candidates } else { only_hanging(admin, candidates)? };
-    let now = now_ms();
+    let now = wall_ms();
     let row = |((topic, partition), producer): &Candidate| {
         vec![
             topic.clone(),
@@ -92,7 +93,7 @@ fn candidates(
     let mut found = Vec::new();
     for batch in partitions.chunks(BATCH_MAX) {
         let told = producers(admin, broker, batch.to_vec());
-        let now = now_ms();
+        let now = wall_ms();
         for (partition, producers) in told {
             let of = broker.map_or_else(|| "Optional.empty".to_owned(), |broker| format!("Optional[{broker}]"));
             let what = format!("Failed to describe producers for {} partitions on broker {of}", batch.len());
