@@ -1,5 +1,5 @@
 //! Owns the measure of replication traffic that is throttled (KIP-73). Kafka: `ReplicationQuotaManager`, `SimpleRate`.
-//! Pure: `now` comes in. Which replicas are throttled is a topic's setting, not this room's.
+//! Pure: `now` comes in, in ticks. Which replicas are throttled is a topic's setting, not this room's.
 
 use crate::common::Millis;
 use parking_lot::Mutex;

@@ -8,7 +8,6 @@ use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicPartition, Uu
 use crate::disk::FileSlice;
 use crate::log::index::AbortedTxn;
 use crate::log::{Doubtful, FetchIsolation, ReadError, UnifiedLog};
-use crate::util::clock::wall_ms;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -279,7 +278,7 @@ impl ReplicaManager {
         self.leader_quota.is_set()
             && !partition.is_in_sync(follower)
             && self.is_throttled_leader(log)
-            && self.leader_quota.is_exceeded(wall_ms())
+            && self.leader_quota.is_exceeded(self.clock.ticks())
     }
 
     fn is_throttled_leader(&self, log: &UnifiedLog) -> bool {
@@ -297,7 +296,7 @@ impl ReplicaManager {
                 bytes += u64::from(read.bytes());
             }
         }
-        self.leader_quota.record(wall_ms(), bytes);
+        self.leader_quota.record(self.clock.ticks(), bytes);
     }
 }
 

@@ -9,7 +9,7 @@ use super::manager::FetcherSettings;
 use super::state::{Asked, FetcherState, Plan, Start, Surroundings, Verdict};
 use crate::client::broker_client::{BrokerConnection, CallError};
 use crate::cluster::partition::FollowError;
-use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition, Uuid};
+use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Millis, Now, Offset, TopicPartition, Uuid};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::log::epoch_cache::EpochEndOffset;
 use crate::log::log_dir::LogDir;
@@ -116,12 +116,13 @@ impl Fetcher {
         self.truncate_logs_without_epochs(replicas).await;
         let (plan, deadline) = {
             let mut state = self.state.lock();
-            let now = wall_ms();
+            let now = replicas.clock.ticks();
             let plan = state.plan(now, &View { replicas, now }, self.settings.backoff_ms);
             (plan, state.next_deadline())
         };
         let Some(plan) = plan else {
-            let until = deadline.map_or(self.settings.backoff_ms, |at| (at - wall_ms()).min(self.settings.backoff_ms));
+            let until = deadline
+                .map_or(self.settings.backoff_ms, |at| (at - replicas.clock.ticks()).min(self.settings.backoff_ms));
             let pause = tokio::time::sleep(Duration::from_millis(until.max(1) as u64));
             tokio::select! {
                 biased;
@@ -134,7 +135,7 @@ impl Fetcher {
         let mut request = self.request(&plan, version, replicas);
         if let Some(at) = deadline {
             // The leader is not to keep this request beyond the time at which more partitions are asked for.
-            request.max_wait_ms = (at - wall_ms()).clamp(0, request.max_wait_ms.into()) as i32;
+            request.max_wait_ms = (at - replicas.clock.ticks()).clamp(0, request.max_wait_ms.into()) as i32;
         }
         match self.fetch(link, version, &request).await {
             Ok(Some(answer)) => {
@@ -147,7 +148,7 @@ impl Fetcher {
             }
             Err(error) => {
                 self.tell_failure(link, &error);
-                self.state.lock().on_failure(wall_ms(), self.settings.backoff_ms);
+                self.state.lock().on_failure(replicas.clock.ticks(), self.settings.backoff_ms);
             }
         }
     }
@@ -287,7 +288,7 @@ impl Fetcher {
     }
 
     fn append_all(&self, replicas: &ReplicaManager, plan: &Plan, answer: FetchResponse) -> Rest {
-        let now = wall_ms();
+        let now = replicas.clock.now();
         let backoff = self.settings.backoff_ms;
         let mut rest = Rest::default();
         let mut state = self.state.lock();
@@ -306,7 +307,7 @@ impl Fetcher {
                 partitions.push((tp, data));
             }
         }
-        if !state.on_answer(now, plan, error, answer.session_id, &answered, backoff) {
+        if !state.on_answer(now.ticks, plan, error, answer.session_id, &answered, backoff) {
             info!(leader = %self.leader, code = %error, "fetch session ends");
             return rest;
         }
@@ -328,16 +329,16 @@ impl Fetcher {
                     state.remove(&tp);
                 }
                 code @ (ErrorCode::UnknownLeaderEpoch | ErrorCode::NotLeaderOrFollower) => {
-                    state.delay_until_led(&tp, now, backoff);
+                    state.delay_until_led(&tp, now.ticks, backoff);
                     debug!(%tp, %code, "the leader is not there yet, or not any more");
                 }
                 code @ (ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId) => {
-                    if !state.delay_until_led(&tp, now, backoff) {
+                    if !state.delay_until_led(&tp, now.ticks, backoff) {
                         rest.errors.entry(code).or_insert((0, tp)).0 += 1;
                     }
                 }
                 code => {
-                    state.delay(&tp, now, backoff);
+                    state.delay(&tp, now.ticks, backoff);
                     rest.errors.entry(code).or_insert((0, tp)).0 += 1;
                 }
             }
@@ -354,7 +355,7 @@ impl Fetcher {
         tp: TopicPartition,
         (leader_epoch, fetch_offset): (LeaderEpoch, Offset),
         data: PartitionData,
-        now: Millis,
+        now: Now,
     ) {
         let Ok(partition) = replicas.partition(&tp.topic, tp.partition) else {
             state.remove(&tp);
@@ -366,7 +367,7 @@ impl Fetcher {
         };
         let (high_watermark, log_start) = (data.high_watermark, data.log_start_offset);
         let appended =
-            partition.append_as_follower(&records, leader_epoch, fetch_offset, high_watermark, log_start, now);
+            partition.append_as_follower(&records, leader_epoch, fetch_offset, high_watermark, log_start, now.wall);
         match appended {
             Ok(followed) => {
                 let log = partition.log();
@@ -374,7 +375,7 @@ impl Fetcher {
                 let last_epoch = log.as_ref().filter(|_| has_grown).and_then(|log| log.latest_epoch());
                 state.on_appended(&tp, followed.next_offset, last_epoch, data.high_watermark);
                 if let Some(log) = log {
-                    replicas.record_followed(&log, records.len() as u64, now);
+                    replicas.record_followed(&log, records.len() as u64, now.ticks);
                     if followed.flush_due {
                         rest.to_flush.push(log);
                     }
@@ -385,10 +386,10 @@ impl Fetcher {
             }
             Err(FollowError::Append(error @ AppendError::Record(_))) => {
                 error!(%tp, fetch_offset, %error, "the leader has sent damaged records");
-                state.delay(&tp, now, self.settings.backoff_ms);
+                state.delay(&tp, now.ticks, self.settings.backoff_ms);
             }
             Err(FollowError::Append(AppendError::Dir(error))) => {
-                state.on_disk_error(&tp, &error, now, self.settings.backoff_ms);
+                state.on_disk_error(&tp, &error, now.ticks, self.settings.backoff_ms);
             }
             Err(error) => {
                 error!(%tp, fetch_offset, %error, "records of the leader can't be appended: the partition is not fetched any more");
@@ -458,7 +459,7 @@ impl Fetcher {
             None => drop(state.remove(tp)),
             // The log may end before it already.
             Some(Ok((log_end, latest_epoch))) => state.on_truncated(tp, log_end, latest_epoch, lag),
-            Some(Err(error)) => state.on_disk_error(tp, &error, wall_ms(), self.settings.backoff_ms),
+            Some(Err(error)) => state.on_disk_error(tp, &error, replicas.clock.ticks(), self.settings.backoff_ms),
         }
     }
 
@@ -492,7 +493,7 @@ impl Fetcher {
                 }
                 Err(error) => {
                     info!(%tp, %error, "the leader's offsets are not known");
-                    state.delay(&tp, wall_ms(), fetcher.settings.backoff_ms);
+                    state.delay(&tp, replicas.clock.ticks(), fetcher.settings.backoff_ms);
                 }
             }
         })
@@ -524,7 +525,7 @@ impl Fetcher {
             warn!(%tp, log_end, leader_start, "the leader's log starts after ours ends: beginning anew at its start");
             let begun = partition.on_log(|log| log.truncate_fully_and_start_at(leader_start, None, wall_ms()));
             if let Some(Err(error)) = begun {
-                state.on_disk_error(tp, &error, wall_ms(), self.settings.backoff_ms);
+                state.on_disk_error(tp, &error, replicas.clock.ticks(), self.settings.backoff_ms);
                 return;
             }
         }
@@ -573,6 +574,7 @@ enum ListFailed {
 /// The logs as a plan looks at them.
 struct View<'a> {
     replicas: &'a ReplicaManager,
+    /// Ticks.
     now: Millis,
 }
 
