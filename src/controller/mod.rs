@@ -638,21 +638,20 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                 "ZooKeeper's controller epoch is below what this broker has heard: it was restored from an older copy. \
                  Raising it, for brokers refuse controllers of earlier epochs"
             );
-            let node = self.zk.get(paths::LATEST_PRODUCER_ID_BLOCK).await?;
+            let latest = LatestBlock::read(&self.zk).await?;
             let mut writes =
                 vec![Write::Set { path: paths::CONTROLLER_EPOCH.to_owned(), data: data::encode_epoch(heard), version }];
             // An id that is given out again is taken for its first owner: a batch whose sequence that one has used is
             // answered and not written. Unreadable: none is given out at all.
-            if let Ok(latest) = ProducerIdBlock::decode(node.data.as_deref())
-                && let Some(block) = ProducerIdBlock::beyond_forgotten(latest, self.settings.us)
+            if let Ok(block) = &latest.block
+                && let Some(next) = ProducerIdBlock::beyond_forgotten(block.clone(), self.settings.us)
             {
-                let path = paths::LATEST_PRODUCER_ID_BLOCK.to_owned();
-                writes.push(Write::Set { path, data: block.encode(), version: node.stat.version });
+                writes.push(latest.followed_by(&next));
             }
             match self.zk.multi(&writes).await {
                 Ok(_) => return Ok(()),
                 // Another broker, or our own write whose answer was lost.
-                Err(MultiError::Operation { error: Error::BadVersion, .. }) => {}
+                Err(MultiError::Operation { error: Error::BadVersion | Error::NodeExists | Error::NoNode, .. }) => {}
                 Err(error) => return Err(Error::from(error).into()),
             }
         }
@@ -671,6 +670,35 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         match self.zk.delete(paths::CONTROLLER, node.stat.version).await {
             Ok(()) | Err(Error::NoNode | Error::BadVersion) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The producer ids that were given out last.
+struct LatestBlock {
+    block: Result<Option<ProducerIdBlock>, crate::zk::data::Malformed>,
+    /// `None`: there is no node, as before the first block of a cluster that no Apache broker has joined.
+    version: Option<i32>,
+}
+
+impl LatestBlock {
+    async fn read(zk: &Client) -> Result<Self, Error> {
+        match zk.get(paths::LATEST_PRODUCER_ID_BLOCK).await {
+            Ok(node) => {
+                let block = ProducerIdBlock::decode(node.data.as_deref());
+                Ok(Self { block, version: Some(node.stat.version) })
+            }
+            Err(Error::NoNode) => Ok(Self { block: Ok(None), version: None }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The write that gives out another block after it.
+    fn followed_by(&self, next: &ProducerIdBlock) -> Write {
+        let (path, data) = (paths::LATEST_PRODUCER_ID_BLOCK.to_owned(), next.encode());
+        match self.version {
+            Some(version) => Write::Set { path, data, version },
+            None => Write::Create { path, data: Some(data), mode: CreateMode::Persistent },
         }
     }
 }

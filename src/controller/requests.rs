@@ -7,6 +7,7 @@
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
+use super::LatestBlock;
 use super::batch::BatchBuilder;
 use super::channels::BrokerChannels;
 use super::context::{Leadership, Replica};
@@ -18,7 +19,7 @@ use super::replica_state::ReplicaState;
 use super::term::{ElectError, Halt, Outcome, Term};
 use crate::common::{BrokerEpoch, BrokerId, ErrorCode, TopicPartition};
 use crate::protocol::messages::{AlterPartitionRequest, AlterPartitionResponse};
-use crate::zk::client::Error;
+use crate::zk::client::{Error, MultiError};
 use crate::zk::data::controller::{self as data, ProducerIdBlock};
 use crate::zk::paths;
 
@@ -163,23 +164,23 @@ impl<C: BrokerChannels> Term<C> {
             Some(_) => {}
         }
         loop {
-            let node = self.zk.get(paths::LATEST_PRODUCER_ID_BLOCK).await?;
-            let block = match ProducerIdBlock::decode(node.data.as_deref()) {
-                Ok(latest) => ProducerIdBlock::next(latest, broker),
+            let latest = LatestBlock::read(&self.zk).await?;
+            let block = match &latest.block {
+                Ok(block) => ProducerIdBlock::next(block.clone(), broker),
                 Err(error) => {
                     warn!(path = paths::LATEST_PRODUCER_ID_BLOCK, %error, "no producer ids");
                     None
                 }
             };
             let Some(block) = block else { return Ok(Err(ErrorCode::UnknownServerError)) };
-            match self.zk.set(paths::LATEST_PRODUCER_ID_BLOCK, &block.encode(), node.stat.version).await {
+            match self.zk.multi(&[latest.followed_by(&block)]).await {
                 Ok(_) => {
                     info!(broker = broker.0, first = block.first, last = block.last, "producer ids given out");
                     return Ok(Ok(block));
                 }
                 // An older broker took one itself, or our own answer was lost: that block is nobody's.
-                Err(Error::BadVersion) => {}
-                Err(error) => return Err(error.into()),
+                Err(MultiError::Operation { error: Error::BadVersion | Error::NodeExists, .. }) => {}
+                Err(error) => return Err(Error::from(error).into()),
             }
         }
     }

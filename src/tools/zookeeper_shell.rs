@@ -4,7 +4,7 @@
 
 use super::terminal::{self, Failure, Output};
 use crate::util::task::Group;
-use crate::zk::client::{CreateMode, Stat};
+use crate::zk::client::{CreateMode, Permission, Stat};
 use crate::zk::{Client, ConnectOptions, Error, login};
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
@@ -31,7 +31,13 @@ ZooKeeper -server host:port cmd args
 \tversion";
 
 /// What a znode's flags of a permission are called, in zkCli's order.
-const PERMISSIONS: &[(i32, char)] = &[(4, 'c'), (8, 'd'), (1, 'r'), (2, 'w'), (16, 'a')];
+const PERMISSIONS: &[(Permission, char)] = &[
+    (Permission::CREATE, 'c'),
+    (Permission::DELETE, 'd'),
+    (Permission::READ, 'r'),
+    (Permission::WRITE, 'w'),
+    (Permission::ADMIN, 'a'),
+];
 const NO_CHILDREN_FOR_EPHEMERALS: i32 = -108;
 
 pub(super) fn run(args: &[String]) -> ExitCode {
@@ -219,9 +225,9 @@ impl Shell<'_> {
             }
             _ => {
                 for acl in client.get_acl(path).await? {
-                    let letters = PERMISSIONS.iter().filter(|(bit, _)| acl.perms & bit != 0);
+                    let letters = PERMISSIONS.iter().filter(|(one, _)| acl.permission().has(*one));
                     let letters: String = letters.map(|(_, letter)| *letter).collect();
-                    writeln!(self.out, "'{},'{}\n: {letters}", acl.id.scheme, acl.id.id)?;
+                    writeln!(self.out, "'{},'{}\n: {letters}", acl.auth_id().scheme(), acl.auth_id().id())?;
                 }
                 self.print_stat_if(command.stat_or_sequential, path).await?;
             }

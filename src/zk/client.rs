@@ -5,29 +5,38 @@
 //! expires or the client is closed. Callers with a deadline put a timeout around it. Many calls may be under way at once:
 //! they go out in order, at most `max_in_flight` unanswered.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
+use zookeeper_client as crates;
+pub use zookeeper_client::{Acl, CreateMode, Permission, Stat};
+use zookeeper_client::{Acls, AuthId, MultiReadResult, MultiWriteError, MultiWriteResult, OneshotWatcher};
 
+use super::login::Credentials;
 use super::paths;
-use super::session::sasl::Credentials;
-use super::session::wire::code;
-use super::session::{Arming, Driver, Phase, Request, Session, Settings};
+use super::session::{Arming, Driver, Link, Phase, Session, Settings};
 use super::watch::{WatchKind, Watcher};
 use crate::util::task::Group;
-use crate::zookeeper::jute::{Malformed, Reader, Writer};
-pub use crate::zookeeper::wire::{Acl, Stat};
-use crate::zookeeper::wire::{Code, op, perms};
 
 /// The server refuses packets from 1 MiB on (`jute.maxbuffer`) by dropping the connection.
 pub const MAX_REQUEST_BYTES: usize = (1 << 20) - 1_024;
 
-/// Requests that wait for their turn; senders beyond wait for room.
-const QUEUE_CAPACITY: usize = 1_024;
+/// Bytes of a request, or of an operation of a multi, beside its path and data: no less than they are.
+const REQUEST_OVERHEAD: usize = 128;
+
+/// Watches that were armed and that the session does not hold yet.
+const ARMINGS: usize = 1_024;
+
+/// The code of a request that a server does not know.
+const UNIMPLEMENTED: i32 = -6;
 
 /// Nodes that one multiRead asks for. States of partitions are about 100 bytes each.
 const READS_PER_REQUEST: usize = 100;
@@ -67,43 +76,48 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn from_code(error: i32) -> Self {
-        match error {
-            code::NO_NODE => Self::NoNode,
-            code::NODE_EXISTS => Self::NodeExists,
-            code::BAD_VERSION => Self::BadVersion,
-            code::NOT_EMPTY => Self::NotEmpty,
-            code::NO_AUTH => Self::NoAuth,
-            code::INVALID_ACL => Self::InvalidAcl,
-            code::SESSION_EXPIRED => Self::SessionExpired,
-            code::AUTH_FAILED => Self::AuthFailed,
-            other => Self::Code(other),
-        }
-    }
-
     /// The session ended under the request: what depends on it starts over.
     pub fn is_session_end(&self) -> bool {
         matches!(self, Self::SessionExpired | Self::Closed | Self::AuthFailed)
     }
 }
 
-impl From<Malformed> for Error {
-    fn from(_: Malformed) -> Self {
-        Self::Unreadable
+impl From<crates::Error> for Error {
+    fn from(error: crates::Error) -> Self {
+        match error {
+            crates::Error::NoNode => Self::NoNode,
+            crates::Error::NodeExists => Self::NodeExists,
+            crates::Error::BadVersion => Self::BadVersion,
+            crates::Error::NotEmpty => Self::NotEmpty,
+            crates::Error::NoAuth => Self::NoAuth,
+            crates::Error::InvalidAcl => Self::InvalidAcl,
+            crates::Error::SessionExpired => Self::SessionExpired,
+            crates::Error::AuthFailed => Self::AuthFailed,
+            crates::Error::ClientClosed => Self::Closed,
+            crates::Error::UnexpectedErrorCode(code) => Self::Code(code),
+            crates::Error::Unimplemented => Self::Code(UNIMPLEMENTED),
+            // A path that no server would take.
+            crates::Error::BadArguments(_) => Self::Code(-8),
+            crates::Error::NoChildrenForEphemerals => Self::Code(-108),
+            crates::Error::NotReadOnly => Self::Code(-119),
+            crates::Error::QuotaExceeded => Self::Code(-125),
+            crates::Error::Throttled => Self::Code(-127),
+            _ => Self::Unreadable,
+        }
     }
 }
 
-/// How a node lives. The values are ZooKeeper's flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
-pub enum CreateMode {
-    Persistent = 0,
-    Ephemeral = 1,
-    PersistentSequential = 2,
-    EphemeralSequential = 3,
+trait Sequential {
+    fn is_sequential(self) -> bool;
 }
 
-/// A node's data (null and empty differ) and what ZooKeeper keeps beside it.
+impl Sequential for CreateMode {
+    fn is_sequential(self) -> bool {
+        matches!(self, Self::PersistentSequential | Self::EphemeralSequential)
+    }
+}
+
+/// A node's data, `None` where it is null or empty, and what ZooKeeper keeps beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     pub data: Option<Vec<u8>>,
@@ -244,10 +258,16 @@ fn parse_connect(text: &str) -> Result<(Vec<String>, String), Error> {
     Ok((servers, chroot.to_owned()))
 }
 
+type Asking<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
+
 /// A connection to one ensemble under one chroot. Cloning gives another handle on the same session.
 #[derive(Clone)]
 pub struct Client {
-    queue: mpsc::Sender<Request>,
+    /// `zookeeper.max.in.flight.requests`: the package itself has no bound.
+    window: Arc<Semaphore>,
+    max_in_flight: usize,
+    links: watch::Receiver<Option<Arc<Link>>>,
+    armings: mpsc::Sender<Arming>,
     state: watch::Receiver<Session>,
     stop: CancellationToken,
     chroot: String,
@@ -265,7 +285,8 @@ impl Client {
     /// ([`super::startup::create_chroot`]) before anything is asked under it.
     pub async fn connect(options: &ConnectOptions, group: &Group) -> Result<Self, Error> {
         let (servers, chroot) = parse_connect(&options.connect)?;
-        let (queue, requests) = mpsc::channel(QUEUE_CAPACITY);
+        let (armings, armed) = mpsc::channel(ARMINGS);
+        let (link_sender, links) = watch::channel(None);
         let (state_sender, state) = watch::channel(Session { generation: 0, id: 0, phase: Phase::Connecting });
         let stop = group.stop_token().child_token();
         let cluster_id = Arc::default();
@@ -275,13 +296,17 @@ impl Client {
             connection_timeout: options.connection_timeout,
             cluster_id_path: format!("{chroot}{}", paths::CLUSTER_ID),
             cluster_id: Arc::clone(&cluster_id),
-            max_in_flight: options.max_in_flight.max(1),
             auth: options.auth.clone(),
             sasl: options.sasl.clone(),
         };
-        group.spawn("zookeeper-session", Driver::new(settings, requests, state_sender, stop.clone()).run());
+        let driver = Driver::new(settings, group.clone(), state_sender, link_sender, armed, stop.clone());
+        group.spawn("zookeeper-session", driver.run());
+        let max_in_flight = options.max_in_flight.max(1);
         let client = Self {
-            queue,
+            window: Arc::new(Semaphore::new(max_in_flight)),
+            max_in_flight,
+            links,
+            armings,
             state,
             stop,
             chroot,
@@ -357,65 +382,98 @@ impl Client {
     /// What a node at `path` is created with. Kafka: `ZkData.defaultAcls`.
     fn acls(&self, path: &str) -> Vec<Acl> {
         if !self.set_acl || path == paths::CONSUMERS {
-            return vec![Acl::open()];
+            return vec![Acl::new(Permission::ALL, AuthId::anyone())];
         }
-        let mut acls = vec![Acl::new(perms::ALL, "auth", "")];
+        let mut acls = vec![Acl::new(Permission::ALL, AuthId::authed())];
         if !paths::is_sensitive(path) {
-            acls.push(Acl::new(perms::READ, "world", "anyone"));
+            acls.push(Acl::new(Permission::READ, AuthId::anyone()));
         }
         acls
     }
 
-    /// Puts a request on its way; its answer comes on the channel.
-    async fn submit(
-        &self,
-        op: i32,
-        body: Vec<u8>,
-        arming: Option<Arming>,
-    ) -> Result<oneshot::Receiver<Result<Bytes, Error>>, Error> {
-        if body.len() > MAX_REQUEST_BYTES {
-            return Err(Error::TooLarge { bytes: body.len(), limit: MAX_REQUEST_BYTES });
+    /// Asks until there is an answer. `sent` says over which connection the request went last.
+    async fn ask<T, F, A>(&self, bytes: usize, request: F) -> Result<T, Error>
+    where
+        F: Fn(Arc<Link>) -> A,
+        A: Future<Output = Result<T, crates::Error>>,
+    {
+        if bytes > MAX_REQUEST_BYTES {
+            return Err(Error::TooLarge { bytes, limit: MAX_REQUEST_BYTES });
         }
-        let (reply, answer) = oneshot::channel();
-        let request = Request { op, body: body.into(), arming, generation: self.generation, reply };
-        self.queue.send(request).await.map_err(|_| Error::Closed)?;
-        Ok(answer)
+        let _place = self.window.acquire().await.map_err(|_| Error::Closed)?;
+        let mut generation = self.generation;
+        loop {
+            let link = self.link(generation).await?;
+            // A session that ends under a request takes the request along.
+            generation = Some(link.generation);
+            let answered = tokio::select! {
+                biased;
+                () = link.lost.cancelled() => Err(crates::Error::ConnectionLoss),
+                answer = request(Arc::clone(&link)) => answer,
+            };
+            match answered {
+                // With AuthFailed the credentials are refused, not the request.
+                Err(crates::Error::ConnectionLoss | crates::Error::SessionMoved) => link.lost.cancel(),
+                Err(crates::Error::SessionExpired | crates::Error::ClientClosed) => link.lost.cancelled().await,
+                Err(error) => return Err(error.into()),
+                Ok(answer) => return Ok(answer),
+            }
+        }
     }
 
-    async fn call(&self, op: i32, body: Vec<u8>, arming: Option<Arming>) -> Result<Bytes, Error> {
-        self.submit(op, body, arming).await?.await.unwrap_or(Err(Error::Closed))
+    /// The connection of now, waited for; of this generation only, if it is given.
+    async fn link(&self, generation: Option<u64>) -> Result<Arc<Link>, Error> {
+        let (mut links, mut state) = (self.links.clone(), self.state.clone());
+        loop {
+            let session = *state.borrow_and_update();
+            match session.phase {
+                Phase::Closed => return Err(Error::Closed),
+                _ if generation.is_some_and(|wanted| wanted != session.generation) => {
+                    return Err(Error::SessionExpired);
+                }
+                Phase::AuthFailed if generation.is_some() && self.generation.is_none() => {
+                    return Err(Error::AuthFailed);
+                }
+                _ => {}
+            }
+            let link = links.borrow_and_update().clone();
+            if let Some(link) = link.filter(|link| link.generation == session.generation && !link.lost.is_cancelled()) {
+                return Ok(link);
+            }
+            tokio::select! {
+                changed = links.changed() => changed.map_err(|_| Error::Closed)?,
+                changed = state.changed() => changed.map_err(|_| Error::Closed)?,
+            }
+        }
     }
 
-    fn read_request(&self, path: &str, watch: Option<&Watcher>, kind: WatchKind) -> (Vec<u8>, Option<Arming>) {
-        let full = self.full(path);
-        let mut body = Writer::default();
-        body.string(&full);
-        body.bool(watch.is_some());
-        let arming = watch.map(|watcher| Arming { kind, path: full, address: watcher.address() });
-        (body.bytes, arming)
+    /// Hands over what a read has armed.
+    async fn arm(
+        &self,
+        link: &Link,
+        kind: WatchKind,
+        path: String,
+        zxid: i64,
+        watcher: &Watcher,
+        fires: OneshotWatcher,
+    ) {
+        let (lost, generation) = (link.lost.clone(), link.generation);
+        let arming = Arming { kind, path, zxid, address: watcher.address(), fires, lost, generation };
+        if self.armings.send(arming).await.is_err() {
+            debug!("a watch is armed on a client that is closed");
+        }
     }
 
-    /// The path of the new node, which differs from `path` for sequential ones.
+    /// The path of the new node, which differs from `path` for sequential ones. Data that is null is written as empty: the
+    /// package cannot write null.
     pub async fn create(&self, path: &str, data: Option<&[u8]>, mode: CreateMode) -> Result<String, Error> {
-        let answer = self.call(op::CREATE, self.create_body(path, data, mode), None).await?;
-        self.relative(&Reader::new(&answer).string()?)
-    }
-
-    fn create_body(&self, path: &str, data: Option<&[u8]>, mode: CreateMode) -> Vec<u8> {
-        let mut body = Writer::default();
-        self.put_create(&mut body, path, data, mode);
-        body.bytes
-    }
-
-    fn put_create(&self, body: &mut Writer, path: &str, data: Option<&[u8]>, mode: CreateMode) {
-        body.string(&self.full(path));
-        body.buffer(data);
-        body.vector(self.acls(path).iter(), |w, acl| acl.write(w));
-        body.int(mode as i32);
-    }
-
-    fn relative(&self, full: &str) -> Result<String, Error> {
-        full.strip_prefix(self.chroot.as_str()).map(str::to_owned).ok_or(Error::Unreadable)
+        let (full, acls, data) = (self.full(path), self.acls(path), data.unwrap_or_default());
+        let (full, acls) = (full.as_str(), acls.as_slice());
+        let created = self.ask(full.len() + data.len() + REQUEST_OVERHEAD, |link| async move {
+            link.zk.create(full, data, &mode.with_acls(Acls::new(acls))).await
+        });
+        let (_, sequence) = created.await?;
+        Ok(if mode.is_sequential() { format!("{path}{sequence}") } else { path.to_owned() })
     }
 
     /// Creates a persistent node and, where missing, its parents, which get no data.
@@ -447,24 +505,43 @@ impl Client {
 
     /// Arms `watch`, if given, for changes and deletion of the node. A missing node arms nothing.
     pub async fn get_watched(&self, path: &str, watch: Option<&Watcher>) -> Result<Node, Error> {
-        let (body, arming) = self.read_request(path, watch, WatchKind::Data);
-        read_node(&self.call(op::GET_DATA, body, arming).await?)
+        let full = self.full(path);
+        let full = full.as_str();
+        let read = self.ask(full.len(), |link| async move {
+            match watch {
+                None => link.zk.get_data(full).await,
+                Some(watcher) => {
+                    let (data, stat, fires) = link.zk.get_and_watch_data(full).await?;
+                    self.arm(&link, WatchKind::Data, full.to_owned(), stat.mzxid, watcher, fires).await;
+                    Ok((data, stat))
+                }
+            }
+        });
+        read.await.map(|(data, stat)| node(data, stat))
     }
 
     /// Reads many nodes in one window. Answers are in the order of `paths`; the call fails as a whole only when the
     /// session ends.
     pub async fn get_all(&self, paths: &[String], watch: Option<&Watcher>) -> Result<Vec<Result<Node, Error>>, Error> {
-        let mut waiting = Vec::with_capacity(paths.len());
+        let mut reads: Vec<Asking<'_, Node, Error>> = Vec::with_capacity(paths.len());
         for path in paths {
-            let (body, arming) = self.read_request(path, watch, WatchKind::Data);
-            waiting.push(self.submit(op::GET_DATA, body, arming).await?);
+            reads.push(Box::pin(self.get_watched(path, watch)));
         }
-        let mut out = Vec::with_capacity(waiting.len());
-        for answer in waiting {
-            match answer.await.unwrap_or(Err(Error::Closed)) {
-                Ok(body) => out.push(read_node(&body)),
-                Err(error) if error.is_session_end() => return Err(error),
-                Err(error) => out.push(Err(error)),
+        self.in_window(reads, Error::is_session_end).await
+    }
+
+    /// Waits for many requests, as many at a time as the window has places. Answers are in order.
+    async fn in_window<T, E>(
+        &self,
+        requests: Vec<Asking<'_, T, E>>,
+        ends: impl Fn(&E) -> bool,
+    ) -> Result<Vec<Result<T, E>>, E> {
+        let mut out = Vec::with_capacity(requests.len());
+        let mut answers = iter(requests).buffered(self.max_in_flight);
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Err(error) if ends(&error) => return Err(error),
+                other => out.push(other),
             }
         }
         Ok(out)
@@ -476,19 +553,19 @@ impl Client {
         if self.lacks_multi_read.load(Ordering::Relaxed) {
             return self.get_all(paths, None).await;
         }
-        let mut waiting = Vec::with_capacity(paths.len().div_ceil(READS_PER_REQUEST));
+        let mut reads: Vec<Asking<'_, Vec<Result<Node, Error>>, Error>> = Vec::new();
         for chunk in paths.chunks(READS_PER_REQUEST) {
-            waiting.push(self.submit(op::MULTI_READ, self.multi_read_body(chunk), None).await?);
+            reads.push(Box::pin(self.multi_read(chunk)));
         }
+        let answers = self.in_window(reads, Error::is_session_end).await?;
         let mut out = Vec::with_capacity(paths.len());
-        for (chunk, answer) in paths.chunks(READS_PER_REQUEST).zip(waiting) {
-            match answer.await.unwrap_or(Err(Error::Closed)) {
-                Ok(body) => out.extend(read_multi_read(chunk.len(), &body)?),
-                Err(Error::Code(code)) if code == Code::Unimplemented as i32 => {
+        for (chunk, answer) in paths.chunks(READS_PER_REQUEST).zip(answers) {
+            match answer {
+                Ok(read) => out.extend(read),
+                Err(Error::Code(UNIMPLEMENTED)) => {
                     self.lacks_multi_read.store(true, Ordering::Relaxed);
                     return self.get_all(paths, None).await;
                 }
-                Err(error) if error.is_session_end() => return Err(error),
                 // Together they were too much, perhaps.
                 Err(_) => out.extend(self.get_all(chunk, None).await?),
             }
@@ -496,16 +573,27 @@ impl Client {
         Ok(out)
     }
 
-    /// As a multi, of reads: | op i32 | done bool | -1 i32 | path | watch bool | …
-    fn multi_read_body(&self, paths: &[String]) -> Vec<u8> {
-        let mut body = Writer::default();
-        for path in paths {
-            put_multi_header(&mut body, op::GET_DATA, false);
-            body.string(&self.full(path));
-            body.bool(false);
-        }
-        put_multi_header(&mut body, op::ERROR, true);
-        body.bytes
+    async fn multi_read(&self, paths: &[String]) -> Result<Vec<Result<Node, Error>>, Error> {
+        let full: Vec<String> = paths.iter().map(|path| self.full(path)).collect();
+        let bytes = full.iter().map(|path| path.len() + REQUEST_OVERHEAD).sum();
+        let full = full.as_slice();
+        let read = self.ask(bytes, |link| async move {
+            let mut reader = link.zk.new_multi_reader();
+            for path in full {
+                reader.add_get_data(path)?;
+            }
+            reader.commit().await
+        });
+        let read: Vec<Result<Node, Error>> = read
+            .await?
+            .into_iter()
+            .map(|result| match result {
+                MultiReadResult::Data { data, stat } => Ok(node(data, stat)),
+                MultiReadResult::Error { err } => Err(err.into()),
+                _ => Err(Error::Unreadable),
+            })
+            .collect();
+        if read.len() == paths.len() { Ok(read) } else { Err(Error::Unreadable) }
     }
 
     pub async fn exists(&self, path: &str) -> Result<Option<Stat>, Error> {
@@ -514,12 +602,16 @@ impl Client {
 
     /// Arms `watch`, if given, for creation, changes and deletion.
     pub async fn exists_watched(&self, path: &str, watch: Option<&Watcher>) -> Result<Option<Stat>, Error> {
-        let (body, arming) = self.read_request(path, watch, WatchKind::Exists);
-        match self.call(op::EXISTS, body, arming).await {
-            Ok(answer) => Ok(Some(Stat::read(&mut Reader::new(&answer))?)),
-            Err(Error::NoNode) => Ok(None),
-            Err(other) => Err(other),
-        }
+        let full = self.full(path);
+        let full = full.as_str();
+        let read = self.ask(full.len(), |link| async move {
+            let Some(watcher) = watch else { return link.zk.check_stat(full).await };
+            let (stat, fires) = link.zk.check_and_watch_stat(full).await?;
+            let kind = if stat.is_some() { WatchKind::Data } else { WatchKind::Exists };
+            self.arm(&link, kind, full.to_owned(), stat.map_or(0, |stat| stat.mzxid), watcher, fires).await;
+            Ok(stat)
+        });
+        read.await
     }
 
     /// Names, in no order.
@@ -529,160 +621,101 @@ impl Client {
 
     /// Arms `watch`, if given, for children that come or go. A missing node arms nothing.
     pub async fn children_watched(&self, path: &str, watch: Option<&Watcher>) -> Result<Vec<String>, Error> {
-        let (body, arming) = self.read_request(path, watch, WatchKind::Children);
-        let answer = self.call(op::GET_CHILDREN, body, arming).await?;
-        Ok(Reader::new(&answer).vector(Reader::string)?)
+        let full = self.full(path);
+        let full = full.as_str();
+        let read = self.ask(full.len(), |link| async move {
+            let Some(watcher) = watch else { return link.zk.list_children(full).await };
+            let (children, stat, fires) = link.zk.get_and_watch_children(full).await?;
+            self.arm(&link, WatchKind::Children, full.to_owned(), stat.pzxid, watcher, fires).await;
+            Ok(children)
+        });
+        read.await
     }
 
     /// Version -1 is any.
     pub async fn set(&self, path: &str, data: &[u8], version: i32) -> Result<Stat, Error> {
-        let mut body = Writer::default();
-        body.string(&self.full(path));
-        body.buffer(Some(data));
-        body.int(version);
-        let answer = self.call(op::SET_DATA, body.bytes, None).await?;
-        Ok(Stat::read(&mut Reader::new(&answer))?)
+        let full = self.full(path);
+        let full = full.as_str();
+        self.ask(full.len() + data.len() + REQUEST_OVERHEAD, |link| async move {
+            link.zk.set_data(full, data, Some(version)).await
+        })
+        .await
     }
 
     /// Version -1 is any.
     pub async fn delete(&self, path: &str, version: i32) -> Result<(), Error> {
-        let mut body = Writer::default();
-        body.string(&self.full(path));
-        body.int(version);
-        self.call(op::DELETE, body.bytes, None).await.map(drop)
+        let full = self.full(path);
+        let full = full.as_str();
+        self.ask(full.len(), |link| async move { link.zk.delete(full, Some(version)).await }).await
     }
 
     pub async fn get_acl(&self, path: &str) -> Result<Vec<Acl>, Error> {
-        let mut body = Writer::default();
-        body.string(&self.full(path));
-        let answer = self.call(op::GET_ACL, body.bytes, None).await?;
-        Ok(Reader::new(&answer).vector(Acl::read)?)
+        let full = self.full(path);
+        let full = full.as_str();
+        self.ask(full.len(), |link| async move { link.zk.get_acl(full).await.map(|(acls, _)| acls) }).await
     }
 
     /// All of `writes` or none.
     pub async fn multi(&self, writes: &[Write]) -> Result<Vec<Written>, MultiError> {
-        let answer = self.call(op::MULTI, self.multi_body(writes), None).await?;
-        self.read_multi(writes.len(), &answer)
+        let named: Vec<(String, Vec<Acl>)> =
+            writes.iter().map(|write| (self.full(write.path()), self.acls(write.path()))).collect();
+        let bytes =
+            named.iter().zip(writes).map(|((full, _), write)| full.len() + write.size() + REQUEST_OVERHEAD).sum();
+        let named = named.as_slice();
+        let done = self.ask(bytes, |link| async move {
+            let mut writer = link.zk.new_multi_writer();
+            for (write, (full, acls)) in writes.iter().zip(named) {
+                match write {
+                    Write::Create { data, mode, .. } => {
+                        let data = data.as_deref().unwrap_or_default();
+                        writer.add_create(full, data, &mode.with_acls(Acls::new(acls)))?;
+                    }
+                    Write::Set { data, version, .. } => writer.add_set_data(full, data, Some(*version))?,
+                    Write::Delete { version, .. } => writer.add_delete(full, Some(*version))?,
+                    Write::Check { version, .. } => writer.add_check_version(full, *version)?,
+                }
+            }
+            match writer.commit().await {
+                Ok(done) => Ok(Ok(done)),
+                Err(MultiWriteError::RequestFailed { source }) => Err(source),
+                Err(MultiWriteError::OperationFailed { index, source }) => Ok(Err((index, source))),
+            }
+        });
+        let done = match done.await? {
+            Ok(done) => done,
+            Err((index, error)) => return Err(MultiError::Operation { index, error: error.into() }),
+        };
+        if done.len() != writes.len() {
+            return Err(Error::Unreadable.into());
+        }
+        done.into_iter().map(|done| self.written(done).map_err(MultiError::from)).collect()
+    }
+
+    fn written(&self, done: MultiWriteResult) -> Result<Written, Error> {
+        Ok(match done {
+            MultiWriteResult::Create { path, .. } => {
+                Written::Created(path.strip_prefix(self.chroot.as_str()).ok_or(Error::Unreadable)?.to_owned())
+            }
+            MultiWriteResult::SetData { stat } => Written::Set(stat),
+            MultiWriteResult::Delete => Written::Deleted,
+            MultiWriteResult::Check => Written::Checked,
+            _ => return Err(Error::Unreadable),
+        })
     }
 
     /// Sends many multis in one window. Answers are in order; the call fails as a whole only when the session ends.
     pub async fn multi_all(&self, batches: &[Vec<Write>]) -> Result<Vec<Result<Vec<Written>, MultiError>>, Error> {
-        let mut waiting = Vec::with_capacity(batches.len());
+        let ends = |error: &MultiError| matches!(error, MultiError::Request(error) if error.is_session_end());
+        let mut requests: Vec<Asking<'_, Vec<Written>, MultiError>> = Vec::with_capacity(batches.len());
         for writes in batches {
-            waiting.push(match self.submit(op::MULTI, self.multi_body(writes), None).await {
-                Err(error @ Error::TooLarge { .. }) => Err(error),
-                other => Ok(other?),
-            });
+            requests.push(Box::pin(self.multi(writes)));
         }
-        let mut out = Vec::with_capacity(waiting.len());
-        for (writes, answer) in batches.iter().zip(waiting) {
-            let body = match answer {
-                Ok(answer) => answer.await.unwrap_or(Err(Error::Closed)),
-                Err(error) => Err(error),
-            };
-            match body {
-                Ok(body) => out.push(self.read_multi(writes.len(), &body)),
-                Err(error) if error.is_session_end() => return Err(error),
-                Err(error) => out.push(Err(error.into())),
-            }
-        }
-        Ok(out)
-    }
-
-    /// multi: | op i32 | done bool | -1 i32 | operation | … | -1 i32 | true | -1 i32 |
-    fn multi_body(&self, writes: &[Write]) -> Vec<u8> {
-        let mut body = Writer::default();
-        for write in writes {
-            match write {
-                Write::Create { path, data, mode } => {
-                    put_multi_header(&mut body, op::CREATE, false);
-                    self.put_create(&mut body, path, data.as_deref(), *mode);
-                }
-                Write::Set { data, version, .. } => {
-                    put_multi_header(&mut body, op::SET_DATA, false);
-                    body.string(&self.full(write.path()));
-                    body.buffer(Some(data));
-                    body.int(*version);
-                }
-                Write::Delete { version, .. } | Write::Check { version, .. } => {
-                    let is_check = matches!(write, Write::Check { .. });
-                    put_multi_header(&mut body, if is_check { op::CHECK } else { op::DELETE }, false);
-                    body.string(&self.full(write.path()));
-                    body.int(*version);
-                }
-            }
-        }
-        put_multi_header(&mut body, op::ERROR, true);
-        body.bytes
-    }
-
-    fn read_multi(&self, count: usize, answer: &[u8]) -> Result<Vec<Written>, MultiError> {
-        let mut written = Vec::with_capacity(count);
-        let mut failed: Option<MultiError> = None;
-        let (mut reader, mut index) = (Reader::new(answer), 0);
-        loop {
-            let (op, done, _) = read_multi_header(&mut reader)?;
-            if done {
-                break;
-            }
-            match op {
-                op::CREATE => written.push(Written::Created(self.relative(&reader.string().map_err(Error::from)?)?)),
-                op::SET_DATA => written.push(Written::Set(Stat::read(&mut reader).map_err(Error::from)?)),
-                op::DELETE => written.push(Written::Deleted),
-                op::CHECK => written.push(Written::Checked),
-                op::ERROR => {
-                    // The operations around the one that failed answer "fine so far" or "not tried".
-                    match reader.int().map_err(Error::from)? {
-                        0 | code::RUNTIME_INCONSISTENCY => {}
-                        error if failed.is_none() => {
-                            failed = Some(MultiError::Operation { index, error: Error::from_code(error) });
-                        }
-                        _ => {}
-                    }
-                }
-                _ => return Err(Error::Unreadable.into()),
-            }
-            index += 1;
-        }
-        match failed {
-            Some(error) => Err(error),
-            None if written.len() == count => Ok(written),
-            None => Err(Error::Unreadable.into()),
-        }
+        self.in_window(requests, ends).await.map_err(Error::from)
     }
 }
 
-fn put_multi_header(body: &mut Writer, op: i32, done: bool) {
-    body.int(op);
-    body.bool(done);
-    body.int(-1);
-}
-
-/// Each node or why there is none, `count` of them.
-fn read_multi_read(count: usize, answer: &[u8]) -> Result<Vec<Result<Node, Error>>, Error> {
-    let mut reader = Reader::new(answer);
-    let mut nodes = Vec::with_capacity(count);
-    loop {
-        match read_multi_header(&mut reader)? {
-            (_, true, _) => break,
-            (op::GET_DATA, ..) => {
-                let data = reader.slice()?.map(<[u8]>::to_vec);
-                nodes.push(Ok(Node { data, stat: Stat::read(&mut reader)? }));
-            }
-            (op::ERROR, ..) => nodes.push(Err(Error::from_code(reader.int()?))),
-            _ => return Err(Error::Unreadable),
-        }
-    }
-    if nodes.len() == count { Ok(nodes) } else { Err(Error::Unreadable) }
-}
-
-fn read_multi_header(reader: &mut Reader<'_>) -> Result<(i32, bool, i32), Error> {
-    Ok((reader.int()?, reader.bool()?, reader.int()?))
-}
-
-fn read_node(answer: &[u8]) -> Result<Node, Error> {
-    let mut reader = Reader::new(answer);
-    Ok(Node { data: reader.slice()?.map(<[u8]>::to_vec), stat: Stat::read(&mut reader)? })
+fn node(data: Vec<u8>, stat: Stat) -> Node {
+    Node { data: (!data.is_empty()).then_some(data), stat }
 }
 
 #[cfg(test)]

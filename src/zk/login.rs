@@ -8,13 +8,25 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::session::sasl::Credentials;
 use crate::config::jaas::{self, JaasError};
 
 const LOGIN_CONFIG: &str = "java.security.auth.login.config";
 const SASL_CLIENT: &str = "zookeeper.sasl.client";
 const LOGIN_CONTEXT: &str = "zookeeper.sasl.clientconfig";
 const DIGEST_LOGIN_MODULE: &str = "org.apache.zookeeper.server.auth.DigestLoginModule";
+
+/// Who we are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub username: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
+}
 
 /// Why nobody knows who we are. All of them end the start.
 #[derive(Debug, thiserror::Error)]

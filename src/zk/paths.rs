@@ -19,8 +19,9 @@ pub const CONFIG_CHANGES: &str = "/config/changes";
 pub const CONFIG_CHANGE_PREFIX: &str = "config_change_";
 pub const CONSUMERS: &str = "/consumers";
 
-/// Every broker creates these at its start, in this order, without data. Kafka: `ZkData.PersistentZkPaths`.
-pub const PERSISTENT: [&str; 14] = [
+/// Every broker creates these at its start, in this order, without data. Kafka: `ZkData.PersistentZkPaths`, which has
+/// [`LATEST_PRODUCER_ID_BLOCK`] too: its null data cannot be written here, and Kafka takes empty data for damage.
+pub const PERSISTENT: [&str; 13] = [
     CONSUMERS,
     BROKER_IDS,
     TOPICS,
@@ -28,7 +29,6 @@ pub const PERSISTENT: [&str; 14] = [
     DELETE_TOPICS,
     BROKER_SEQUENCE_ID,
     ISR_CHANGE_NOTIFICATION,
-    LATEST_PRODUCER_ID_BLOCK,
     LOG_DIR_EVENT_NOTIFICATION,
     "/config/topics",
     "/config/clients",

@@ -4,7 +4,7 @@
 //! Watches are one-shot: a read arms, the first change disarms, and the listener reads again. Changes in between
 //! coalesce. A [`Watcher`] holds at most one event of a kind for a path, so its queue is bounded by what it armed.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -17,18 +17,6 @@ pub enum Change {
     Deleted,
     Data,
     Children,
-}
-
-impl Change {
-    pub(super) fn from_wire(kind: i32) -> Option<Self> {
-        match kind {
-            1 => Some(Self::Created),
-            2 => Some(Self::Deleted),
-            3 => Some(Self::Data),
-            4 => Some(Self::Children),
-            _ => None,
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -90,7 +78,7 @@ impl Watcher {
 pub(super) struct Address(Weak<Inbox>);
 
 impl Address {
-    fn deliver(&self, change: Change, path: &str) {
+    pub(super) fn deliver(&self, change: Change, path: &str) {
         let Some(inbox) = self.0.upgrade() else { return };
         let Some(path) = path.strip_prefix(inbox.chroot.as_str()) else { return };
         let event = WatchEvent { change, path: if path.is_empty() { "/".to_owned() } else { path.to_owned() } };
@@ -102,63 +90,34 @@ impl Address {
         inbox.arrived.notify_one();
     }
 
-    fn is_same(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         self.0.ptr_eq(&other.0)
     }
 
-    fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         self.0.strong_count() == 0
     }
 }
 
-/// The server's three lists of watches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a read arms for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum WatchKind {
-    Data = 0,
-    Exists = 1,
-    Children = 2,
+    /// Changes and the deletion of a node.
+    Data,
+    /// The creation of a node that is not there.
+    Exists,
+    /// Children that come or go, and the deletion of the node.
+    Children,
 }
 
-/// Everything that is armed on the server for this session, by full path.
-#[derive(Default)]
-pub(super) struct Armed {
-    lists: [HashMap<String, Vec<Address>>; 3],
-}
-
-impl Armed {
-    pub(super) fn arm(&mut self, kind: WatchKind, path: &str, address: Address) {
-        let waiting = self.lists[kind as usize].entry(path.to_owned()).or_default();
-        waiting.retain(|other| !other.is_gone());
-        if !waiting.iter().any(|other| other.is_same(&address)) {
-            waiting.push(address);
+impl WatchKind {
+    /// What has happened when something has.
+    pub(super) fn change(self) -> Change {
+        match self {
+            Self::Data => Change::Data,
+            Self::Exists => Change::Created,
+            Self::Children => Change::Children,
         }
-    }
-
-    /// Takes what `change` of `path` disarms, and tells each listener once.
-    pub(super) fn fire(&mut self, change: Change, path: &str) {
-        let kinds: &[WatchKind] = match change {
-            Change::Created | Change::Data => &[WatchKind::Data, WatchKind::Exists],
-            Change::Children => &[WatchKind::Children],
-            Change::Deleted => &[WatchKind::Data, WatchKind::Exists, WatchKind::Children],
-        };
-        for kind in kinds {
-            for address in self.lists[*kind as usize].remove(path).unwrap_or_default() {
-                address.deliver(change, path);
-            }
-        }
-    }
-
-    /// A session that ended took its watches with it.
-    pub(super) fn clear(&mut self) {
-        self.lists.iter_mut().for_each(HashMap::clear);
-    }
-
-    /// Paths of the three lists (data, exists, children), for a reconnection in the same session.
-    pub(super) fn paths(&mut self) -> [Vec<String>; 3] {
-        for list in &mut self.lists {
-            list.retain(|_, waiting| waiting.iter().any(|address| !address.is_gone()));
-        }
-        [0, 1, 2].map(|kind| self.lists[kind].keys().cloned().collect())
     }
 }
 
@@ -171,45 +130,25 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_fires_once_and_under_the_chroot_name() {
+    fn an_event_comes_once_and_under_the_chroot_name() {
         let watcher = Watcher::new("/k");
-        let mut armed = Armed::default();
-        armed.arm(WatchKind::Children, "/k/brokers/ids", watcher.address());
-        armed.fire(Change::Children, "/k/brokers/ids");
-        armed.fire(Change::Children, "/k/brokers/ids");
+        let address = watcher.address();
+        address.deliver(Change::Children, "/k/brokers/ids");
+        address.deliver(Change::Children, "/k/brokers/ids");
+        address.deliver(Change::Deleted, "/k");
+        address.deliver(Change::Data, "/other");
         assert_eq!(watcher.try_next(), Some(event(Change::Children, "/brokers/ids")));
+        assert_eq!(watcher.try_next(), Some(event(Change::Deleted, "/")));
         assert_eq!(watcher.try_next(), None);
     }
 
     #[test]
-    fn deletion_fires_data_and_child_watches_once_per_listener() {
+    fn a_dropped_watcher_is_gone() {
         let (one, other) = (Watcher::new(""), Watcher::new(""));
-        let mut armed = Armed::default();
-        armed.arm(WatchKind::Data, "/t", one.address());
-        armed.arm(WatchKind::Children, "/t", one.address());
-        armed.arm(WatchKind::Data, "/t", other.address());
-        armed.fire(Change::Deleted, "/t");
-        assert_eq!(one.try_next(), Some(event(Change::Deleted, "/t")));
-        assert_eq!(one.try_next(), None);
-        assert_eq!(other.try_next(), Some(event(Change::Deleted, "/t")));
-    }
-
-    #[test]
-    fn data_changes_leave_child_watches_armed() {
-        let watcher = Watcher::new("");
-        let mut armed = Armed::default();
-        armed.arm(WatchKind::Children, "/t", watcher.address());
-        armed.fire(Change::Data, "/t");
-        assert_eq!(watcher.try_next(), None);
-        assert_eq!(armed.paths(), [vec![], vec![], vec!["/t".to_owned()]]);
-    }
-
-    #[test]
-    fn a_dropped_watcher_is_not_armed_again_after_a_reconnection() {
-        let watcher = Watcher::new("");
-        let mut armed = Armed::default();
-        armed.arm(WatchKind::Exists, "/controller", watcher.address());
-        drop(watcher);
-        assert_eq!(armed.paths(), [vec![], vec![], Vec::<String>::new()]);
+        let address = one.address();
+        assert!(address.is_same(&one.address()) && !address.is_same(&other.address()) && !address.is_gone());
+        drop(one);
+        assert!(address.is_gone());
+        address.deliver(Change::Data, "/t");
     }
 }

@@ -8,12 +8,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::session::wire::code;
 use crate::util::task::Group;
-use crate::zookeeper::wire::op;
+use crate::zookeeper::wire::{Code, op};
 
 /// An error that ends the session, and one that does not.
-pub(crate) const SESSION_EXPIRED: i32 = code::SESSION_EXPIRED;
+pub(crate) const SESSION_EXPIRED: i32 = Code::SessionExpired as i32;
 pub(crate) const THROTTLED: i32 = -127;
 
 /// Fails one read: after `reads` others below `path`, with `error`.
