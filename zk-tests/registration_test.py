@@ -210,8 +210,7 @@ def test_tree_of_a_first_start(cluster):
         "/", "/admin", "/admin/delete_topics", "/brokers", "/brokers/ids", "/brokers/ids/1", "/brokers/seqid",
         "/brokers/topics", "/cluster", "/cluster/id", "/config", "/config/brokers", "/config/changes",
         "/config/clients", "/config/ips", "/config/topics", "/config/users", "/consumers", "/controller",
-        "/controller_epoch", "/feature", "/isr_change_notification", "/latest_producer_id_block",
-        "/log_dir_event_notification",
+        "/controller_epoch", "/feature", "/isr_change_notification", "/log_dir_event_notification",
     }  # fmt: skip
 
 

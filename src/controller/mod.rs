@@ -644,7 +644,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
             // An id that is given out again is taken for its first owner: a batch whose sequence that one has used is
             // answered and not written. Unreadable: none is given out at all.
             if let Ok(block) = &latest.block
-                && let Some(next) = ProducerIdBlock::beyond_forgotten(block.clone(), self.settings.us)
+                && let Some(next) = ProducerIdBlock::beyond_forgotten(*block, self.settings.us)
             {
                 writes.push(latest.followed_by(&next));
             }

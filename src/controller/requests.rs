@@ -166,7 +166,7 @@ impl<C: BrokerChannels> Term<C> {
         loop {
             let latest = LatestBlock::read(&self.zk).await?;
             let block = match &latest.block {
-                Ok(block) => ProducerIdBlock::next(block.clone(), broker),
+                Ok(block) => ProducerIdBlock::next(*block, broker),
                 Err(error) => {
                     warn!(path = paths::LATEST_PRODUCER_ID_BLOCK, %error, "no producer ids");
                     None

@@ -9,6 +9,9 @@ use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+/// The session with ZooKeeper is reported by its owner; the package would report every dial.
+const DEFAULT_FILTER: &str = "info,zookeeper_client=error";
+
 /// Which lines are written: a `tracing` filter, `info` by default.
 const FILTER_VARIABLE: &str = "ZURAU_LOG";
 /// `json` for one JSON object a line.
@@ -16,7 +19,7 @@ const FORMAT_VARIABLE: &str = "ZURAU_LOG_FORMAT";
 
 /// Starts to write log lines to standard output, as Kafka's console appender does.
 pub fn start() {
-    let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stdout().is_terminal());
     if std::env::var(FORMAT_VARIABLE).is_ok_and(|format| format == "json") {
         builder.json().init();

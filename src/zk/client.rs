@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,9 +20,10 @@ use zookeeper_client as crates;
 pub use zookeeper_client::{Acl, CreateMode, Permission, Stat};
 use zookeeper_client::{Acls, AuthId, MultiReadResult, MultiWriteError, MultiWriteResult, OneshotWatcher};
 
+use super::armed::Arming;
 use super::login::Credentials;
 use super::paths;
-use super::session::{Arming, Driver, Link, Phase, Session, Settings};
+use super::session::{Driver, Link, Phase, Session, Settings};
 use super::watch::{WatchKind, Watcher};
 use crate::util::task::Group;
 
@@ -104,16 +105,6 @@ impl From<crates::Error> for Error {
             crates::Error::Throttled => Self::Code(-127),
             _ => Self::Unreadable,
         }
-    }
-}
-
-trait Sequential {
-    fn is_sequential(self) -> bool;
-}
-
-impl Sequential for CreateMode {
-    fn is_sequential(self) -> bool {
-        matches!(self, Self::PersistentSequential | Self::EphemeralSequential)
     }
 }
 
@@ -267,6 +258,8 @@ pub struct Client {
     window: Arc<Semaphore>,
     max_in_flight: usize,
     links: watch::Receiver<Option<Arc<Link>>>,
+    /// The latest transaction that any answer has shown.
+    seen: Arc<AtomicI64>,
     armings: mpsc::Sender<Arming>,
     state: watch::Receiver<Session>,
     stop: CancellationToken,
@@ -289,13 +282,14 @@ impl Client {
         let (link_sender, links) = watch::channel(None);
         let (state_sender, state) = watch::channel(Session { generation: 0, id: 0, phase: Phase::Connecting });
         let stop = group.stop_token().child_token();
-        let cluster_id = Arc::default();
+        let (cluster_id, seen) = (Arc::default(), Arc::<AtomicI64>::default());
         let settings = Settings {
             servers: servers.clone(),
             session_timeout: options.session_timeout,
             connection_timeout: options.connection_timeout,
             cluster_id_path: format!("{chroot}{}", paths::CLUSTER_ID),
             cluster_id: Arc::clone(&cluster_id),
+            seen: Arc::clone(&seen),
             auth: options.auth.clone(),
             sasl: options.sasl.clone(),
         };
@@ -306,6 +300,7 @@ impl Client {
             window: Arc::new(Semaphore::new(max_in_flight)),
             max_in_flight,
             links,
+            seen,
             armings,
             state,
             stop,
@@ -447,6 +442,15 @@ impl Client {
         }
     }
 
+    fn node(&self, data: Vec<u8>, stat: Stat) -> Node {
+        self.note(&stat);
+        Node { data: (!data.is_empty()).then_some(data), stat }
+    }
+
+    fn note(&self, stat: &Stat) {
+        self.seen.fetch_max(stat.mzxid.max(stat.pzxid), Ordering::Relaxed);
+    }
+
     /// Hands over what a read has armed.
     async fn arm(
         &self,
@@ -472,8 +476,10 @@ impl Client {
         let created = self.ask(full.len() + data.len() + REQUEST_OVERHEAD, |link| async move {
             link.zk.create(full, data, &mode.with_acls(Acls::new(acls))).await
         });
-        let (_, sequence) = created.await?;
-        Ok(if mode.is_sequential() { format!("{path}{sequence}") } else { path.to_owned() })
+        let (stat, sequence) = created.await?;
+        self.note(&stat);
+        let is_sequential = matches!(mode, CreateMode::PersistentSequential | CreateMode::EphemeralSequential);
+        Ok(if is_sequential { format!("{path}{sequence}") } else { path.to_owned() })
     }
 
     /// Creates a persistent node and, where missing, its parents, which get no data.
@@ -517,7 +523,7 @@ impl Client {
                 }
             }
         });
-        read.await.map(|(data, stat)| node(data, stat))
+        read.await.map(|(data, stat)| self.node(data, stat))
     }
 
     /// Reads many nodes in one window. Answers are in the order of `paths`; the call fails as a whole only when the
@@ -588,7 +594,7 @@ impl Client {
             .await?
             .into_iter()
             .map(|result| match result {
-                MultiReadResult::Data { data, stat } => Ok(node(data, stat)),
+                MultiReadResult::Data { data, stat } => Ok(self.node(data, stat)),
                 MultiReadResult::Error { err } => Err(err.into()),
                 _ => Err(Error::Unreadable),
             })
@@ -611,7 +617,9 @@ impl Client {
             self.arm(&link, kind, full.to_owned(), stat.map_or(0, |stat| stat.mzxid), watcher, fires).await;
             Ok(stat)
         });
-        read.await
+        let stat = read.await?;
+        stat.iter().for_each(|stat| self.note(stat));
+        Ok(stat)
     }
 
     /// Names, in no order.
@@ -626,6 +634,7 @@ impl Client {
         let read = self.ask(full.len(), |link| async move {
             let Some(watcher) = watch else { return link.zk.list_children(full).await };
             let (children, stat, fires) = link.zk.get_and_watch_children(full).await?;
+            self.note(&stat);
             self.arm(&link, WatchKind::Children, full.to_owned(), stat.pzxid, watcher, fires).await;
             Ok(children)
         });
@@ -636,10 +645,12 @@ impl Client {
     pub async fn set(&self, path: &str, data: &[u8], version: i32) -> Result<Stat, Error> {
         let full = self.full(path);
         let full = full.as_str();
-        self.ask(full.len() + data.len() + REQUEST_OVERHEAD, |link| async move {
+        let set = self.ask(full.len() + data.len() + REQUEST_OVERHEAD, |link| async move {
             link.zk.set_data(full, data, Some(version)).await
-        })
-        .await
+        });
+        let stat = set.await?;
+        self.note(&stat);
+        Ok(stat)
     }
 
     /// Version -1 is any.
@@ -696,7 +707,10 @@ impl Client {
             MultiWriteResult::Create { path, .. } => {
                 Written::Created(path.strip_prefix(self.chroot.as_str()).ok_or(Error::Unreadable)?.to_owned())
             }
-            MultiWriteResult::SetData { stat } => Written::Set(stat),
+            MultiWriteResult::SetData { stat } => {
+                self.note(&stat);
+                Written::Set(stat)
+            }
             MultiWriteResult::Delete => Written::Deleted,
             MultiWriteResult::Check => Written::Checked,
             _ => return Err(Error::Unreadable),
@@ -712,10 +726,6 @@ impl Client {
         }
         self.in_window(requests, ends).await.map_err(Error::from)
     }
-}
-
-fn node(data: Vec<u8>, stat: Stat) -> Node {
-    Node { data: (!data.is_empty()).then_some(data), stat }
 }
 
 #[cfg(test)]

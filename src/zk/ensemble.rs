@@ -1,10 +1,12 @@
-//! Owns which address of an ensemble is tried when, and for how long. Pure. ZooKeeper: `StaticHostProvider`, the timeouts
-//! of `ClientCnxn`.
+//! Owns how we stand to an ensemble, apart from the bytes of a session: which address is tried when and for how long, when
+//! a session that no server takes counts as gone, and whether an ensemble is that of our cluster. Pure. ZooKeeper:
+//! `StaticHostProvider`, the timeouts of `ClientCnxn`; the rest has no counterpart there.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand::seq::SliceRandom;
+use tokio::time::Instant;
 
 /// The least that connecting and greeting may take.
 const PATIENCE_MIN: Duration = Duration::from_millis(500);
@@ -23,6 +25,42 @@ pub(super) fn order(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 pub(super) fn patience(limit: Duration, count: usize, round: u32) -> Duration {
     let share = limit / u32::try_from(count).unwrap_or(u32::MAX).max(1);
     (share / (4 >> round.min(2))).max(PATIENCE_MIN)
+}
+
+/// How an address met us that did not take us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    /// No connection.
+    Unreachable,
+    /// It took the connection and closed it in place of an answer to our greeting.
+    Closed,
+    /// Anything else: no answer in time, for one.
+    Other,
+}
+
+/// Watches for the refusal that never ends: servers close the greeting of a client that has seen a later transaction than
+/// they have, as those of an ensemble that was restored from an older copy. Servers without a majority close every greeting,
+/// so the refusal alone proves nothing: whether the session is gone shows a greeting that has seen nothing.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    since: Option<Instant>,
+}
+
+impl Refusals {
+    /// Notes a round in which no address took us.
+    pub(super) fn note(&mut self, now: Instant, met: &[Met]) {
+        let all_close = met.contains(&Met::Closed) && !met.contains(&Met::Other);
+        self.since = if all_close { self.since.or(Some(now)) } else { None };
+    }
+
+    pub(super) fn end(&mut self) {
+        self.since = None;
+    }
+
+    /// Whether servers have done nothing but refuse us for longer than they keep a session that they do not hear of.
+    pub(super) fn outlast(&self, now: Instant, session_timeout: Duration) -> bool {
+        self.since.is_some_and(|since| now - since > session_timeout)
+    }
 }
 
 #[cfg(test)]
@@ -48,5 +86,24 @@ mod tests {
         assert_eq!(rounds(18 * SECOND, 3), seconds([1.5, 3.0, 6.0, 6.0]));
         assert_eq!(rounds(SECOND, 5), [PATIENCE_MIN; 4]);
         assert_eq!(patience(SECOND, 0, 0), PATIENCE_MIN);
+    }
+
+    #[test]
+    fn refusals_count_while_every_server_that_is_there_closes() {
+        let start = Instant::now();
+        let mut refusals = Refusals::default();
+        let all = [Met::Closed, Met::Unreachable, Met::Closed];
+        refusals.note(start, &all);
+        refusals.note(start + 6 * SECOND, &all);
+        assert!(!refusals.outlast(start + 6 * SECOND, 6 * SECOND));
+        assert!(refusals.outlast(start + 7 * SECOND, 6 * SECOND));
+        for other in [&[Met::Closed, Met::Other][..], &[Met::Unreachable], &[]] {
+            refusals.note(start, &all);
+            refusals.note(start + 5 * SECOND, other);
+            assert!(!refusals.outlast(start + 60 * SECOND, 6 * SECOND), "{other:?}");
+        }
+        refusals.note(start, &all);
+        refusals.end();
+        assert!(!refusals.outlast(start + 60 * SECOND, 6 * SECOND));
     }
 }

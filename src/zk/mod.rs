@@ -1,5 +1,6 @@
 //! Owns ZooKeeper: paths, JSON, client. Kafka: `kafka.zk`, `kafka.zookeeper`.
 
+mod armed;
 pub mod batch;
 pub mod client;
 pub mod configs;
@@ -8,6 +9,7 @@ pub mod data;
 mod ensemble;
 pub mod login;
 pub mod paths;
+mod probe;
 pub mod session;
 pub mod startup;
 pub mod topics;

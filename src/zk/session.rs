@@ -9,43 +9,40 @@
 //!   NODEEXISTS, NONODE or BADVERSION: who writes reads back before it believes such an answer.
 //! * A session that the server declares expired fails what was in flight, counts up [`Session::generation`], and a new one
 //!   is opened at once. What held ephemeral nodes or watches sees the new generation and starts over.
-//! * A server that takes the session up may be behind what we have seen: it catches up with its leader first (sync). Then
-//!   every watch is armed again, by a read that shows what happened meanwhile. A node that has gone back in time shows that
-//!   the ensemble was restored from an older copy: the session is given up.
+//! * A server that is behind what we have seen is not attached to ([`super::probe`]). When every server has been so for longer
+//!   than it keeps a session, the ensemble was restored from an older copy: the session is given up.
+//! * Where the session is taken up, every watch is armed again, by a read that shows what happened meanwhile.
 //! * An ensemble that turns out not to be that of our cluster, because it came back empty or the name leads elsewhere, is not
 //!   joined: for those above, ZooKeeper is away.
 //!
 //! Absent on purpose: TLS, SASL by Kerberos (both need the name that an address belongs to), read-only servers.
 
-use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream::{FuturesUnordered, iter};
 use tokio::net::lookup_host;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use zookeeper_client as crates;
-use zookeeper_client::{EventType, OneshotWatcher, SaslOptions, SessionInfo, SessionState, StateWatcher, WatchedEvent};
+use zookeeper_client::{SaslOptions, SessionInfo, SessionState, StateWatcher};
 
+use super::armed::{Armed, Arming};
 use super::data::cluster::decode_cluster_id;
-use super::ensemble;
+use super::ensemble::{self, Met, Refusals};
 use super::login::Credentials;
-use super::watch::{Address, Change, WatchKind};
+use super::probe;
 use crate::util::rate_limit::RateLimit;
 use crate::util::task::Group;
 
 /// The longest pause between two rounds over the servers.
 const REDIAL_PAUSE_MS_MAX: u64 = 1_000;
-
-/// Reads under way while watches are armed again.
-const ARMED_AT_ONCE: usize = 100;
 
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -84,19 +81,6 @@ pub(super) struct Link {
     pub(super) lost: CancellationToken,
 }
 
-/// A watch that a read has armed.
-pub(super) struct Arming {
-    pub(super) kind: WatchKind,
-    pub(super) path: String,
-    /// Of the latest change that the read has seen; 0: there is no node.
-    pub(super) zxid: i64,
-    pub(super) address: Address,
-    pub(super) fires: OneshotWatcher,
-    /// That of the link that it was armed on.
-    pub(super) lost: CancellationToken,
-    pub(super) generation: u64,
-}
-
 /// How the task is to behave.
 pub(super) struct Settings {
     /// `host:port` of every server.
@@ -108,6 +92,8 @@ pub(super) struct Settings {
     pub(super) cluster_id_path: String,
     /// The id of our cluster, once it is known: from then on no session of another ensemble is taken.
     pub(super) cluster_id: Arc<OnceLock<String>>,
+    /// The latest transaction that any answer has shown.
+    pub(super) seen: Arc<AtomicI64>,
     /// Scheme and credentials, sent first on every connection.
     pub(super) auth: Vec<(String, Vec<u8>)>,
     /// Whom SASL is to prove that we are.
@@ -127,6 +113,7 @@ pub(super) struct Driver {
     granted: Duration,
     /// Rounds over the servers since we were connected.
     rounds: u32,
+    refusals: Refusals,
     armed: Armed,
 }
 
@@ -158,7 +145,8 @@ impl Driver {
     ) -> Self {
         let granted = settings.session_timeout;
         let armed = Armed::default();
-        Self { settings, group, state, links, armings, stop, known: None, granted, rounds: 0, armed }
+        let refusals = Refusals::default();
+        Self { settings, group, state, links, armings, stop, known: None, granted, rounds: 0, refusals, armed }
     }
 
     pub(super) async fn run(mut self) {
@@ -236,33 +224,24 @@ impl Driver {
         let names = self.settings.servers.len();
         let addresses = self.resolve(ensemble::patience(limit, names, self.rounds)).await;
         let patience = ensemble::patience(limit, addresses.len(), self.rounds);
-        for address in addresses {
-            match self.attach(address, patience).await {
-                Ok(attached) => {
-                    self.rounds = 0;
-                    return Some(attached);
-                }
+        let mut met = Vec::with_capacity(addresses.len());
+        for address in &addresses {
+            match self.attach(*address, patience, false).await {
+                Ok(attached) => return Some(attached),
                 Err(Refused::SessionGone) => {
                     self.expire();
                     return None;
                 }
-                Err(Refused::Error(crates::Error::AuthFailed)) => {
-                    warn!(%address, "ZooKeeper does not take our credentials");
-                    self.enter(Phase::AuthFailed);
-                }
-                Err(Refused::Error(error)) => debug!(%address, %error, "ZooKeeper does not take us"),
-                Err(Refused::Silent) => debug!(%address, "no answer from ZooKeeper in time"),
-                Err(Refused::Foreign { found }) => {
-                    if let Some(left_out) = NOT_JOINED.permit() {
-                        let ours = self.settings.cluster_id.get();
-                        error!(
-                            %address,
-                            ?found,
-                            ?ours,
-                            left_out,
-                            "/cluster/id is not ours: not joining. Restore ZooKeeper's data or correct zookeeper.connect"
-                        );
-                    }
+                Err(refused) => met.push(self.refused(*address, refused)),
+            }
+        }
+        let now = Instant::now();
+        self.refusals.note(now, &met);
+        if self.refusals.outlast(now, self.granted) {
+            for address in &addresses {
+                match self.attach(*address, patience, true).await {
+                    Ok(attached) => return Some(attached),
+                    Err(refused) => drop(self.refused(*address, refused)),
                 }
             }
         }
@@ -270,6 +249,36 @@ impl Driver {
         let pause = rand::random_range(REDIAL_PAUSE_MS_MAX / 10..=REDIAL_PAUSE_MS_MAX);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         None
+    }
+
+    /// Says why an address did not take us.
+    fn refused(&self, address: SocketAddr, refused: Refused) -> Met {
+        match refused {
+            Refused::Behind(met) => {
+                debug!(%address, ?met, "ZooKeeper does not greet us");
+                return met;
+            }
+            Refused::Error(crates::Error::AuthFailed) => {
+                warn!(%address, "ZooKeeper does not take our credentials");
+                self.enter(Phase::AuthFailed);
+            }
+            Refused::Error(error) => debug!(%address, %error, "ZooKeeper does not take us"),
+            Refused::Silent => debug!(%address, "no answer from ZooKeeper in time"),
+            Refused::SessionGone => {}
+            Refused::Foreign { found } => {
+                if let Some(left_out) = NOT_JOINED.permit() {
+                    let ours = self.settings.cluster_id.get();
+                    error!(
+                        %address,
+                        ?found,
+                        ?ours,
+                        left_out,
+                        "/cluster/id is not ours: not joining. Restore ZooKeeper's data or correct zookeeper.connect"
+                    );
+                }
+            }
+        }
+        Met::Other
     }
 
     /// Every address of the ensemble. A name that cannot be resolved, or not within `patience`, is left out.
@@ -285,40 +294,56 @@ impl Driver {
         ensemble::order(addresses)
     }
 
-    /// Opens the session at an address, or takes it up there.
-    async fn attach(&mut self, address: SocketAddr, patience: Duration) -> Result<Attached, Refused> {
-        let known = self.known.clone();
+    /// Opens the session at an address, or takes it up there. As a stranger, we have seen nothing and have no session:
+    /// whether a server that is behind us takes anyone. One that takes the stranger has given our session up.
+    async fn attach(
+        &mut self,
+        address: SocketAddr,
+        patience: Duration,
+        as_stranger: bool,
+    ) -> Result<Attached, Refused> {
+        let seen = self.settings.seen.load(Ordering::Relaxed);
+        if seen > 0 && !as_stranger {
+            let reached = timeout(patience, probe::reaches(address, seen)).await.unwrap_or(Err(Met::Other));
+            reached.map_err(Refused::Behind)?;
+        }
+        let known = if as_stranger { None } else { self.known.clone() };
         let was = known.as_ref().map(SessionInfo::id);
         let attached = self.connect(address, patience, known).await?;
         let id = attached.zk.session_id();
         let session = format!("0x{:x}", id.0);
         if was == Some(id) {
-            let armed = timeout(self.granted, self.armed.arm_again(&attached.zk)).await;
-            match armed.unwrap_or(Err(Behind::Error(crates::Error::Timeout))) {
-                Ok(()) => info!(%address, session, "ZooKeeper session resumed"),
-                Err(Behind::Error(error)) => {
-                    attached.cut.cancel();
-                    return Err(Refused::Error(error));
-                }
-                Err(Behind::Older { path }) => {
-                    warn!(path, "ZooKeeper has gone back behind what we have seen: it was restored from an older copy");
-                    attached.end().await;
-                    return Err(Refused::SessionGone);
-                }
+            let armed = timeout(self.granted, self.armed.arm_again(&attached.zk, &self.settings.seen)).await;
+            if let Err(error) = armed.unwrap_or(Err(crates::Error::Timeout)) {
+                attached.cut.cancel();
+                return Err(Refused::Error(error));
             }
-        } else if let Err(refused) =
-            timeout(patience, self.check_cluster(&attached.zk)).await.unwrap_or(Err(Refused::Silent))
-        {
-            // So that it does not linger until it expires.
-            attached.end().await;
-            return Err(refused);
+            info!(%address, session, "ZooKeeper session resumed");
         } else {
+            let checked = timeout(patience, self.check_cluster(&attached.zk)).await;
+            if let Err(refused) = checked.unwrap_or(Err(Refused::Silent)) {
+                // So that it does not linger until it expires.
+                attached.end().await;
+                return Err(refused);
+            }
+            if as_stranger {
+                warn!(
+                    last_zxid = format!("0x{seen:x}"),
+                    "ZooKeeper refuses our session and takes a new one: it is older than what we have seen, perhaps restored"
+                );
+                if self.known.is_some() {
+                    self.expire();
+                }
+                self.settings.seen.store(0, Ordering::Relaxed);
+            }
             let timeout_ms = attached.zk.session_timeout().as_millis();
             info!(%address, session, timeout_ms, "ZooKeeper session established");
         }
         self.granted = attached.zk.session_timeout();
         self.known = Some(attached.zk.session().clone());
         self.state.send_modify(|session| session.id = id.0);
+        self.rounds = 0;
+        self.refusals.end();
         Ok(attached)
     }
 
@@ -329,8 +354,12 @@ impl Driver {
         known: Option<SessionInfo>,
     ) -> Result<Attached, Refused> {
         let has_session = known.is_some();
-        let mut connector =
-            crates::Client::connector().with_fail_eagerly().with_session_timeout(self.settings.session_timeout);
+        // The most that the package takes for silence on a connection; by itself it takes less.
+        let silence = self.settings.session_timeout * 3 / 5;
+        let mut connector = crates::Client::connector()
+            .with_fail_eagerly()
+            .with_session_timeout(self.settings.session_timeout)
+            .with_connection_timeout(silence);
         for (scheme, credentials) in &self.settings.auth {
             connector = connector.with_auth(scheme, credentials);
         }
@@ -433,6 +462,8 @@ async fn closed(mut changes: StateWatcher) {
 
 /// Why a server did not take us.
 enum Refused {
+    /// It was asked how far its history reaches.
+    Behind(Met),
     Error(crates::Error),
     Silent,
     /// It does not know our session.
@@ -464,161 +495,4 @@ async fn in_scope<F: Future>(spawner: &Spawner, future: F) -> F::Output {
         future.as_mut().poll(context)
     })
     .await
-}
-
-// Watches
-
-type Fires = Pin<Box<dyn Future<Output = (u64, WatchedEvent)> + Send + Sync>>;
-
-type Look<'a> = Pin<Box<dyn Future<Output = (u64, Result<Seen, crates::Error>)> + Send + Sync + 'a>>;
-
-/// Everything that is armed at the server for this session.
-#[derive(Default)]
-struct Armed {
-    next: u64,
-    waiting: HashMap<u64, Waiting>,
-    numbers: HashMap<(WatchKind, String), u64>,
-    /// Those of the connection. Not to be polled when it is gone.
-    fires: FuturesUnordered<Fires>,
-}
-
-struct Waiting {
-    kind: WatchKind,
-    path: String,
-    zxid: i64,
-    addresses: Vec<Address>,
-}
-
-/// Why a session was not taken up at a server.
-enum Behind {
-    Error(crates::Error),
-    /// A node is older than we have seen it.
-    Older {
-        path: String,
-    },
-}
-
-impl Armed {
-    fn arm(&mut self, arming: Arming) {
-        let Arming { kind, path, zxid, address, fires, .. } = arming;
-        let key = (kind, path);
-        if let Some(waiting) = self.numbers.get(&key).and_then(|number| self.waiting.get_mut(number)) {
-            // One watch at the server is enough; the node has not changed in between, or an event is on its way.
-            waiting.zxid = waiting.zxid.min(zxid);
-            waiting.addresses.retain(|other| !other.is_gone());
-            if !waiting.addresses.iter().any(|other| other.is_same(&address)) {
-                waiting.addresses.push(address);
-            }
-            return;
-        }
-        let number = self.wait_for(fires);
-        self.waiting.insert(number, Waiting { kind, path: key.1.clone(), zxid, addresses: vec![address] });
-        self.numbers.insert(key, number);
-    }
-
-    fn wait_for(&mut self, fires: OneshotWatcher) -> u64 {
-        self.next += 1;
-        let number = self.next;
-        self.fires.push(Box::pin(async move { (number, fires.changed().await) }));
-        number
-    }
-
-    /// A watch has fired. Deletion fires those of data and of children, which are two here.
-    fn fire(&mut self, number: u64, event: &WatchedEvent) {
-        let change = match event.event_type {
-            EventType::NodeCreated => Change::Created,
-            EventType::NodeDeleted => Change::Deleted,
-            EventType::NodeDataChanged => Change::Data,
-            EventType::NodeChildrenChanged => Change::Children,
-            // The connection ends, and its end is seen elsewhere.
-            EventType::Session => return,
-        };
-        let Some(waiting) = self.waiting.remove(&number) else { return };
-        waiting.deliver(change);
-        self.numbers.remove(&(waiting.kind, waiting.path));
-    }
-
-    /// The connection is gone, and with it what is armed at the server.
-    fn disarm(&mut self) {
-        self.fires = FuturesUnordered::new();
-    }
-
-    /// Arms everything on a new connection of the session, and delivers what happened meanwhile. Nothing is lost when this
-    /// is broken off: what was not armed yet is armed the next time.
-    async fn arm_again(&mut self, zk: &crates::Client) -> Result<(), Behind> {
-        self.disarm();
-        zk.sync("/").await.map_err(Behind::Error)?;
-        self.waiting.retain(|_, waiting| waiting.addresses.iter().any(|address| !address.is_gone()));
-        let mut reads: Vec<Look<'_>> = Vec::with_capacity(self.waiting.len());
-        for (number, waiting) in &self.waiting {
-            let (number, kind, path) = (*number, waiting.kind, waiting.path.clone());
-            reads.push(Box::pin(async move { (number, look(zk, kind, &path).await) }));
-        }
-        let mut reads = iter(reads).buffer_unordered(ARMED_AT_ONCE);
-        let mut found = Vec::new();
-        while let Some((number, seen)) = reads.next().await {
-            found.push((number, seen.map_err(Behind::Error)?));
-        }
-        drop(reads);
-        let mut waiting = std::mem::take(&mut self.waiting);
-        self.numbers.clear();
-        let gone_back = |(number, seen): &(u64, Seen)| {
-            waiting.get(number).filter(|waiting| seen.zxid != 0 && seen.zxid < waiting.zxid).map(|w| w.path.clone())
-        };
-        if let Some(path) = found.iter().find_map(gone_back) {
-            return Err(Behind::Older { path });
-        }
-        for (number, Seen { zxid, fires }) in found {
-            let Some(old) = waiting.remove(&number) else { continue };
-            let change = match (old.zxid, zxid) {
-                (before, now) if before == now => None,
-                (0, _) => Some(Change::Created),
-                (_, 0) => Some(Change::Deleted),
-                _ => Some(old.kind.change()),
-            };
-            match (change, fires) {
-                (None, Some(fires)) => {
-                    let number = self.wait_for(fires);
-                    self.numbers.insert((old.kind, old.path.clone()), number);
-                    self.waiting.insert(number, old);
-                }
-                (change, _) => old.deliver(change.unwrap_or(old.kind.change())),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Waiting {
-    fn deliver(&self, change: Change) {
-        for address in &self.addresses {
-            address.deliver(change, &self.path);
-        }
-    }
-}
-
-/// A watched node as it is now; the zxid is 0 where there is none.
-struct Seen {
-    zxid: i64,
-    fires: Option<OneshotWatcher>,
-}
-
-async fn look(zk: &crates::Client, kind: WatchKind, path: &str) -> Result<Seen, crates::Error> {
-    let seen = match kind {
-        WatchKind::Children => {
-            zk.get_and_watch_children(path).await.map(|(_, stat, fires)| Seen { zxid: stat.pzxid, fires: Some(fires) })
-        }
-        WatchKind::Data => zk.check_and_watch_stat(path).await.map(|(stat, fires)| match stat {
-            Some(stat) => Seen { zxid: stat.mzxid, fires: Some(fires) },
-            None => Seen { zxid: 0, fires: None },
-        }),
-        WatchKind::Exists => zk
-            .check_and_watch_stat(path)
-            .await
-            .map(|(stat, fires)| Seen { zxid: stat.map_or(0, |stat| stat.mzxid), fires: Some(fires) }),
-    };
-    match seen {
-        Err(crates::Error::NoNode) => Ok(Seen { zxid: 0, fires: None }),
-        other => other,
-    }
 }

@@ -22,7 +22,8 @@ def mask(text):
 
 def dump(client, path="/"):
     """`path [ephemeral] vVERSION ACL: data`, one line a node, in order of paths, masked. `client` is kazoo's. What it may
-    not read says so."""
+    not read says so. A directory has null data where Apache made it, and empty data where we did; the node of producer ids,
+    which Apache makes without data, we make with the first ids."""
     lines = []
 
     def visit(at):
@@ -31,8 +32,11 @@ def dump(client, path="/"):
         except NoAuthError:
             lines.append(f"{at} hidden")
             return
+        if at == "/latest_producer_id_block" and not data:
+            return
         acls, _ = client.get_acls(at)
-        shown = "null" if data is None else repr(mask(data.decode()))
+        is_directory = not data and not stat.ephemeralOwner
+        shown = "null" if data is None or is_directory else repr(mask(data.decode()))
         access = ",".join(sorted(f"{a.id.scheme}:{a.id.id}:{a.perms}" for a in acls))
         lines.append(f"{at}{' ephemeral' if stat.ephemeralOwner else ''} v{stat.version} {access}: {shown}")
         for child in sorted(client.get_children(at)):

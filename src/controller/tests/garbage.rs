@@ -35,9 +35,18 @@ impl Two {
     }
 
     async fn put(&self, node: &str, data: &[u8]) -> Vec<u8> {
-        let before = self.one.zk.get(node).await.unwrap().data;
-        self.one.zk.set(node, data, -1).await.unwrap();
-        before.unwrap_or_default().to_vec()
+        match self.one.zk.get(node).await {
+            Ok(before) => {
+                self.one.zk.set(node, data, -1).await.unwrap();
+                before.data.unwrap_or_default()
+            }
+            // That of producer ids is made with the first ids.
+            Err(error) => {
+                assert_eq!(error, Error::NoNode);
+                self.create(node, data).await;
+                Vec::new()
+            }
+        }
     }
 
     async fn create(&self, node: &str, data: &[u8]) {

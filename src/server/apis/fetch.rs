@@ -66,10 +66,11 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let mut reply = FetchReply::new(broker, call, replica_id >= 0);
     let told = partitions.iter().zip(read.partitions).zip(&concluded.tell).filter(|(_, tell)| **tell);
     let mut told: Vec<_> = told.map(|(one, _)| one).collect();
-    // Kafka's order: what it read, then ids without a topic, then partitions that do not exist. It decides which
-    // partitions of a topic share an entry of the answer.
+    // Kafka's order: what it read, then, of consumers, ids without a topic, then partitions that do not exist. It decides
+    // which partitions of a topic share an entry of the answer.
     told.sort_by_key(|(_, read)| match read.error {
         ErrorCode::UnknownTopicId => 1,
+        ErrorCode::UnknownTopicOrPartition if replica_id >= 0 => 1,
         ErrorCode::UnknownTopicOrPartition => 2,
         _ => 0,
     });

@@ -29,7 +29,11 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         Some(asked)
             if version < BY_ID && asked.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_zero()) =>
         {
-            return call.reply(&refused(asked));
+            return call.reply(&refused(asked, ErrorCode::InvalidRequest));
+        }
+        // Without any id the names count, and Kafka fails over one that is null.
+        Some(asked) if asked.iter().all(|topic| topic.topic_id.is_zero()) && asked.iter().any(|t| t.name.is_none()) => {
+            return call.reply(&refused(asked, ErrorCode::UnknownServerError));
         }
         Some(asked) => match Asked::of(asked) {
             Asked::Ids(ids) => view.by_id(&ids),
@@ -82,9 +86,9 @@ impl<'a> Asked<'a> {
 }
 
 /// Versions 10 and 11 have room for ids, but no meaning for them. Kafka: `MetadataRequest.getErrorResponse`.
-fn refused(asked: &[MetadataRequestTopic]) -> MetadataResponse {
+fn refused(asked: &[MetadataRequestTopic], code: ErrorCode) -> MetadataResponse {
     let topics = asked.iter().map(|topic| MetadataResponseTopic {
-        error_code: ErrorCode::InvalidRequest.wire(),
+        error_code: code.wire(),
         name: Some(topic.name.clone().unwrap_or_default()),
         topic_id: topic.topic_id,
         ..Default::default()

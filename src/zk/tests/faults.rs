@@ -85,7 +85,7 @@ async fn requests(
 ) {
     let mut is_first = true;
     while let Some(frame) = frame(&mut from).await {
-        let reads = [op::GET_DATA, op::EXISTS, op::GET_CHILDREN, op::MULTI_READ];
+        let reads = [op::GET_DATA, op::EXISTS, op::GET_CHILDREN, op::GET_CHILDREN2, op::MULTI_READ];
         if !std::mem::replace(&mut is_first, false) && reads.contains(&int(&frame, 8)) {
             let mut plan = plan.lock();
             let text = String::from_utf8_lossy(&frame[12..]);

@@ -1,0 +1,50 @@
+//! Owns the question whether a server's history reaches as far as what we have seen: the package cannot ask it, since it
+//! attaches to a session as a client that has seen nothing. A server that is behind closes the connection of a client that
+//! says it has seen more, in place of an answer: a follower that lags, or an ensemble restored from an older copy.
+//!
+//! ```text
+//! →  | length i32 | protocol i32 | last zxid i64 | timeout ms i32 | session i64 | password buffer | read-only bool |
+//! ←  | length i32 | … |
+//! →  | length i32 | xid i32 | closeSession i32 |
+//! ```
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::ensemble::Met;
+
+/// The server's least is granted: the session is closed at once.
+const TIMEOUT_MS: i32 = 1;
+const NO_PASSWORD: [u8; 16] = [0; 16];
+const CLOSE_SESSION: i32 = -11;
+
+/// Asks as a stranger: the answer is a session of its own, which is closed again. The error is how the address met us.
+pub(super) async fn reaches(address: SocketAddr, zxid: i64) -> Result<(), Met> {
+    let mut stream = TcpStream::connect(address).await.map_err(|_| Met::Unreachable)?;
+    let mut greeting = BytesMut::with_capacity(49);
+    greeting.put_i32(45);
+    greeting.put_i32(0);
+    greeting.put_i64(zxid);
+    greeting.put_i32(TIMEOUT_MS);
+    greeting.put_i64(0);
+    greeting.put_i32(NO_PASSWORD.len() as i32);
+    greeting.put_slice(&NO_PASSWORD);
+    greeting.put_u8(0);
+    let answered = async {
+        stream.write_all(&greeting).await?;
+        stream.read_i32().await
+    };
+    answered.await.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Met::Closed,
+        _ => Met::Other,
+    })?;
+    let mut goodbye = BytesMut::with_capacity(12);
+    goodbye.put_i32(8);
+    goodbye.put_i32(0);
+    goodbye.put_i32(CLOSE_SESSION);
+    stream.write_all(&goodbye).await.map_err(|_| Met::Other)
+}
