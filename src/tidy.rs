@@ -20,7 +20,7 @@ const LAYERS: &[Room] = &[
     Room { name: "config", may_import: &["common", "util"] },
     Room { name: "disk", may_import: &["common", "util"] },
     Room { name: "zookeeper", may_import: &["common", "util"] },
-    Room { name: "zk", may_import: &["common", "util", "config", "disk", "zookeeper"] },
+    Room { name: "zk", may_import: &["common", "util", "config", "disk"] },
     Room { name: "network", may_import: &["common", "util", "protocol", "config", "disk"] },
     Room { name: "client", may_import: &["common", "util", "protocol", "config", "disk", "network"] },
     Room { name: "log", may_import: &["common", "util", "record", "disk", "config"] },
