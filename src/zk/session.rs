@@ -3,13 +3,13 @@
 //!
 //! * Only a server ends a session. While no server answers, the task goes on dialling with the old session, for ever. The
 //!   crate would give up by its own clock, and dial no other addresses than those that it began with: so its connection is
-//!   ended when it is lost ([`Link`]), and the session is attached to a new one, at addresses that are resolved anew.
-//! * A request whose connection broke is sent again on the next one ([`super::client`]), as Kafka's
+//!   ended when it is lost (`Link`), and the session is attached to a new one, at addresses that are resolved anew.
+//! * A request whose connection broke is sent again on the next one (`client`), as Kafka's
 //!   `retryRequestsUntilConnected` does with every request. So a write may be applied twice, and its second answer is
 //!   NODEEXISTS, NONODE or BADVERSION: who writes reads back before it believes such an answer.
 //! * A session that the server declares expired fails what was in flight, counts up [`Session::generation`], and a new one
 //!   is opened at once. What held ephemeral nodes or watches sees the new generation and starts over.
-//! * A server that is behind what we have seen is not attached to ([`super::probe`]). When every server has been so for longer
+//! * A server that is behind what we have seen is not attached to (`probe`). When every server has been so for longer
 //!   than it keeps a session, the ensemble was restored from an older copy: the session is given up.
 //! * Where the session is taken up, every watch is armed again, by a read that shows what happened meanwhile.
 //! * An ensemble that turns out not to be that of our cluster, because it came back empty or the name leads elsewhere, is not

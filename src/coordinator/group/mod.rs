@@ -7,7 +7,7 @@
 //!                                        └──────────────────── the partition's log ────────────────┘
 //! ```
 //!
-//! The shard is that of all coordinators ([`super::runtime`]); `shard` here is what it drives.
+//! The shard is that of all coordinators (`runtime`); `shard` here is what it drives.
 //!
 //! [`GroupMachine`] is pure: requests, ends of appends and the clock go in, replies and records come out. Absent on
 //! purpose: the consumer protocol of KIP-848, which 3.9 refuses on ZooKeeper. Its groups would be a second kind of

@@ -25,7 +25,7 @@ use crate::log::unified_log::{LogOptions, UnifiedLog};
 /// Directories inside of a log directory that are no partitions of this broker.
 const IGNORED_DIRS: [&str; 2] = ["remote-log-index-cache", "__cluster_metadata-0"];
 
-/// Of a log with more to read again after a crash than this the start does not wait: see [`super::recovering`]. Less is
+/// Of a log with more to read again after a crash than this the start does not wait: see [`crate::log::recovering`]. Less is
 /// read in the time that it takes to open the files.
 const RECOVERED_AT_START_MAX: u64 = 1 << 20;
 
