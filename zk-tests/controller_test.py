@@ -377,7 +377,17 @@ def script(module_directory, ensemble, apache_tools, request):
 
 def test_every_write_is_apaches(script):
     found = "".join(f"{path}\n" + "".join(f"    {line}\n" for line in life) for path, life in sorted(script.lives().items()))
-    assert found.splitlines() == kept("writes", found).splitlines()
+    assert _comparable(found) == _comparable(kept("writes", found))
+
+
+def _comparable(lives):
+    """Null data counts as empty. The node of producer ids, which Apache makes at its start, we make with the first ids."""
+    lines = [line.rstrip() for line in lives.splitlines()]
+    at = lines.index("/latest_producer_id_block")
+    if lines[at + 1] == "    create":
+        del lines[at + 1]
+        lines[at + 1] = lines[at + 1].replace("set", "create", 1)
+    return lines
 
 
 def test_apache_brokers_complain_of_nothing_new(script):

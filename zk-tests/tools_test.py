@@ -438,7 +438,7 @@ def test_zookeeper_shell(pair, ensemble):
         assert told[US] == told[THEM]
         return told[US]
 
-    for command in ("ls /", "ls -s /a", "ls -R /a", "get /b", "get -s /b", "stat /a/y", "getAcl /b", "get -s /a"):
+    for command in ("ls /", "ls -s /a", "ls -R /a", "get /b", "get -s /b", "stat /a/y", "getAcl /b", "get -s /a/x"):
         assert same(command)[0] == 0
     for command in ("ls /none", "get /none", "stat /none", "set /none x", "delete /a", "create /b x", "create /n/o x", "set -v 9 /b x"):
         assert same(command)[0] == 1

@@ -39,6 +39,9 @@ const ARMINGS: usize = 1_024;
 /// The code of a request that a server does not know.
 const UNIMPLEMENTED: i32 = -6;
 
+/// The code of a path that is none.
+const BAD_ARGUMENTS: i32 = -8;
+
 /// Nodes that one multiRead asks for. States of partitions are about 100 bytes each.
 const READS_PER_REQUEST: usize = 100;
 
@@ -77,6 +80,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// The package refuses a path that is none; of a server, only creation does, and there is no such node.
+    fn of_no_path(self) -> Self {
+        if self == Self::Code(BAD_ARGUMENTS) { Self::NoNode } else { self }
+    }
+
     /// The session ended under the request: what depends on it starts over.
     pub fn is_session_end(&self) -> bool {
         matches!(self, Self::SessionExpired | Self::Closed | Self::AuthFailed)
@@ -97,8 +105,7 @@ impl From<crates::Error> for Error {
             crates::Error::ClientClosed => Self::Closed,
             crates::Error::UnexpectedErrorCode(code) => Self::Code(code),
             crates::Error::Unimplemented => Self::Code(UNIMPLEMENTED),
-            // A path that no server would take.
-            crates::Error::BadArguments(_) => Self::Code(-8),
+            crates::Error::BadArguments(_) => Self::Code(BAD_ARGUMENTS),
             crates::Error::NoChildrenForEphemerals => Self::Code(-108),
             crates::Error::NotReadOnly => Self::Code(-119),
             crates::Error::QuotaExceeded => Self::Code(-125),
@@ -523,7 +530,7 @@ impl Client {
                 }
             }
         });
-        read.await.map(|(data, stat)| self.node(data, stat))
+        read.await.map(|(data, stat)| self.node(data, stat)).map_err(Error::of_no_path)
     }
 
     /// Reads many nodes in one window. Answers are in the order of `paths`; the call fails as a whole only when the
@@ -617,7 +624,10 @@ impl Client {
             self.arm(&link, kind, full.to_owned(), stat.map_or(0, |stat| stat.mzxid), watcher, fires).await;
             Ok(stat)
         });
-        let stat = read.await?;
+        let stat = match read.await.map_err(Error::of_no_path) {
+            Err(Error::NoNode) => None,
+            read => read?,
+        };
         stat.iter().for_each(|stat| self.note(stat));
         Ok(stat)
     }
@@ -638,7 +648,7 @@ impl Client {
             self.arm(&link, WatchKind::Children, full.to_owned(), stat.pzxid, watcher, fires).await;
             Ok(children)
         });
-        read.await
+        read.await.map_err(Error::of_no_path)
     }
 
     /// Version -1 is any.
@@ -648,7 +658,7 @@ impl Client {
         let set = self.ask(full.len() + data.len() + REQUEST_OVERHEAD, |link| async move {
             link.zk.set_data(full, data, Some(version)).await
         });
-        let stat = set.await?;
+        let stat = set.await.map_err(Error::of_no_path)?;
         self.note(&stat);
         Ok(stat)
     }
@@ -657,7 +667,8 @@ impl Client {
     pub async fn delete(&self, path: &str, version: i32) -> Result<(), Error> {
         let full = self.full(path);
         let full = full.as_str();
-        self.ask(full.len(), |link| async move { link.zk.delete(full, Some(version)).await }).await
+        let deleted = self.ask(full.len(), |link| async move { link.zk.delete(full, Some(version)).await });
+        deleted.await.map_err(Error::of_no_path)
     }
 
     pub async fn get_acl(&self, path: &str) -> Result<Vec<Acl>, Error> {

@@ -207,6 +207,12 @@ async fn versions_children_and_missing_nodes_answer_as_errors() {
     assert_eq!(zk.set("/a", b"x", 7).await, Err(Error::BadVersion));
     assert_eq!(zk.get("/c").await, Err(Error::NoNode));
     assert_eq!(zk.exists("/c").await, Ok(None));
+    for no_path in ["/a/", "/a//b", "/a/../b"] {
+        assert_eq!(zk.get(no_path).await, Err(Error::NoNode), "{no_path}");
+        assert_eq!(zk.exists(no_path).await, Ok(None), "{no_path}");
+        assert_eq!(zk.children(no_path).await, Err(Error::NoNode), "{no_path}");
+        assert_eq!(zk.set(no_path, b"", -1).await, Err(Error::NoNode), "{no_path}");
+    }
     assert_eq!(zk.set("/a", b"x", 0).await.unwrap().version, 1);
     assert_eq!(zk.create("/a/n-", None, CreateMode::PersistentSequential).await.unwrap(), "/a/n-0000000001");
     let big = vec![0; 2 << 20];

@@ -79,8 +79,8 @@ def writes(server, chroot):
 
 
 def by_path(done):
-    """The life of each node, as lines of text."""
+    """The life of each node, as lines of text. Null data counts as empty: we cannot write it."""
     lives = {}
     for operation, path, data in done:
-        lives.setdefault(path, []).append(operation if data is None else f"{operation} {data}")
+        lives.setdefault(path, []).append(f"{operation} {data or ''}".rstrip())
     return lives
