@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesUnordered, iter};
 use tokio_util::sync::CancellationToken;
-use zookeeper_client as crates;
+use zookeeper_client as package;
 use zookeeper_client::{EventType, OneshotWatcher, WatchedEvent};
 
 use super::watch::{Address, Change, WatchKind};
@@ -33,7 +33,7 @@ pub(super) struct Arming {
 
 type Fires = Pin<Box<dyn Future<Output = (u64, WatchedEvent)> + Send + Sync>>;
 
-type Look<'a> = Pin<Box<dyn Future<Output = (u64, Result<Seen, crates::Error>)> + Send + Sync + 'a>>;
+type Look<'a> = Pin<Box<dyn Future<Output = (u64, Result<Seen, package::Error>)> + Send + Sync + 'a>>;
 
 /// Everything that is armed at the server for this session.
 #[derive(Default)]
@@ -99,7 +99,7 @@ impl Armed {
 
     /// Arms everything on a new connection of the session, and delivers what happened meanwhile. Nothing is lost when this
     /// is broken off: what was not armed yet is armed the next time.
-    pub(super) async fn arm_again(&mut self, zk: &crates::Client, latest: &AtomicI64) -> Result<(), crates::Error> {
+    pub(super) async fn arm_again(&mut self, zk: &package::Client, latest: &AtomicI64) -> Result<(), package::Error> {
         self.disarm();
         // What we have read elsewhere is here then, too.
         zk.sync("/").await?;
@@ -148,13 +148,16 @@ impl Waiting {
     }
 }
 
+/// Of a node that could not be read.
+const UNKNOWN: i64 = -1;
+
 /// A watched node as it is now; the zxid is 0 where there is none.
 struct Seen {
     zxid: i64,
     fires: Option<OneshotWatcher>,
 }
 
-async fn look(zk: &crates::Client, kind: WatchKind, path: &str) -> Result<Seen, crates::Error> {
+async fn look(zk: &package::Client, kind: WatchKind, path: &str) -> Result<Seen, package::Error> {
     let seen = match kind {
         WatchKind::Children => {
             zk.get_and_watch_children(path).await.map(|(_, stat, fires)| Seen { zxid: stat.pzxid, fires: Some(fires) })
@@ -169,7 +172,11 @@ async fn look(zk: &crates::Client, kind: WatchKind, path: &str) -> Result<Seen, 
             .map(|(stat, fires)| Seen { zxid: stat.map_or(0, |stat| stat.mzxid), fires: Some(fires) }),
     };
     match seen {
-        Err(crates::Error::NoNode) => Ok(Seen { zxid: 0, fires: None }),
+        Err(package::Error::NoNode) => Ok(Seen { zxid: 0, fires: None }),
+        // What can be said of one node only is for its reader to find out.
+        Err(package::Error::NoAuth | package::Error::Throttled | package::Error::UnexpectedErrorCode(_)) => {
+            Ok(Seen { zxid: UNKNOWN, fires: None })
+        }
         other => other,
     }
 }

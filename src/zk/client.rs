@@ -16,7 +16,7 @@ use futures_util::stream::iter;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
-use zookeeper_client as crates;
+use zookeeper_client as package;
 pub use zookeeper_client::{Acl, CreateMode, Permission, Stat};
 use zookeeper_client::{Acls, AuthId, MultiReadResult, MultiWriteError, MultiWriteResult, OneshotWatcher};
 
@@ -91,25 +91,25 @@ impl Error {
     }
 }
 
-impl From<crates::Error> for Error {
-    fn from(error: crates::Error) -> Self {
+impl From<package::Error> for Error {
+    fn from(error: package::Error) -> Self {
         match error {
-            crates::Error::NoNode => Self::NoNode,
-            crates::Error::NodeExists => Self::NodeExists,
-            crates::Error::BadVersion => Self::BadVersion,
-            crates::Error::NotEmpty => Self::NotEmpty,
-            crates::Error::NoAuth => Self::NoAuth,
-            crates::Error::InvalidAcl => Self::InvalidAcl,
-            crates::Error::SessionExpired => Self::SessionExpired,
-            crates::Error::AuthFailed => Self::AuthFailed,
-            crates::Error::ClientClosed => Self::Closed,
-            crates::Error::UnexpectedErrorCode(code) => Self::Code(code),
-            crates::Error::Unimplemented => Self::Code(UNIMPLEMENTED),
-            crates::Error::BadArguments(_) => Self::Code(BAD_ARGUMENTS),
-            crates::Error::NoChildrenForEphemerals => Self::Code(-108),
-            crates::Error::NotReadOnly => Self::Code(-119),
-            crates::Error::QuotaExceeded => Self::Code(-125),
-            crates::Error::Throttled => Self::Code(-127),
+            package::Error::NoNode => Self::NoNode,
+            package::Error::NodeExists => Self::NodeExists,
+            package::Error::BadVersion => Self::BadVersion,
+            package::Error::NotEmpty => Self::NotEmpty,
+            package::Error::NoAuth => Self::NoAuth,
+            package::Error::InvalidAcl => Self::InvalidAcl,
+            package::Error::SessionExpired => Self::SessionExpired,
+            package::Error::AuthFailed => Self::AuthFailed,
+            package::Error::ClientClosed => Self::Closed,
+            package::Error::UnexpectedErrorCode(code) => Self::Code(code),
+            package::Error::Unimplemented => Self::Code(UNIMPLEMENTED),
+            package::Error::BadArguments(_) => Self::Code(BAD_ARGUMENTS),
+            package::Error::NoChildrenForEphemerals => Self::Code(-108),
+            package::Error::NotReadOnly => Self::Code(-119),
+            package::Error::QuotaExceeded => Self::Code(-125),
+            package::Error::Throttled => Self::Code(-127),
             _ => Self::Unreadable,
         }
     }
@@ -393,38 +393,44 @@ impl Client {
         acls
     }
 
-    /// Asks until there is an answer. `sent` says over which connection the request went last.
+    /// Asks until there is an answer, over any number of connections of one session.
     async fn ask<T, F, A>(&self, bytes: usize, request: F) -> Result<T, Error>
     where
         F: Fn(Arc<Link>) -> A,
-        A: Future<Output = Result<T, crates::Error>>,
+        A: Future<Output = Result<T, package::Error>>,
     {
         if bytes > MAX_REQUEST_BYTES {
             return Err(Error::TooLarge { bytes, limit: MAX_REQUEST_BYTES });
         }
         let _place = self.window.acquire().await.map_err(|_| Error::Closed)?;
-        let mut generation = self.generation;
+        let (mut generation, mut is_sent) = (self.generation, false);
         loop {
-            let link = self.link(generation).await?;
+            let link = self.link(generation, is_sent).await?;
             // A session that ends under a request takes the request along.
-            generation = Some(link.generation);
+            (generation, is_sent) = (Some(link.generation), true);
             let answered = tokio::select! {
                 biased;
-                () = link.lost.cancelled() => Err(crates::Error::ConnectionLoss),
+                () = link.lost.cancelled() => Err(package::Error::ConnectionLoss),
                 answer = request(Arc::clone(&link)) => answer,
             };
             match answered {
-                // With AuthFailed the credentials are refused, not the request.
-                Err(crates::Error::ConnectionLoss | crates::Error::SessionMoved) => link.lost.cancel(),
-                Err(crates::Error::SessionExpired | crates::Error::ClientClosed) => link.lost.cancelled().await,
+                // A connection hands its own error to all that have no answer: a reset, for one.
+                Err(
+                    package::Error::ConnectionLoss
+                    | package::Error::SessionMoved
+                    | package::Error::Timeout
+                    | package::Error::Custom(_),
+                ) => link.lost.cancel(),
+                Err(_) if link.lost.is_cancelled() => {}
+                Err(package::Error::SessionExpired | package::Error::ClientClosed) => link.lost.cancelled().await,
                 Err(error) => return Err(error.into()),
                 Ok(answer) => return Ok(answer),
             }
         }
     }
 
-    /// The connection of now, waited for; of this generation only, if it is given.
-    async fn link(&self, generation: Option<u64>) -> Result<Arc<Link>, Error> {
+    /// The connection of now, waited for; of this generation only, if it is given. Refused credentials fail what was sent.
+    async fn link(&self, generation: Option<u64>, is_sent: bool) -> Result<Arc<Link>, Error> {
         let (mut links, mut state) = (self.links.clone(), self.state.clone());
         loop {
             let session = *state.borrow_and_update();
@@ -433,9 +439,7 @@ impl Client {
                 _ if generation.is_some_and(|wanted| wanted != session.generation) => {
                     return Err(Error::SessionExpired);
                 }
-                Phase::AuthFailed if generation.is_some() && self.generation.is_none() => {
-                    return Err(Error::AuthFailed);
-                }
+                Phase::AuthFailed if is_sent => return Err(Error::AuthFailed),
                 _ => {}
             }
             let link = links.borrow_and_update().clone();

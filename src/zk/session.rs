@@ -1,8 +1,8 @@
 //! Owns the session with the ensemble: one task that dials, takes the session up again after a lost connection, and brings
-//! watches home. The protocol is the zookeeper-client crate's. Kafka: `kafka.zookeeper.ZooKeeperClient`.
+//! watches home. The protocol is the zookeeper-client package's. Kafka: `kafka.zookeeper.ZooKeeperClient`.
 //!
 //! * Only a server ends a session. While no server answers, the task goes on dialling with the old session, for ever. The
-//!   crate would give up by its own clock, and dial no other addresses than those that it began with: so its connection is
+//!   package would give up by its own clock, and dial no other addresses than those that it began with: so its connection is
 //!   ended when it is lost (`Link`), and the session is attached to a new one, at addresses that are resolved anew.
 //! * A request whose connection broke is sent again on the next one (`client`), as Kafka's
 //!   `retryRequestsUntilConnected` does with every request. So a write may be applied twice, and its second answer is
@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
-use zookeeper_client as crates;
+use zookeeper_client as package;
 use zookeeper_client::{SaslOptions, SessionInfo, SessionState, StateWatcher};
 
 use super::armed::{Armed, Arming};
@@ -73,9 +73,8 @@ pub struct Session {
 }
 
 /// The session on one connection: where requests go.
-#[derive(Clone)]
 pub(super) struct Link {
-    pub(super) zk: crates::Client,
+    pub(super) zk: package::Client,
     pub(super) generation: u64,
     /// The connection is lost: what has no answer gets none.
     pub(super) lost: CancellationToken,
@@ -128,7 +127,7 @@ enum End {
 /// A connection that has taken the session.
 struct Attached {
     address: SocketAddr,
-    zk: crates::Client,
+    zk: package::Client,
     changes: StateWatcher,
     /// Ends the connection without a word.
     cut: CancellationToken,
@@ -157,9 +156,9 @@ impl Driver {
                 () = stop.cancelled() => break,
                 attached = self.dial() => attached,
             };
-            let Some(Attached { address, zk, changes, cut }) = attached else { continue };
-            let since = Instant::now();
-            match self.serve(zk, changes).await {
+            let Some(attached) = attached else { continue };
+            let (address, since) = (attached.address, Instant::now());
+            match self.serve(attached).await {
                 End::Stopped => break,
                 End::Expired => self.expire(),
                 End::AuthFailed => {
@@ -171,7 +170,6 @@ impl Driver {
                     self.enter(Phase::Disconnected);
                 }
             }
-            cut.cancel();
             // Who takes the handshake and then drops us again must not be dialled in a tight loop.
             let earliest = since + Duration::from_millis(REDIAL_PAUSE_MS_MAX);
             tokio::select! {
@@ -258,7 +256,7 @@ impl Driver {
                 debug!(%address, ?met, "ZooKeeper does not greet us");
                 return met;
             }
-            Refused::Error(crates::Error::AuthFailed) => {
+            Refused::Error(package::Error::AuthFailed) => {
                 warn!(%address, "ZooKeeper does not take our credentials");
                 self.enter(Phase::AuthFailed);
             }
@@ -314,7 +312,7 @@ impl Driver {
         let session = format!("0x{:x}", id.0);
         if was == Some(id) {
             let armed = timeout(self.granted, self.armed.arm_again(&attached.zk, &self.settings.seen)).await;
-            if let Err(error) = armed.unwrap_or(Err(crates::Error::Timeout)) {
+            if let Err(error) = armed.unwrap_or(Err(package::Error::Timeout)) {
                 attached.cut.cancel();
                 return Err(Refused::Error(error));
             }
@@ -356,7 +354,7 @@ impl Driver {
         let has_session = known.is_some();
         // The most that the package takes for silence on a connection; by itself it takes less.
         let silence = self.settings.session_timeout * 3 / 5;
-        let mut connector = crates::Client::connector()
+        let mut connector = package::Client::connector()
             .with_fail_eagerly()
             .with_session_timeout(self.settings.session_timeout)
             .with_connection_timeout(silence);
@@ -375,7 +373,7 @@ impl Driver {
         let connecting = in_scope(&spawner, connector.connect(&address_text));
         match timeout(patience, connecting).await {
             Ok(Ok(zk)) => Ok(Attached { address, changes: zk.state_watcher(), zk, cut }),
-            Ok(Err(crates::Error::SessionExpired)) if has_session => Err(Refused::SessionGone),
+            Ok(Err(package::Error::SessionExpired)) if has_session => Err(Refused::SessionGone),
             Ok(Err(error)) => Err(Refused::Error(error)),
             Err(_) => Err(Refused::Silent),
         }
@@ -383,11 +381,11 @@ impl Driver {
 
     /// A new session is taken only where `/cluster/id` says that the ensemble is ours: an empty one would have us register
     /// and elect, and take everything for deleted.
-    async fn check_cluster(&self, zk: &crates::Client) -> Result<(), Refused> {
+    async fn check_cluster(&self, zk: &package::Client) -> Result<(), Refused> {
         let Some(ours) = self.settings.cluster_id.get() else { return Ok(()) };
         let found = match zk.get_data(&self.settings.cluster_id_path).await {
             Ok((data, _)) => decode_cluster_id(Some(&data)).ok(),
-            Err(crates::Error::NoNode) => None,
+            Err(package::Error::NoNode) => None,
             Err(error) => return Err(Refused::Error(error)),
         };
         if found.as_ref() == Some(ours) { Ok(()) } else { Err(Refused::Foreign { found }) }
@@ -396,7 +394,8 @@ impl Driver {
     // Serving
 
     /// Lets requests use a connection until it ends.
-    async fn serve(&mut self, zk: crates::Client, mut changes: StateWatcher) -> End {
+    async fn serve(&mut self, attached: Attached) -> End {
+        let Attached { zk, mut changes, cut, .. } = attached;
         let generation = self.state.borrow().generation;
         let lost = CancellationToken::new();
         self.links.send_replace(Some(Arc::new(Link { zk, generation, lost: lost.clone() })));
@@ -416,12 +415,17 @@ impl Driver {
                 Some(arming) = self.armings.recv() => self.take(arming, generation),
             }
         };
-        self.links.send_replace(None);
+        // In this order: a request that hears of the cut knows that the connection is lost, and with the last client the
+        // package would end the session.
         lost.cancel();
+        if !matches!(end, End::Stopped) {
+            cut.cancel();
+        }
+        self.links.send_replace(None);
         self.armed.disarm();
         if matches!(end, End::Stopped) {
             self.known = None;
-            // The last request is gone with the last client: the crate ends the session then.
+            // The last request is gone with the last client: the package ends the session then.
             if timeout(CLOSE_WITHIN, closed(changes)).await.is_err() {
                 debug!("ZooKeeper did not confirm the end of the session");
             }
@@ -464,7 +468,7 @@ async fn closed(mut changes: StateWatcher) {
 enum Refused {
     /// It was asked how far its history reaches.
     Behind(Met),
-    Error(crates::Error),
+    Error(package::Error),
     Silent,
     /// It does not know our session.
     SessionGone,
@@ -474,7 +478,7 @@ enum Refused {
     },
 }
 
-/// Starts the task that the crate has for a connection, so that it can be ended: by itself it would go on dialling.
+/// Starts the task that the package has for a connection, so that it can be ended: by itself it would go on dialling.
 struct Spawner {
     group: Group,
     cut: CancellationToken,
@@ -483,11 +487,18 @@ struct Spawner {
 impl spawns::Spawn for Spawner {
     fn spawn(&self, task: spawns::Task) {
         let (cut, connection) = (self.cut.clone(), Box::into_pin(task.future));
-        self.group.spawn("zookeeper-connection", async move { cut.run_until_cancelled(connection).await });
+        self.group.spawn("zookeeper-connection", async move {
+            // A connection that is cut does nothing more: it would end the session when nothing holds it any longer.
+            tokio::select! {
+                biased;
+                () = cut.cancelled() => {}
+                () = connection => {}
+            }
+        });
     }
 }
 
-/// Polls a future that spawns. The crate takes the spawner from the thread.
+/// Polls a future that spawns. The package takes the spawner from the thread.
 async fn in_scope<F: Future>(spawner: &Spawner, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -297,6 +298,57 @@ async fn requests_wait_for_the_server_to_come_back() {
             .unwrap();
     }
     assert_eq!(zk.children("/").await.unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_request_whose_connection_is_reset_is_sent_again() {
+    let world = World::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (server, group) = (world.server.clone(), world.group.clone());
+    world.group.spawn("resetting", async move {
+        let mut is_first = true;
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut far = TcpStream::connect(&server).await.expect("reach the server");
+            let resets = std::mem::replace(&mut is_first, false);
+            group.spawn("reset", async move {
+                if resets {
+                    until_sent(b"/held", &mut near, &mut far).await;
+                    socket2::SockRef::from(&near).set_linger(Some(Duration::ZERO)).expect("linger");
+                } else {
+                    drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+                }
+            });
+        }
+    });
+    let zk = Client::connect(&world.options_through(&address), &world.group).await.unwrap();
+    let session = zk.session().borrow().id;
+    zk.create("/e", None, CreateMode::Ephemeral).await.unwrap();
+    let held = [zk.get("/held"), zk.get("/e")];
+    let [missing, there] = timeout(PATIENCE, futures_util::future::join_all(held)).await.unwrap().try_into().unwrap();
+    assert_eq!(missing, Err(Error::NoNode));
+    // The same session has it still: nothing ended it when the connection was cut.
+    assert_eq!(there.unwrap().stat.ephemeral_owner, session);
+    assert_eq!(zk.session().borrow().generation, 0);
+}
+
+/// Relays both ways until the client has sent `word`, which does not arrive.
+async fn until_sent(word: &[u8], near: &mut TcpStream, far: &mut TcpStream) {
+    let (mut sent, mut answered) = ([0; 4096], [0; 4096]);
+    loop {
+        tokio::select! {
+            read = near.read(&mut sent) => {
+                let read = &sent[..read.expect("the client")];
+                if read.windows(word.len()).any(|at| at == word) {
+                    return;
+                }
+                far.write_all(read).await.expect("the server");
+            }
+            read = far.read(&mut answered) => {
+                near.write_all(&answered[..read.expect("the server")]).await.expect("the client");
+            }
+        }
+    }
 }
 
 #[tokio::test]
