@@ -300,7 +300,7 @@ async fn requests_wait_for_the_server_to_come_back() {
     assert_eq!(zk.children("/").await.unwrap().len(), 5);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_whose_connection_is_reset_is_sent_again() {
     let world = World::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -321,12 +321,21 @@ async fn a_request_whose_connection_is_reset_is_sent_again() {
             });
         }
     });
-    let zk = Client::connect(&world.options_through(&address), &world.group).await.unwrap();
+    let options = ConnectOptions { max_in_flight: 100, ..world.options_through(&address) };
+    let zk = Client::connect(&options, &world.group).await.unwrap();
     let session = zk.session().borrow().id;
     zk.create("/e", None, CreateMode::Ephemeral).await.unwrap();
-    let held = [zk.get("/held"), zk.get("/e")];
-    let [missing, there] = timeout(PATIENCE, futures_util::future::join_all(held)).await.unwrap().try_into().unwrap();
-    assert_eq!(missing, Err(Error::NoNode));
+    // On several threads, so that some hear of the loss before the session's task does.
+    let held: Vec<_> = (0..100)
+        .map(|_| {
+            let zk = zk.clone();
+            world.group.spawn("asking", async move { zk.get("/held").await })
+        })
+        .collect();
+    for asked in held {
+        assert_eq!(timeout(PATIENCE, asked).await.unwrap().unwrap().unwrap(), Err(Error::NoNode));
+    }
+    let there = zk.get("/e").await;
     // The same session has it still: nothing ended it when the connection was cut.
     assert_eq!(there.unwrap().stat.ephemeral_owner, session);
     assert_eq!(zk.session().borrow().generation, 0);
