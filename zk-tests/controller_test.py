@@ -236,6 +236,14 @@ class Script:
         file.write_text(moves(("moving", partition, replicas)))
         self.tool("reassign-partitions", *action, "--reassignment-json-file", file).check()
 
+    def begin_move(self, partition, replicas):
+        """Moves by the znode of old tools. The move has begun once its leader is in a new epoch: the assignment is
+        written before that, and a controller that is killed in between leaves one epoch less."""
+        epoch = self.state("moving", partition)["leader_epoch"]
+        self.zk.create("/admin/reassign_partitions", moves(("moving", partition, replicas)).encode())
+        wait_until(lambda: self.moving("moving", partition), "the move is written")
+        wait_until(lambda: self.state("moving", partition)["leader_epoch"] > epoch, "the move has begun")
+
     def moving(self, topic, partition=0):
         node = json.loads(self.zk.get(f"/brokers/topics/{topic}")[0])
         return any(str(partition) in node[side] for side in ("adding_replicas", "removing_replicas"))
@@ -252,15 +260,13 @@ class Script:
     def controllers_come_and_go(self):
         self.stop(3)
         # A move to who is away waits, and is taken back.
-        self.zk.create("/admin/reassign_partitions", moves(("moving", 1, [1, 3])).encode())
-        wait_until(lambda: self.moving("moving", 1), "it begins")
+        self.begin_move(1, [1, 3])
         self.ask_to_move(1, [1, 3], "--cancel", "--preserve-throttles")
         self.wait_gone("/admin/reassign_partitions")
         self.wait_moved("moving", [1, 2], 1)
         # A deletion that waits for a replica, a move that waits for its target, and another controller.
         delete_topic(self.brokers[1], "unclean")
-        self.zk.create("/admin/reassign_partitions", moves(("moving", 1, [2, 3])).encode())
-        wait_until(lambda: self.moving("moving", 1), "it begins")
+        self.begin_move(1, [2, 3])
         self.brokers[1].kill()
         self.zk.delete("/brokers/ids/1")
         self.zk.delete("/controller")
