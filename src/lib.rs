@@ -19,7 +19,7 @@
 //! | 3 | [`log`] | `kafka.log`, `storage.internals.log` | segments, indexes, producer state, recovery, retention |
 //! | 4 | [`cluster`] | `kafka.cluster`, `MetadataCache` | `Partition`, its in-sync replicas, the metadata image |
 //! | 5 | [`replica`] | `ReplicaManager` | append and read over many partitions, waiting for more data, copying what others lead |
-//! | 5 | [`controller`] | `kafka.controller` | election, topics, leadership, what brokers are told |
+//! | 5 | [`controller`] | `kafka.controller` | election, topics, leadership, orders to the brokers |
 //! | 6 | [`coordinator`] | `kafka.coordinator` | consumer groups and their offsets, transactions |
 //! | 7 | [`server`] | `KafkaServer`, `KafkaApis` | one file an API, dispatch, the broker's life from start to stop |
 //! | 8 | [`tools`] | `kafka.tools`, `kafka.admin` | the sub-commands behind `bin/kafka-*.sh` |

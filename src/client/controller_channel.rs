@@ -1,4 +1,4 @@
-//! Owns the way of this broker's own requests to the controller, whoever that is: AlterPartition, AllocateProducerIds.
+//! Owns the way of this broker's own requests to the current controller: AlterPartition, AllocateProducerIds.
 //! Kafka: `NodeToControllerChannelManager`, `MetadataCacheControllerNodeProvider`.
 //!
 //! A request is sent again, perhaps to another broker, after a lost connection and after NOT_CONTROLLER, until its time is
@@ -27,7 +27,7 @@ static LOST: RateLimit = RateLimit::every(Duration::from_secs(5));
 /// Before a request is sent again. Kafka: `NodeToControllerRequestThread`'s back-off.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Connections that are kept while nobody uses them. Those that are in use are as many as there are callers.
+/// Idle connections that are kept. Those in use are as many as there are callers.
 const IDLE_MAX: usize = 4;
 
 /// Who the controller is, and where it listens for brokers.
@@ -40,7 +40,7 @@ pub struct ControllerNode {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
-    /// Nobody has answered as the controller in time.
+    /// No broker answered as the controller in time.
     #[error("no answer of a controller within {0:?}")]
     TimedOut(Duration),
     /// The one attempt that was asked for came to nothing.
@@ -88,7 +88,7 @@ struct Link {
 }
 
 impl ControllerChannel {
-    /// `find` tells who is the controller now.
+    /// `find` gives the current controller.
     pub fn new(
         settings: ControllerChannelSettings,
         find: impl Fn() -> Option<ControllerNode> + Send + Sync + 'static,
@@ -211,7 +211,7 @@ impl Link {
 }
 
 /// Whether an answer refuses as a whole because it is not of the controller. Answers without a code of their own are
-/// left to whoever asked.
+/// left to the caller.
 fn is_not_controller(key: ApiKey, version: i16, body: &Reader) -> bool {
     let throttle_time_first = match key {
         ApiKey::ControlledShutdown => false,
@@ -287,7 +287,7 @@ mod tests {
         }
         let asked = std::sync::atomic::AtomicUsize::new(0);
         let settings = ControllerChannelSettings { us: BrokerId(9), connect_timeout: LONG, request_timeout: LONG };
-        // Each question is answered with the next broker, the last one for ever.
+        // Each question is answered with the next broker, the last one forever.
         ControllerChannel::new(settings, move || {
             let n = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             nodes.get(n.min(nodes.len().wrapping_sub(1))).cloned()

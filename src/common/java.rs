@@ -82,7 +82,7 @@ pub fn double(text: &str) -> Option<f64> {
     if decimal { digits.parse().ok() } else { None }
 }
 
-/// Java's `Double.toString`: at least one digit after the point, and scientific outside of 10^-3 to 10^7.
+/// Java's `Double.toString`: at least one digit after the point, and scientific outside 10^-3 to 10^7.
 pub fn double_text(v: f64) -> String {
     if v.is_nan() {
         return "NaN".to_owned();

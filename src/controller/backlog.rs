@@ -3,7 +3,7 @@
 //!
 //! What merges where is bounded by what a broker does with it:
 //! * UpdateMetadata goes into the last one, the later word winning, unless a LeaderAndIsr of its partitions waits behind
-//!   that: nobody hears of a leader before it leads. What it says of brokers goes into all that wait.
+//!   that: no broker hears of a leader before it leads. What it says of brokers goes into all that wait.
 //! * LeaderAndIsr goes into the last one, unless the first UpdateMetadata waits behind that: a broker does not follow a
 //!   leader that it has not heard of. "New" sticks.
 //! * LeaderAndIsr and StopReplica of one partition keep their order. "Delete" sticks.
@@ -57,7 +57,7 @@ fn is_same_kind(one: &ControlRequest, other: &ControlRequest) -> bool {
 }
 
 /// Whether `request` may go out before `waiting`, which is of another kind. `knows_brokers`: the brokers that `waiting`
-/// tells of are told before both.
+/// names are sent before both.
 fn may_overtake(request: &ControlRequest, waiting: &ControlRequest, knows_brokers: bool) -> bool {
     use ControlRequest::{LeaderAndIsr, StopReplica, UpdateMetadata};
     match (request, waiting) {

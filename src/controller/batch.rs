@@ -1,8 +1,8 @@
-//! Owns what one step of the controller tells the brokers: a LeaderAndIsr, an UpdateMetadata and a StopReplica at most
+//! Owns what one step of the controller sends to the brokers: a LeaderAndIsr, an UpdateMetadata and a StopReplica at most
 //! for each. Pure. Kafka: `AbstractControllerBrokerRequestBatch`.
 //!
 //! What is said of a partition is what the [`Context`] knows when it is added; the last word wins, except that "new" and
-//! "delete" stick. Whoever is told about leadership, every live broker hears of it for its metadata too.
+//! "delete" stick. Whichever brokers get the leadership, every live broker gets it for its metadata too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::protocol::messages::update_metadata_request::{
 };
 use crate::protocol::messages::{LeaderAndIsrRequest, StopReplicaRequest, UpdateMetadataRequest};
 
-/// The leader that tells brokers to forget a partition. Kafka: `LeaderAndIsr.LeaderDuringDelete`.
+/// The leader that orders brokers to forget a partition. Kafka: `LeaderAndIsr.LeaderDuringDelete`.
 const LEADER_DURING_DELETE: i32 = -2;
 
 /// One request to one broker. Their order in a broker's queue is the order of what happened.
@@ -58,7 +58,7 @@ fn wire_ids(ids: &[BrokerId]) -> Vec<i32> {
 }
 
 impl BatchBuilder {
-    /// Tells `brokers` of the partition's leadership, and every live broker for its metadata.
+    /// Sends the partition's leadership to `brokers`, and to every live broker for its metadata.
     pub(super) fn leader_and_isr(
         &mut self,
         context: &Context,
@@ -96,7 +96,7 @@ impl BatchBuilder {
         self.put_metadata(context, tp);
     }
 
-    /// Tells `brokers` who is alive, and all targets of the batch of `partitions`. One without leadership is left out.
+    /// Sends `brokers` the live brokers, and all targets of the batch the state of `partitions`. One without leadership is left out.
     pub(super) fn update_metadata(&mut self, context: &Context, brokers: &[BrokerId], partitions: &[TopicPartition]) {
         self.metadata_targets.extend(brokers.iter().filter(|id| id.0 >= 0));
         partitions.iter().for_each(|tp| self.put_metadata(context, tp));

@@ -1,4 +1,4 @@
-//! Owns what the active controller does when ZooKeeper or a broker tells it something. Kafka: the `process…` methods of
+//! Owns what the active controller does about news from ZooKeeper or a broker. Kafka: the `process…` methods of
 //! `KafkaController`.
 
 use std::collections::{BTreeSet, HashSet};
@@ -11,7 +11,7 @@ use super::context::Replica;
 use super::events::Answer;
 use super::partition_state::PartitionState;
 use super::replica_state::ReplicaState;
-use super::term::{Halt, Term};
+use super::term::{Term, TermError};
 use crate::common::{BrokerEpoch, BrokerId, ErrorCode, TopicPartition, Uuid};
 use crate::protocol::messages::{LeaderAndIsrResponse, StopReplicaRequest, StopReplicaResponse};
 use crate::zk::client::{Error, Write, Written};
@@ -23,7 +23,7 @@ use crate::zk::{paths, startup, topics};
 
 impl<C: BrokerChannels> Term<C> {
     /// Works through one change in ZooKeeper. The reads of each handler arm its watch again.
-    pub(super) async fn on_change(&mut self, event: WatchEvent) -> Result<(), Halt> {
+    pub(super) async fn on_change(&mut self, event: WatchEvent) -> Result<(), TermError> {
         let WatchEvent { change, path } = event;
         match (change, path.as_str()) {
             (Change::Children, paths::BROKER_IDS) => self.broker_change().await,
@@ -41,12 +41,17 @@ impl<C: BrokerChannels> Term<C> {
                 (_, Some(topic)) => self.partition_modifications(topic).await,
                 _ => Ok(()),
             },
-            // The parent's children tell of nodes that came or went.
+            // The watch on the parent's children reports nodes that came or went.
             _ => Ok(()),
         }
     }
 
-    pub(super) async fn on_answer(&mut self, broker: BrokerId, epoch: BrokerEpoch, answer: Answer) -> Result<(), Halt> {
+    pub(super) async fn on_answer(
+        &mut self,
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        answer: Answer,
+    ) -> Result<(), TermError> {
         // What was asked of an earlier life was asked again of this one: only the answer to that counts. In Kafka an error
         // that comes late makes a deletion wait for one more restart of the broker.
         if self.context.broker(broker).is_none_or(|known| known.epoch != epoch) {
@@ -71,18 +76,18 @@ impl<C: BrokerChannels> Term<C> {
 
     /// A broker has heard a later controller: either that is the controller now, or ZooKeeper has forgotten it and another
     /// broker has raised the epoch since. Nothing that we write goes through then; here we notice without a write.
-    async fn confirm_term(&self, broker: BrokerId) -> Result<(), Halt> {
+    async fn confirm_term(&self, broker: BrokerId) -> Result<(), TermError> {
         let stands = self.zk.exists(paths::CONTROLLER_EPOCH).await?;
         if stands.as_ref().map(|stat| stat.version) == Some(self.fence.version) {
             return Ok(());
         }
         info!(broker = broker.0, epoch = self.context.epoch.0, "refused as an old controller, and ZooKeeper agrees");
-        Err(Halt::Moved)
+        Err(TermError::Moved)
     }
 
     // Brokers
 
-    async fn broker_change(&mut self) -> Result<(), Halt> {
+    async fn broker_change(&mut self) -> Result<(), TermError> {
         let names = self.zk.children_watched(paths::BROKER_IDS, Some(&self.watcher)).await?;
         let registered = startup::brokers_of(&self.zk, names.clone(), Some(&self.watcher)).await?;
         let (mut new, mut bounced) = (Vec::new(), Vec::new());
@@ -117,7 +122,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    async fn start_brokers(&mut self, brokers: Vec<(BrokerRegistration, BrokerEpoch)>) -> Result<(), Halt> {
+    async fn start_brokers(&mut self, brokers: Vec<(BrokerRegistration, BrokerEpoch)>) -> Result<(), TermError> {
         let existing = self.context.broker_ids();
         let ids: Vec<BrokerId> = brokers.iter().map(|(broker, _)| broker.id).collect();
         for (broker, epoch) in brokers {
@@ -129,7 +134,7 @@ impl<C: BrokerChannels> Term<C> {
             }
         }
         self.send_metadata(&existing, &[]);
-        // The new ones learn of everything before they are told what to lead.
+        // New brokers get the whole metadata before they get leaderships.
         let partitions = self.context.with_leadership();
         self.send_metadata(&ids, &partitions);
         let replicas: Vec<Replica> = ids.iter().flat_map(|id| self.context.replicas_on(*id)).collect();
@@ -148,7 +153,7 @@ impl<C: BrokerChannels> Term<C> {
         !ReplicaState::Online.may_follow(self.context.replica_state(replica))
     }
 
-    async fn fail_brokers(&mut self, ids: &[BrokerId]) -> Result<(), Halt> {
+    async fn fail_brokers(&mut self, ids: &[BrokerId]) -> Result<(), TermError> {
         for id in ids {
             self.context.remove_broker(*id);
             self.context.forget_offline_dirs(*id);
@@ -158,7 +163,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Brokers, or directories on them, took these replicas along.
-    async fn replicas_lost(&mut self, replicas: Vec<Replica>) -> Result<(), Halt> {
+    async fn replicas_lost(&mut self, replicas: Vec<Replica>) -> Result<(), TermError> {
         let (leaving, staying): (Vec<_>, Vec<_>) =
             replicas.into_iter().partition(|(tp, _)| self.context.to_delete.contains(&tp.topic));
         let leaderless = self.context.with_offline_leader();
@@ -167,14 +172,14 @@ impl<C: BrokerChannels> Term<C> {
         self.move_replicas(&staying, ReplicaState::Offline).await?;
         self.fail_replicas(leaving).await?;
         if staying.is_empty() && elected == 0 {
-            // Nothing else told the brokers that somebody is gone.
-            let everybody = self.context.broker_ids();
-            self.send_metadata(&everybody, &[]);
+            // Nothing else has informed the brokers that one is gone.
+            let all_brokers = self.context.broker_ids();
+            self.send_metadata(&all_brokers, &[]);
         }
         Ok(())
     }
 
-    async fn broker_modification(&mut self, id: BrokerId) -> Result<(), Halt> {
+    async fn broker_modification(&mut self, id: BrokerId) -> Result<(), TermError> {
         let node = match self.zk.get_watched(&paths::broker(id), Some(&self.watcher)).await {
             Ok(node) => node,
             Err(Error::NoNode) => return Ok(()),
@@ -188,7 +193,7 @@ impl<C: BrokerChannels> Term<C> {
             }
         };
         let Some(known) = self.context.broker(id) else { return Ok(()) };
-        // Another epoch is another life: the children of the parent tell of it.
+        // Another epoch is another life: the watch on the parent's children reports it.
         let epoch = known.epoch;
         if epoch.0 != node.stat.czxid
             || (known.registration.endpoints == read.endpoints && known.registration.features == read.features)
@@ -197,14 +202,14 @@ impl<C: BrokerChannels> Term<C> {
         }
         info!(broker = id.0, endpoints = ?read.endpoints, "broker changed its endpoints");
         self.context.add_broker(read, epoch);
-        let everybody = self.context.broker_ids();
-        self.send_metadata(&everybody, &[]);
+        let all_brokers = self.context.broker_ids();
+        self.send_metadata(&all_brokers, &[]);
         Ok(())
     }
 
     // Topics
 
-    async fn topic_change(&mut self) -> Result<(), Halt> {
+    async fn topic_change(&mut self) -> Result<(), TermError> {
         let names = topics::names(&self.zk, Some(&self.watcher)).await?;
         let listed: BTreeSet<&str> = names.iter().map(String::as_str).collect();
         let gone: Vec<Arc<str>> =
@@ -219,7 +224,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Brings partitions that were just assigned to life.
-    async fn create_partitions(&mut self, partitions: &[TopicPartition]) -> Result<(), Halt> {
+    async fn create_partitions(&mut self, partitions: &[TopicPartition]) -> Result<(), TermError> {
         let replicas = self.context.replicas_of(partitions);
         self.move_partitions(partitions, PartitionState::New);
         self.move_replicas(&replicas, ReplicaState::New).await?;
@@ -228,7 +233,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// A topic's znode changed. Only partitions that are unknown matter here, and an id that is gone.
-    async fn partition_modifications(&mut self, name: &str) -> Result<(), Halt> {
+    async fn partition_modifications(&mut self, name: &str) -> Result<(), TermError> {
         if !self.context.has_topic(name) {
             // It was unreadable when it came, and perhaps no longer is.
             return self.topic_change().await;
@@ -280,7 +285,7 @@ impl<C: BrokerChannels> Term<C> {
     pub(super) async fn give_ids(
         &self,
         mut names: Vec<Arc<str>>,
-    ) -> Result<Vec<(Arc<str>, (TopicAssignment, i32))>, Halt> {
+    ) -> Result<Vec<(Arc<str>, (TopicAssignment, i32))>, TermError> {
         let mut out = Vec::new();
         while !names.is_empty() {
             let mut read = Vec::new();
@@ -317,7 +322,7 @@ impl<C: BrokerChannels> Term<C> {
     // Notifications
 
     /// Brokers of an older inter-broker protocol changed ISRs by themselves.
-    async fn isr_change_notification(&mut self) -> Result<(), Halt> {
+    async fn isr_change_notification(&mut self) -> Result<(), TermError> {
         let nodes = self.notifications(paths::ISR_CHANGE_NOTIFICATION).await?;
         let mut partitions = BTreeSet::new();
         for (node, read) in nodes.iter().zip(self.zk.get_all(&nodes, None).await?) {
@@ -339,15 +344,15 @@ impl<C: BrokerChannels> Term<C> {
             };
             self.context.set_leadership(&tp, leadership);
         }
-        let everybody = self.context.broker_ids();
-        self.send_metadata(&everybody, &partitions);
+        let all_brokers = self.context.broker_ids();
+        self.send_metadata(&all_brokers, &partitions);
         self.complete_reassignments(&partitions).await?;
         self.fence.sweep(&self.zk, nodes).await?;
         Ok(())
     }
 
     /// Brokers lost log directories: asking them about all their replicas brings out which.
-    async fn log_dir_event_notification(&mut self) -> Result<(), Halt> {
+    async fn log_dir_event_notification(&mut self) -> Result<(), TermError> {
         let nodes = self.notifications(paths::LOG_DIR_EVENT_NOTIFICATION).await?;
         let mut brokers = BTreeSet::new();
         for (node, read) in nodes.iter().zip(self.zk.get_all(&nodes, None).await?) {
@@ -365,7 +370,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    async fn notifications(&self, directory: &str) -> Result<Vec<String>, Halt> {
+    async fn notifications(&self, directory: &str) -> Result<Vec<String>, TermError> {
         let mut names = self.zk.children_watched(directory, Some(&self.watcher)).await?;
         names.sort_unstable();
         Ok(names.into_iter().map(|name| format!("{directory}/{name}")).collect())
@@ -373,7 +378,11 @@ impl<C: BrokerChannels> Term<C> {
 
     // Answers
 
-    async fn leader_and_isr_answered(&mut self, broker: BrokerId, response: LeaderAndIsrResponse) -> Result<(), Halt> {
+    async fn leader_and_isr_answered(
+        &mut self,
+        broker: BrokerId,
+        response: LeaderAndIsrResponse,
+    ) -> Result<(), TermError> {
         if response.error_code != 0 {
             let code = ErrorCode::from_wire(response.error_code);
             error!(broker = broker.0, %code, "LeaderAndIsr refused");
@@ -412,7 +421,7 @@ impl<C: BrokerChannels> Term<C> {
         broker: BrokerId,
         asked: &StopReplicaRequest,
         answer: &StopReplicaResponse,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), TermError> {
         let to_delete: HashSet<(&str, i32)> = asked
             .topic_states
             .iter()

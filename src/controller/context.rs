@@ -55,7 +55,7 @@ pub(super) struct Context {
     pub(super) epoch: ControllerEpoch,
     /// All that are registered.
     brokers: BTreeMap<BrokerId, LiveBroker>,
-    /// Those of them that asked to leave: they lead nothing new and join no ISR, and are still told everything.
+    /// Those of them that asked to leave: they lead nothing new and join no ISR, and still get every update.
     shutting_down: BTreeSet<BrokerId>,
     topics: BTreeMap<Arc<str>, Topic>,
     topic_names: BTreeMap<Uuid, Arc<str>>,
@@ -65,7 +65,7 @@ pub(super) struct Context {
     pub(super) reassigning: BTreeSet<TopicPartition>,
     /// The czxid of the `/admin/reassign_partitions` that was worked through last.
     pub(super) admin_moves_seen: Option<i64>,
-    /// Topics that somebody asked to delete.
+    /// Topics to delete.
     pub(super) to_delete: BTreeSet<Arc<str>>,
     pub(super) deletion_started: BTreeSet<Arc<str>>,
     pub(super) deletion_ineligible: BTreeSet<Arc<str>>,
@@ -116,7 +116,7 @@ impl Context {
         self.brokers.values()
     }
 
-    /// Everybody who is told things: also those that are about to leave. Kafka: `liveOrShuttingDownBrokerIds`.
+    /// All brokers that get updates: also those that are about to leave. Kafka: `liveOrShuttingDownBrokerIds`.
     pub(super) fn broker_ids(&self) -> Vec<BrokerId> {
         self.brokers.keys().copied().collect()
     }

@@ -7,7 +7,7 @@
 //! ```
 //! A replica whose broker is away or whose deletion failed makes its topic ineligible until that broker returns. A move
 //! that is under way ends with its topic. Kafka means to wait for it, and does only where the controller changes between:
-//! then for ever, if the partition has lost its leader to the deletion already.
+//! then forever, if the partition has lost its leader to the deletion already.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use super::channels::BrokerChannels;
 use super::context::Replica;
 use super::partition_state::PartitionState;
 use super::replica_state::ReplicaState;
-use super::term::{Halt, Term};
+use super::term::{Term, TermError};
 use crate::zk::batch::FencedError;
 use crate::zk::client::Error;
 use crate::zk::paths;
 
 impl<C: BrokerChannels> Term<C> {
     /// At the start of a term: what was to be deleted still is.
-    pub(super) async fn queue_deletions_found(&mut self) -> Result<(), Halt> {
+    pub(super) async fn queue_deletions_found(&mut self) -> Result<(), TermError> {
         let found = self.zk.children_watched(paths::DELETE_TOPICS, Some(&self.watcher)).await?;
         if !self.settings.delete_topic_enable {
             return self.refuse_deletions(&found).await;
@@ -42,8 +42,8 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    /// Somebody wrote into `/admin/delete_topics`.
-    pub(super) async fn topic_deletion(&mut self) -> Result<(), Halt> {
+    /// `/admin/delete_topics` has new children.
+    pub(super) async fn topic_deletion(&mut self) -> Result<(), TermError> {
         let found = self.zk.children_watched(paths::DELETE_TOPICS, Some(&self.watcher)).await?;
         if !self.settings.delete_topic_enable {
             return self.refuse_deletions(&found).await;
@@ -57,14 +57,14 @@ impl<C: BrokerChannels> Term<C> {
         self.resume_deletions().await
     }
 
-    async fn refuse_deletions(&self, names: &[String]) -> Result<(), Halt> {
+    async fn refuse_deletions(&self, names: &[String]) -> Result<(), TermError> {
         let nodes = names.iter().map(|name| paths::delete_topic(name)).collect();
         self.fence.sweep(&self.zk, nodes).await?;
         Ok(())
     }
 
     /// Does what can be done now for every topic that is to go.
-    pub(super) async fn resume_deletions(&mut self) -> Result<(), Halt> {
+    pub(super) async fn resume_deletions(&mut self) -> Result<(), TermError> {
         let mut begin = Vec::new();
         for topic in self.context.to_delete.clone() {
             match self.next_step(&topic) {
@@ -92,7 +92,7 @@ impl<C: BrokerChannels> Term<C> {
         Step::Begin { retry: self.context.replicas_in_state(topic, ReplicaState::DeletionIneligible) }
     }
 
-    async fn begin_deletions(&mut self, topics: Vec<Arc<str>>) -> Result<(), Halt> {
+    async fn begin_deletions(&mut self, topics: Vec<Arc<str>>) -> Result<(), TermError> {
         info!(?topics, "deleting topics");
         for topic in &topics {
             if !self.context.deletion_started.contains(topic) {
@@ -103,9 +103,9 @@ impl<C: BrokerChannels> Term<C> {
             }
         }
         // Brokers forget the topics before their replicas go.
-        let everybody = self.context.broker_ids();
+        let all_brokers = self.context.broker_ids();
         let partitions: Vec<_> = topics.iter().flat_map(|topic| self.context.partitions_of(topic)).collect();
-        self.send_metadata(&everybody, &partitions);
+        self.send_metadata(&all_brokers, &partitions);
 
         let (mut dead, mut alive) = (Vec::new(), Vec::new());
         for topic in &topics {
@@ -125,7 +125,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Brokers deleted these.
-    pub(super) async fn complete_replicas(&mut self, replicas: Vec<Replica>) -> Result<(), Halt> {
+    pub(super) async fn complete_replicas(&mut self, replicas: Vec<Replica>) -> Result<(), TermError> {
         let leaving: Vec<Replica> =
             replicas.into_iter().filter(|(tp, _)| self.context.to_delete.contains(&tp.topic)).collect();
         self.move_replicas(&leaving, ReplicaState::DeletionSuccessful).await?;
@@ -133,7 +133,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// These could not be deleted: their topics wait.
-    pub(super) async fn fail_replicas(&mut self, replicas: Vec<Replica>) -> Result<(), Halt> {
+    pub(super) async fn fail_replicas(&mut self, replicas: Vec<Replica>) -> Result<(), TermError> {
         let failed: Vec<Replica> =
             replicas.into_iter().filter(|(tp, _)| self.context.to_delete.contains(&tp.topic)).collect();
         if failed.is_empty() {
@@ -147,7 +147,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// A broker is back: topics that waited for replicas on it may go.
-    pub(super) async fn retry_deletions(&mut self, topics: BTreeSet<Arc<str>>) -> Result<(), Halt> {
+    pub(super) async fn retry_deletions(&mut self, topics: BTreeSet<Arc<str>>) -> Result<(), TermError> {
         if topics.is_empty() {
             return Ok(());
         }
@@ -156,7 +156,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// All replicas are gone: now the znodes, the deletion mark last, so that a controller that fails here resumes.
-    async fn complete(&mut self, topic: &Arc<str>) -> Result<(), Halt> {
+    async fn complete(&mut self, topic: &Arc<str>) -> Result<(), TermError> {
         let replicas = self.context.replicas_of_topic(topic);
         self.move_replicas(&replicas, ReplicaState::NonExistent).await?;
         let partitions = paths::partitions(topic);
@@ -189,7 +189,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    async fn children_or_none(&self, path: &str) -> Result<Vec<String>, Halt> {
+    async fn children_or_none(&self, path: &str) -> Result<Vec<String>, TermError> {
         match self.zk.children(path).await {
             Err(Error::NoNode) => Ok(Vec::new()),
             other => Ok(other?),

@@ -1,5 +1,5 @@
 //! Owns why a partition is not as it should be: without a leader, with replicas out of sync, on its way to other brokers.
-//! Pure. Kafka counts such partitions in metrics and leaves the reason to whoever reads the logs of all brokers.
+//! Pure. Kafka counts such partitions in metrics and leaves it to the reader of all brokers' logs to find the reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -41,7 +41,7 @@ pub enum Cause {
         replica: BrokerId,
         leader: BrokerId,
     },
-    /// Nobody to copy from: only these replicas hold everything.
+    /// There is no replica to copy from: only these hold everything.
     Leaderless {
         in_sync: Vec<BrokerId>,
     },
@@ -111,7 +111,7 @@ pub fn examine(
             Place::Absent => Cause::Absent(*id),
             Place::ShuttingDown => Cause::ShuttingDown(*id),
             Place::FailedDirectory => Cause::FailedDirectory(*id),
-            // The leader that is missing has been told of.
+            // The missing leader is reported already.
             Place::Alive if !leads => continue,
             Place::Alive => Cause::Behind { replica: *id, leader: state.leader },
         };
@@ -154,31 +154,31 @@ pub(super) fn report(context: &Context) -> Report {
 
 /// What stands in the log already.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct Reported {
     /// Of the last look.
     seen: BTreeSet<Finding>,
-    /// With the number of partitions that was told.
-    told: BTreeMap<Finding, usize>,
+    /// With the number of partitions that was reported.
+    reported: BTreeMap<Finding, usize>,
 }
 
 #[derive(Debug, PartialEq)]
 pub(super) enum News {
     /// It is so for the second look in a row, or for another number of partitions.
     Lasts(Finding, Vec<TopicPartition>),
-    /// It was told, and is no longer so.
+    /// It was reported, and is no longer so.
     Over(Finding),
 }
 
-impl Told {
+impl Reported {
     /// What is worth telling after another look.
     pub(super) fn news(&mut self, report: Report) -> Vec<News> {
         let is_over = |finding: &&Finding| !report.contains_key(*finding);
-        let over: Vec<Finding> = self.told.keys().filter(is_over).cloned().collect();
-        self.told.retain(|finding, _| report.contains_key(finding));
+        let over: Vec<Finding> = self.reported.keys().filter(is_over).cloned().collect();
+        self.reported.retain(|finding, _| report.contains_key(finding));
         let seen = std::mem::replace(&mut self.seen, report.keys().cloned().collect());
         let mut news: Vec<News> = over.into_iter().map(News::Over).collect();
         for (finding, partitions) in report.into_iter().filter(|(finding, _)| seen.contains(finding)) {
-            if self.told.insert(finding.clone(), partitions.len()) != Some(partitions.len()) {
+            if self.reported.insert(finding.clone(), partitions.len()) != Some(partitions.len()) {
                 news.push(News::Lasts(finding, partitions));
             }
         }
@@ -252,13 +252,13 @@ mod tests {
         let never = Finding { complaint: Complaint::NoLeader, cause: Cause::NeverLed };
         let both = vec![tp("t", 0), tp("u", 0)];
         assert_eq!(report(&one), [(never.clone(), both.clone())].into());
-        let mut told = Told::default();
-        assert_eq!(told.news(report(&one)), []);
-        assert_eq!(told.news(report(&one)), [News::Lasts(never.clone(), both)]);
-        assert_eq!(told.news(report(&one)), []);
+        let mut reported = Reported::default();
+        assert_eq!(reported.news(report(&one)), []);
+        assert_eq!(reported.news(report(&one)), [News::Lasts(never.clone(), both)]);
+        assert_eq!(reported.news(report(&one)), []);
         let fewer = context(&[1], &[("t", 0, &[2, 1])]);
-        assert_eq!(told.news(report(&fewer)), [News::Lasts(never.clone(), vec![tp("t", 0)])]);
-        assert_eq!(told.news(Report::new()), [News::Over(never)]);
-        assert_eq!(told.news(report(&one)), []);
+        assert_eq!(reported.news(report(&fewer)), [News::Lasts(never.clone(), vec![tp("t", 0)])]);
+        assert_eq!(reported.news(Report::new()), [News::Over(never)]);
+        assert_eq!(reported.news(report(&one)), []);
     }
 }

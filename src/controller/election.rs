@@ -11,7 +11,7 @@ use crate::zk::data::topic::{LeaderAndIsr, LeaderRecoveryState};
 /// For what a leader is looked for. Kafka: `PartitionLeaderElectionStrategy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strategy {
-    /// There is no leader. Out-of-sync replicas are taken where nobody in sync is left and `allow_unclean` or the topic
+    /// There is no leader. Out-of-sync replicas are taken where no replica in sync is left and `allow_unclean` or the topic
     /// allows it.
     Offline { allow_unclean: bool },
     /// The leader is not among the target replicas of a reassignment.
@@ -34,7 +34,7 @@ impl fmt::Display for Strategy {
     }
 }
 
-/// Elects by a strategy. `unclean` is what the topic says, for [`Strategy::Offline`]. None when nobody can lead.
+/// Elects by a strategy. `unclean` is what the topic says, for [`Strategy::Offline`]. None when no replica can lead.
 pub(super) fn elect(
     strategy: Strategy,
     context: &Context,
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(elected, Some(state(3, 5, &[3])));
         assert_eq!(recipients(Strategy::ControlledShutdown, &context, &tp("t", 0)), ids(&[1, 2, 3]));
         let alone = elect(Strategy::ControlledShutdown, &context, &tp("t", 0), &state(1, 4, &[1, 2]), false);
-        assert_eq!(alone, None, "the one that leaves keeps what nobody can take");
+        assert_eq!(alone, None, "the one that leaves keeps what no other can take");
         let offline =
             elect(Strategy::Offline { allow_unclean: false }, &context, &tp("t", 0), &state(-1, 4, &[2]), false);
         assert_eq!(offline, None, "a broker that leaves is not elected");

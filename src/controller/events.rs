@@ -1,4 +1,4 @@
-//! Owns what reaches the controller's mailbox from inside the broker. Kafka: `ControllerEvent`. What ZooKeeper tells comes
+//! Owns what reaches the controller's mailbox from inside the broker. Kafka: `ControllerEvent`. What ZooKeeper reports comes
 //! through watches instead.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use crate::zk::data::topic::ReplicaAssignment;
 pub enum Event {
     /// A broker answered a request of the term `epoch`, which was meant for its life `broker_epoch`.
     Answered { broker: BrokerId, broker_epoch: BrokerEpoch, epoch: ControllerEpoch, answer: Answer },
-    /// Somebody waits for the controller to do something.
+    /// A caller waits for the controller to do something.
     Asked(Question),
     /// `unclean.leader.election.enable` of the brokers changed.
     UncleanElectionDefault(bool),
@@ -67,7 +67,7 @@ pub enum Question {
         reply: oneshot::Sender<Result<Vec<TopicPartition>, ErrorCode>>,
     },
     AlterReassignments {
-        wishes: Wishes,
+        targets: ReassignmentTargets,
         reply: oneshot::Sender<ReassignmentResults>,
     },
     /// Of these partitions, or of all.
@@ -82,8 +82,8 @@ pub enum Question {
     },
 }
 
-/// The replicas that partitions shall have, in order; None takes a move back that is under way.
-pub type Wishes = BTreeMap<TopicPartition, Option<Vec<BrokerId>>>;
+/// The replicas that partitions move to, in order; None cancels the move in progress.
+pub type ReassignmentTargets = BTreeMap<TopicPartition, Option<Vec<BrokerId>>>;
 
 /// Whether each move was begun, or why not.
 pub type ReassignmentResults = BTreeMap<TopicPartition, Result<(), Refusal>>;

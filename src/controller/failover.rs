@@ -12,7 +12,7 @@ use super::context::Leadership;
 use super::diagnosis;
 use super::replica_state::ReplicaState;
 use super::restored;
-use super::term::{Halt, Outcome, Term};
+use super::term::{Outcome, Term, TermError};
 use crate::cluster::image::MetadataImage;
 use crate::common::{BrokerId, TopicPartition};
 use crate::zk::client::{CreateMode, Error};
@@ -24,7 +24,7 @@ const FIRST_REBALANCE: Duration = Duration::from_secs(5);
 
 impl<C: BrokerChannels> Term<C> {
     /// `told` is what controllers have told this broker until now.
-    pub(super) async fn fail_over(&mut self, told: &MetadataImage) -> Result<(), Halt> {
+    pub(super) async fn fail_over(&mut self, told: &MetadataImage) -> Result<(), TermError> {
         self.enable_features().await?;
         self.drop_notifications(paths::LOG_DIR_EVENT_NOTIFICATION).await?;
         self.drop_notifications(paths::ISR_CHANGE_NOTIFICATION).await?;
@@ -32,8 +32,8 @@ impl<C: BrokerChannels> Term<C> {
         self.write_overtaken(told).await?;
         self.queue_deletions_found().await?;
         // Brokers must know who is alive before LeaderAndIsr names a leader.
-        let everybody = self.context.broker_ids();
-        self.send_metadata(&everybody, &[]);
+        let all_brokers = self.context.broker_ids();
+        self.send_metadata(&all_brokers, &[]);
 
         self.context.start_replica_states();
         let replicas = self.context.replicas_of(&self.context.partitions());
@@ -43,7 +43,7 @@ impl<C: BrokerChannels> Term<C> {
         self.move_replicas(&offline, ReplicaState::Offline).await?;
         self.context.start_partition_states();
         self.elect_waiting().await?;
-        // Until here every replica was told up to three times: now that merges into one request a broker.
+        // Until here every replica was named up to three times: now that merges into one request a broker.
         self.channels.open();
         info!(
             epoch = self.context.epoch.0,
@@ -59,7 +59,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// `/feature` says that finalised features count, and that there are none. Not fenced, as in Kafka.
-    async fn enable_features(&self) -> Result<(), Halt> {
+    async fn enable_features(&self) -> Result<(), TermError> {
         let empty = FeatureNode::encode_empty();
         match self.zk.get(paths::FEATURE).await {
             Ok(node) => match FeatureNode::decode(node.data.as_deref()) {
@@ -77,15 +77,15 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    /// Deletes notifications unread: all that they could tell is about to be read. Arms for the next ones.
-    async fn drop_notifications(&self, path: &str) -> Result<(), Halt> {
+    /// Deletes notifications unread: all that they could announce is about to be read. Arms for the next ones.
+    async fn drop_notifications(&self, path: &str) -> Result<(), TermError> {
         let names = self.zk.children_watched(path, Some(&self.watcher)).await?;
         let nodes = names.into_iter().map(|name| format!("{path}/{name}")).collect();
         self.fence.sweep(&self.zk, nodes).await?;
         Ok(())
     }
 
-    async fn load(&mut self) -> Result<(), Halt> {
+    async fn load(&mut self) -> Result<(), TermError> {
         let names = self.zk.children_watched(paths::BROKER_IDS, Some(&self.watcher)).await?;
         for (broker, epoch) in startup::brokers_of(&self.zk, names, Some(&self.watcher)).await? {
             self.context.add_broker(broker, epoch);
@@ -101,7 +101,7 @@ impl<C: BrokerChannels> Term<C> {
 
     /// Reads topics that are new to the context, arms for changes of them, and gives their partitions. Those without an id
     /// get one.
-    pub(super) async fn load_topics(&mut self, names: &[impl AsRef<str>]) -> Result<Vec<TopicPartition>, Halt> {
+    pub(super) async fn load_topics(&mut self, names: &[impl AsRef<str>]) -> Result<Vec<TopicPartition>, TermError> {
         let read = topics::assignments(&self.zk, names, Some(&self.watcher)).await?;
         let (mut complete, mut without_id) = (read, Vec::new());
         complete.retain(|name, (topic, _)| {
@@ -125,7 +125,7 @@ impl<C: BrokerChannels> Term<C> {
 
     /// Where ZooKeeper has gone back behind what the cluster did, the latest that this broker was told stands again, before
     /// anything is decided on what was read: see [`restored`].
-    async fn write_overtaken(&mut self, told: &MetadataImage) -> Result<(), Halt> {
+    async fn write_overtaken(&mut self, told: &MetadataImage) -> Result<(), TermError> {
         let overtaken = restored::overtaken(&self.context, told);
         if overtaken.is_empty() {
             return Ok(());
@@ -145,7 +145,7 @@ impl<C: BrokerChannels> Term<C> {
                     }
                     self.absorb(&tp, next, version);
                 }
-                // Somebody writes beside us: the next term reads everything again.
+                // Someone writes beside us: the next term reads everything again.
                 Outcome::Changed => return Err(Error::BadVersion.into()),
                 Outcome::Failed(error) => return Err(error.into()),
             }
@@ -153,7 +153,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    async fn load_states(&mut self, partitions: &[TopicPartition]) -> Result<(), Halt> {
+    async fn load_states(&mut self, partitions: &[TopicPartition]) -> Result<(), TermError> {
         for (tp, (state, version)) in topics::states(&self.zk, partitions).await? {
             let leadership = Leadership {
                 leader_and_isr: state.leader_and_isr,

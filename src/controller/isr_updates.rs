@@ -1,6 +1,6 @@
 //! Owns whether a leader may change its ISR as it asks to. Pure. Kafka: `KafkaController.tryProcessAlterPartition`.
 //!
-//! Beyond Kafka: the order of the ISR does not matter, only the leader itself may ask, and nobody joins who holds no
+//! Beyond Kafka: the order of the ISR does not matter, only the leader itself may ask, and no broker joins that holds no
 //! replica. Leaving is always allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,7 @@ pub(super) struct Proposal {
 #[derive(Debug, Default)]
 pub(super) struct Proposals {
     pub(super) known: BTreeMap<TopicPartition, Proposal>,
-    /// Partitions of topics that nobody knows by these ids.
+    /// Partitions of topics that are unknown by these ids.
     unknown: Vec<(Uuid, Vec<i32>)>,
 }
 
@@ -145,7 +145,7 @@ pub(super) fn judge(context: &Context, tp: &TopicPartition, proposal: &Proposal,
     };
     let isr: Vec<BrokerId> = proposal.isr.iter().map(|(id, _)| *id).collect();
     let members: BTreeSet<BrokerId> = isr.iter().copied().collect();
-    // Before the version is looked at: whoever missed an answer asks again with the version of then.
+    // Before the version is looked at: a leader that missed an answer asks again with the old version.
     if recovery == current.recovery && isr.len() == members.len() && members == current.isr.iter().copied().collect() {
         return Verdict::Stands;
     }

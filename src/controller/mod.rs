@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`mod@self`] | the actor: election, resignation, sessions |
 //! | `failover`, `changes`, `deletion`, `reassignment` | what an active controller does, at its start and at each event |
-//! | `term` | moving partitions and replicas between states: read, decide, write, tell |
+//! | `term` | moving partitions and replicas between states: read, decide, write, send |
 //! | `requests` | what brokers and administrators ask of it |
 //! | `context`, `election`, `isr_updates`, `rebalance`, `restored`, `moves`, `batch`, `backlog`, `partition_state`, `replica_state` | the decisions, pure |
 //! | [`channels`] | one ordered way to each broker |
@@ -14,7 +14,7 @@
 //! Every write of a controller on topics goes through only under its own epoch, so one that was superseded without
 //! noticing changes nothing; brokers in turn refuse its requests by the epoch in them.
 //!
-//! What Kafka leaves to the logs of all brokers, why a partition is not well, is told every half minute: [`diagnosis`].
+//! What Kafka leaves to the logs of all brokers, why a partition is not well, is logged every half minute: [`diagnosis`].
 
 mod backlog;
 mod batch;
@@ -54,10 +54,10 @@ use tracing::{debug, error, info, warn};
 pub use self::batch::ControlRequest;
 pub use self::channels::{BrokerChannels, ChannelSettings, TcpChannels};
 pub use self::context::LiveBroker;
-pub use self::events::Wishes;
+pub use self::events::ReassignmentTargets;
 use self::events::{ElectionKind, ElectionResults, Event, Question, ReassignmentResults};
 pub use self::term::ControllerSettings;
-use self::term::{Halt, Term};
+use self::term::{Term, TermError};
 use crate::cluster::image::MetadataImage;
 use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, TopicPartition};
 use crate::protocol::messages::{AlterPartitionRequest, AlterPartitionResponse};
@@ -115,7 +115,7 @@ impl ControllerHandle {
         self.status().broker_epoch
     }
 
-    /// For whoever waits for a change.
+    /// For callers that wait for a change.
     pub fn watch(&self) -> watch::Receiver<ControllerStatus> {
         self.status.clone()
     }
@@ -178,8 +178,8 @@ impl ControllerHandle {
     }
 
     /// Moves partitions, or takes moves back that are under way. None when this is not the controller.
-    pub async fn alter_reassignments(&self, wishes: Wishes) -> Option<ReassignmentResults> {
-        self.ask(|reply| Question::AlterReassignments { wishes, reply }).await
+    pub async fn alter_reassignments(&self, targets: ReassignmentTargets) -> Option<ReassignmentResults> {
+        self.ask(|reply| Question::AlterReassignments { targets, reply }).await
     }
 
     /// The moves that are under way, among `asked` or all. None when this is not the controller.
@@ -190,13 +190,13 @@ impl ControllerHandle {
         self.ask(|reply| Question::ListReassignments { asked, reply }).await
     }
 
-    /// Tells the controller of this broker, active or not, what `unclean.leader.election.enable` is from now on.
+    /// Sets `unclean.leader.election.enable` for the controller of this broker, active or not.
     pub async fn set_unclean_election_default(&self, allowed: bool) {
         // A controller that ended has no use for it.
         drop(self.mailbox.send(Event::UncleanElectionDefault(allowed)).await);
     }
 
-    /// Tells the controller of this broker that a topic allows unclean elections.
+    /// Informs the controller of this broker that a topic allows unclean elections.
     pub async fn unclean_election_allowed(&self, topic: &str) {
         if self.is_active() {
             drop(self.mailbox.send(Event::UncleanElectionOfTopic(topic.into())).await);
@@ -206,7 +206,7 @@ impl ControllerHandle {
 
 /// Starts the controller of this broker over TCP channels. `registrar` has registered the broker, in the session
 /// `generation`, with `broker_epoch`; from now on the controller registers it again after each new session. `image` is what
-/// controllers have told this broker.
+/// controllers have sent this broker.
 #[allow(clippy::too_many_arguments, reason = "each is a part that the controller is made of, given once")]
 pub fn start(
     group: &Group,
@@ -241,7 +241,7 @@ struct Controller<C, F> {
     mailbox: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     make_channels: F,
-    /// What controllers have told this broker.
+    /// What controllers have sent this broker.
     image: Arc<ArcSwap<MetadataImage>>,
     /// `unclean.leader.election.enable` as it is now.
     unclean_default: bool,
@@ -370,7 +370,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         }
     }
 
-    async fn apply(&mut self, input: Input) -> Result<(), Halt> {
+    async fn apply(&mut self, input: Input) -> Result<(), TermError> {
         match input {
             Input::Election => self.elect().await,
             Input::Change(event) => match &mut self.term {
@@ -380,7 +380,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
             Input::Event(event) => self.on_event(event).await,
             Input::Diagnosis => {
                 if let Some(term) = &mut self.term {
-                    term.tell_what_is_wrong();
+                    term.log_what_is_wrong();
                 }
                 // A term that came this far is well.
                 self.retry_pause = RETRY_PAUSE;
@@ -396,11 +396,11 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         }
     }
 
-    async fn on_event(&mut self, event: Event) -> Result<(), Halt> {
+    async fn on_event(&mut self, event: Event) -> Result<(), TermError> {
         if let Event::UncleanElectionDefault(allowed) = &event {
             self.unclean_default = *allowed;
         }
-        // Without a term, and so without an answer: whoever asked finds the reply dropped.
+        // Without a term, and so without an answer: the caller finds the reply dropped.
         let Some(term) = &mut self.term else { return Ok(()) };
         match event {
             // Answers to requests of an earlier term come too late.
@@ -415,16 +415,16 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
     }
 
     /// What an event that was not worked through means for the role.
-    async fn settle(&mut self, done: Result<(), Halt>) {
+    async fn settle(&mut self, done: Result<(), TermError>) {
         match done {
             Ok(()) => {}
-            Err(Halt::Moved) => {
+            Err(TermError::Moved) => {
                 info!("another broker became the controller");
                 self.resign();
                 self.elect_after(Duration::ZERO);
             }
             // The loop finds the new session.
-            Err(Halt::SessionEnd(error)) => {
+            Err(TermError::SessionEnd(error)) => {
                 info!(%error, "the session of this term ended");
                 self.resign();
                 let mut session = self.any_session.session();
@@ -437,7 +437,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                 }
             }
             // In Kafka the event is lost. Here the term is: the next one, ours or another broker's, reads everything again.
-            Err(Halt::Zk(error)) => {
+            Err(TermError::Zk(error)) => {
                 error!(%error, "controller event failed, leaving the controllership");
                 self.resign();
                 if let Err(error) = self.abandon().await {
@@ -473,7 +473,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         self.watcher = self.any_session.watcher();
         match self.raise_epoch().await {
             Ok(()) => {}
-            Err(Halt::SessionEnd(_)) => return,
+            Err(TermError::SessionEnd(_)) => return,
             // The election meets it again.
             Err(error) => error!(%error, "cannot compare the controller epoch with what was heard"),
         }
@@ -485,7 +485,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
             }
             Err(StartupError::Zk(error)) if error.is_session_end() => {}
             Err(error) => {
-                // Kafka's broker stays unregistered here until somebody restarts it (KAFKA-14845).
+                // Kafka's broker stays unregistered here until it is restarted (KAFKA-14845).
                 error!(%error, "cannot register this broker again, trying on");
                 tokio::time::sleep(RETRY_PAUSE).await;
                 // Any other number starts this over.
@@ -510,8 +510,8 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         self.publish(controller, None);
     }
 
-    /// Reads who is the controller. Nobody: tries to become it. Somebody else, while we think it is us: resigns.
-    async fn elect(&mut self) -> Result<(), Halt> {
+    /// Reads who is the controller. No one: tries to become it. Another, while we think it is us: resigns.
+    async fn elect(&mut self) -> Result<(), TermError> {
         let us = self.settings.us;
         // Exists, not get: it waits for the creation of a missing node too.
         self.zk.exists_watched(paths::CONTROLLER, Some(&self.watcher)).await?;
@@ -527,7 +527,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                 debug!(controller = controller.0, "there is a controller");
                 return Ok(());
             }
-            // A term of ours that ended early, on a failure: free the place for everybody.
+            // A term of ours that ended early, on a failure: free the place for the others.
             warn!("giving up a controllership that was not taken up");
             return self.abandon().await;
         }
@@ -552,8 +552,8 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         }
     }
 
-    /// Who `/controller` names, and whether this session of ours holds it. An unreadable node counts as somebody's.
-    async fn read_controller(&self) -> Result<Option<(BrokerId, bool)>, Halt> {
+    /// Who `/controller` names, and whether this session of ours holds it. An unreadable node counts as someone's.
+    async fn read_controller(&self) -> Result<Option<(BrokerId, bool)>, TermError> {
         let node = match self.zk.get(paths::CONTROLLER).await {
             Ok(node) => node,
             Err(Error::NoNode) => return Ok(None),
@@ -572,7 +572,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
     }
 
     /// Tries to write ourselves into `/controller` and the next term into `/controller_epoch`, both or neither.
-    async fn win(&self) -> Result<Option<(ControllerEpoch, Fence)>, Halt> {
+    async fn win(&self) -> Result<Option<(ControllerEpoch, Fence)>, TermError> {
         let us = self.settings.us;
         let (last, version) = self.read_epoch().await?;
         let next = ControllerEpoch(last.0 + 1);
@@ -599,13 +599,13 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         }
     }
 
-    async fn read_epoch(&self) -> Result<(ControllerEpoch, i32), Halt> {
+    async fn read_epoch(&self) -> Result<(ControllerEpoch, i32), TermError> {
         loop {
             match self.zk.get(paths::CONTROLLER_EPOCH).await {
                 Ok(node) => {
                     let epoch = data::decode_epoch(node.data.as_deref()).map_err(|error| {
                         error!(%error, "cannot read the controller epoch");
-                        Halt::Zk(Error::Unreadable)
+                        TermError::Zk(Error::Unreadable)
                     })?;
                     return Ok((epoch, node.stat.version));
                 }
@@ -622,10 +622,10 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
     }
 
     /// An ensemble that was restored from an older copy gives the next controller an epoch that brokers have seen exceeded,
-    /// and so refuse. Before we can be elected, or be told anything, it gets what we have heard. One that was elected there
+    /// and so refuse. Before we can be elected, or receive anything, it gets what we have heard. One that was elected there
     /// meanwhile is not the controller any more: its fence does not hold. Producer ids that ZooKeeper has forgotten are left out. What the metadata knows may be one term less than
     /// what LeaderAndIsr has said: the next election exceeds it by one.
-    async fn raise_epoch(&self) -> Result<(), Halt> {
+    async fn raise_epoch(&self) -> Result<(), TermError> {
         let Some(heard) = self.image.load().controller_epoch else { return Ok(()) };
         loop {
             let (stands, version) = self.read_epoch().await?;
@@ -658,7 +658,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
     }
 
     /// Deletes our `/controller`: the watch starts another election, for us too.
-    async fn abandon(&self) -> Result<(), Halt> {
+    async fn abandon(&self) -> Result<(), TermError> {
         let node = match self.zk.get(paths::CONTROLLER).await {
             Ok(node) => node,
             Err(Error::NoNode) => return Ok(()),

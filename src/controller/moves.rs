@@ -37,7 +37,7 @@ pub(super) fn asked(
 }
 
 /// As [`asked`], for `/admin/reassign_partitions`. Brokers that are not alive are waited for there, as in Kafka. A list
-/// that is empty or names no broker is refused, where Kafka would delete every replica, or wait for ever.
+/// that is empty or names no broker is refused, where Kafka would delete every replica, or wait forever.
 pub(super) fn written(
     context: &Context,
     tp: &TopicPartition,

@@ -20,10 +20,10 @@ use super::batch::BatchBuilder;
 use super::channels::BrokerChannels;
 use super::context::Replica;
 use super::election::{self, Strategy};
-use super::events::{ReassignmentResults, Wishes};
+use super::events::{ReassignmentResults, ReassignmentTargets};
 use super::moves;
 use super::replica_state::ReplicaState;
-use super::term::{Halt, Round, Term, Unsettled};
+use super::term::{Round, Term, TermError, Unsettled};
 use super::topics::Refusal;
 use crate::common::{BrokerId, ErrorCode, TopicPartition};
 use crate::zk::client::{Error, Write};
@@ -35,10 +35,13 @@ type Assignments = BTreeMap<TopicPartition, ReplicaAssignment>;
 
 impl<C: BrokerChannels> Term<C> {
     /// AlterPartitionReassignments: moves partitions, or takes back moves that are under way.
-    pub(super) async fn alter_reassignments(&mut self, wishes: Wishes) -> Result<ReassignmentResults, Halt> {
+    pub(super) async fn alter_reassignments(
+        &mut self,
+        targets: ReassignmentTargets,
+    ) -> Result<ReassignmentResults, TermError> {
         let mut results = ReassignmentResults::new();
         let mut planned = Assignments::new();
-        for (tp, target) in wishes {
+        for (tp, target) in targets {
             match moves::asked(&self.context, &tp, target.as_deref()) {
                 Ok(assignment) => drop(planned.insert(tp, assignment)),
                 Err(refusal) => drop(results.insert(tp, Err(refusal))),
@@ -58,14 +61,14 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// What was under way when this term began, and what waits in the znode.
-    pub(super) async fn resume_all_reassignments(&mut self) -> Result<(), Halt> {
+    pub(super) async fn resume_all_reassignments(&mut self) -> Result<(), TermError> {
         let begun = self.admin_reassignment().await?;
         let rest = self.context.reassigning.iter().filter(|tp| !begun.contains(*tp)).cloned().collect();
         self.proceed(rest).await
     }
 
     /// Brokers are back: moves to them go on.
-    pub(super) async fn resume_reassignments_to(&mut self, brokers: &[BrokerId]) -> Result<(), Halt> {
+    pub(super) async fn resume_reassignments_to(&mut self, brokers: &[BrokerId]) -> Result<(), TermError> {
         let is_awaited = |tp: &&TopicPartition| {
             let assignment = self.context.assignment(tp);
             assignment.is_some_and(|a| a.target().iter().any(|id| brokers.contains(id)))
@@ -75,7 +78,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// The ISRs of these partitions changed: ends the moves whose target is in sync now.
-    pub(super) async fn complete_reassignments(&mut self, changed: &[TopicPartition]) -> Result<(), Halt> {
+    pub(super) async fn complete_reassignments(&mut self, changed: &[TopicPartition]) -> Result<(), TermError> {
         let moving: Vec<TopicPartition> = changed
             .iter()
             .filter(|tp| self.context.reassigning.contains(*tp) && self.is_to_move(tp))
@@ -89,7 +92,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Works through `/admin/reassign_partitions` when it is new, and waits for the next one. Gives what was begun.
-    pub(super) async fn admin_reassignment(&mut self) -> Result<BTreeSet<TopicPartition>, Halt> {
+    pub(super) async fn admin_reassignment(&mut self) -> Result<BTreeSet<TopicPartition>, TermError> {
         let path = paths::REASSIGN_PARTITIONS;
         let found = self.zk.exists_watched(path, Some(&self.watcher)).await?.map(|stat| stat.czxid);
         // Only a creation counts, as in Kafka; each rewriting of ours fires the watch too.
@@ -141,7 +144,7 @@ impl<C: BrokerChannels> Term<C> {
     pub(super) async fn take_from_admin_node(
         &self,
         taken: impl Fn(&TopicPartition, &[BrokerId]) -> bool,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), TermError> {
         let path = paths::REASSIGN_PARTITIONS;
         loop {
             let node = match self.zk.get(path).await {
@@ -174,7 +177,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Phase U, then what can be done at once.
-    async fn reassign(&mut self, planned: Assignments) -> Result<ReassignmentResults, Halt> {
+    async fn reassign(&mut self, planned: Assignments) -> Result<ReassignmentResults, TermError> {
         let changed: Assignments =
             planned.iter().filter(|(tp, next)| self.context.assignment(tp) != Some(next)).map(cloned).collect();
         let failed = self.write_assignments(changed).await?;
@@ -203,7 +206,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Does the next step of moves that are written down.
-    async fn proceed(&mut self, mut moving: Vec<TopicPartition>) -> Result<(), Halt> {
+    async fn proceed(&mut self, mut moving: Vec<TopicPartition>) -> Result<(), TermError> {
         moving.retain(|tp| self.is_to_move(tp));
         if moving.is_empty() {
             return Ok(());
@@ -222,7 +225,7 @@ impl<C: BrokerChannels> Term<C> {
     async fn by_progress(
         &self,
         moving: Vec<TopicPartition>,
-    ) -> Result<(Vec<TopicPartition>, Vec<TopicPartition>), Halt> {
+    ) -> Result<(Vec<TopicPartition>, Vec<TopicPartition>), TermError> {
         let states = self.read_states(&moving).await?;
         let is_complete = |tp: &TopicPartition| {
             let isr = states.get(tp).map(|(state, _)| state.leader_and_isr.isr.as_slice());
@@ -232,7 +235,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Phase A: leaders learn of the replicas that are to catch up, and those start.
-    async fn begin_moves(&mut self, moving: Vec<TopicPartition>) -> Result<(), Halt> {
+    async fn begin_moves(&mut self, moving: Vec<TopicPartition>) -> Result<(), TermError> {
         let renewed = self.renew_epochs(moving).await?;
         let mut batch = BatchBuilder::default();
         let mut starting: Vec<Replica> = Vec::new();
@@ -250,7 +253,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Phase B: the target is in sync, everything else goes.
-    async fn complete_moves(&mut self, moving: Vec<TopicPartition>) -> Result<(), Halt> {
+    async fn complete_moves(&mut self, moving: Vec<TopicPartition>) -> Result<(), TermError> {
         if moving.is_empty() {
             return Ok(());
         }
@@ -295,15 +298,15 @@ impl<C: BrokerChannels> Term<C> {
             self.context.reassigning.remove(tp);
         }
         self.take_from_admin_node(|tp, to| done.get(tp).is_some_and(|target| target.replicas == to)).await?;
-        let everybody = self.context.broker_ids();
+        let all_brokers = self.context.broker_ids();
         let partitions: Vec<TopicPartition> = done.into_keys().collect();
-        self.send_metadata(&everybody, &partitions);
+        self.send_metadata(&all_brokers, &partitions);
         Ok(())
     }
 
-    /// Takes replicas out of their ISRs and has their brokers delete them. Nobody waits for the answers, as in Kafka: a
+    /// Takes replicas out of their ISRs and has their brokers delete them. The answers are not waited for, as in Kafka: a
     /// broker that is away keeps its copy.
-    async fn remove_replicas(&mut self, replicas: &[Replica]) -> Result<(), Halt> {
+    async fn remove_replicas(&mut self, replicas: &[Replica]) -> Result<(), TermError> {
         for state in [
             ReplicaState::Offline,
             ReplicaState::DeletionStarted,
@@ -317,7 +320,7 @@ impl<C: BrokerChannels> Term<C> {
 
     /// Gives partitions another leader epoch, so that brokers take over what else changed. Those without a state are logged
     /// and left out.
-    async fn renew_epochs(&mut self, partitions: Vec<TopicPartition>) -> Result<Vec<TopicPartition>, Halt> {
+    async fn renew_epochs(&mut self, partitions: Vec<TopicPartition>) -> Result<Vec<TopicPartition>, TermError> {
         let mut open = Unsettled::by_zookeeper(partitions);
         let mut renewed = Vec::new();
         while let Some(Round { source, states, missing }) = self.next_round(&mut open).await? {
@@ -341,9 +344,9 @@ impl<C: BrokerChannels> Term<C> {
         Ok(renewed)
     }
 
-    /// Writes assignments into the topics' znodes, over the version that was read: partitions that somebody adds meanwhile
+    /// Writes assignments into the topics' znodes, over the version that was read: partitions that are added meanwhile
     /// stay. Gives those that could not be written.
-    async fn write_assignments(&self, assignments: Assignments) -> Result<BTreeMap<TopicPartition, Error>, Halt> {
+    async fn write_assignments(&self, assignments: Assignments) -> Result<BTreeMap<TopicPartition, Error>, TermError> {
         let mut failed = BTreeMap::new();
         let mut left: BTreeMap<Arc<str>, BTreeMap<i32, ReplicaAssignment>> = BTreeMap::new();
         for (tp, assignment) in assignments {

@@ -8,7 +8,7 @@
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplicaState {
-    /// Created by this controller; its broker was not told to serve it yet.
+    /// Created by this controller; its broker has no order to serve it yet.
     New,
     Online,
     /// Its broker, or the directory on it, is gone; or it is about to be deleted.

@@ -1,8 +1,8 @@
-//! Owns what the active controller does when somebody asks it to: ISR changes, elections, controlled shutdown, producer
+//! Owns what the active controller does on request: ISR changes, elections, controlled shutdown, producer
 //! ids. Kafka: `processAlterPartition`, `processReplicaLeaderElection`, `processControlledShutdown`,
 //! `processAllocateProducerIds` of `KafkaController`.
 //!
-//! A halt drops the reply: whoever asked is told that this is not the controller, and asks the next one.
+//! An error that ends the term drops the reply: the caller learns that this is not the controller, and asks the next one.
 
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
@@ -16,20 +16,20 @@ use super::events::{ElectionKind, ElectionResults, Question};
 use super::isr_updates::{self, Outcomes, Proposals, Verdict};
 use super::rebalance;
 use super::replica_state::ReplicaState;
-use super::term::{ElectError, Halt, Outcome, Term};
+use super::term::{ElectError, Outcome, Term, TermError};
 use crate::common::{BrokerEpoch, BrokerId, ErrorCode, TopicPartition};
 use crate::protocol::messages::{AlterPartitionRequest, AlterPartitionResponse};
 use crate::zk::client::{Error, MultiError};
 use crate::zk::data::controller::{self as data, ProducerIdBlock};
 use crate::zk::paths;
 
-/// Whoever asked may be gone by now.
+/// The caller may be gone by now.
 fn answer<A>(reply: oneshot::Sender<A>, answer: A) {
     drop(reply.send(answer));
 }
 
 impl<C: BrokerChannels> Term<C> {
-    pub(super) async fn on_question(&mut self, question: Question) -> Result<(), Halt> {
+    pub(super) async fn on_question(&mut self, question: Question) -> Result<(), TermError> {
         match question {
             Question::AlterPartition { request, version, reply } => {
                 let response = self.alter_partition(&request, version).await?;
@@ -45,8 +45,8 @@ impl<C: BrokerChannels> Term<C> {
             Question::ControlledShutdown { broker, epoch, reply } => {
                 answer(reply, self.controlled_shutdown(broker, epoch).await?);
             }
-            Question::AlterReassignments { wishes, reply } => {
-                answer(reply, self.alter_reassignments(wishes).await?);
+            Question::AlterReassignments { targets, reply } => {
+                answer(reply, self.alter_reassignments(targets).await?);
             }
             Question::ListReassignments { asked, reply } => answer(reply, self.list_reassignments(asked)),
             Question::ElectLeaders { partitions, kind, reply } => {
@@ -62,7 +62,7 @@ impl<C: BrokerChannels> Term<C> {
         &mut self,
         request: &AlterPartitionRequest,
         version: i16,
-    ) -> Result<AlterPartitionResponse, Halt> {
+    ) -> Result<AlterPartitionResponse, TermError> {
         let (broker, epoch) = (BrokerId(request.broker_id), BrokerEpoch(request.broker_epoch));
         let known = self.context.broker(broker).map(|broker| broker.epoch);
         if known != Some(epoch) {
@@ -72,14 +72,14 @@ impl<C: BrokerChannels> Term<C> {
         }
         let proposals = Proposals::read(&self.context, request, version);
         let outcomes = self.change_isrs(&proposals, version).await?;
-        // Leaders get the answer; their followers and everybody's metadata hear of it this way.
-        let everybody = self.context.broker_ids();
+        // Leaders get the answer; their followers and all other brokers hear of it this way.
+        let all_brokers = self.context.broker_ids();
         let named: Vec<TopicPartition> = proposals.known.keys().cloned().collect();
-        self.send_metadata(&everybody, &named);
+        self.send_metadata(&all_brokers, &named);
         Ok(proposals.answer(&self.context, &outcomes, version))
     }
 
-    async fn change_isrs(&mut self, proposals: &Proposals, version: i16) -> Result<Outcomes, Halt> {
+    async fn change_isrs(&mut self, proposals: &Proposals, version: i16) -> Result<Outcomes, TermError> {
         let judged = |term: &Self, tp: &TopicPartition| {
             let proposal = proposals.known.get(tp)?;
             Some(isr_updates::judge(&term.context, tp, proposal, version))
@@ -96,7 +96,7 @@ impl<C: BrokerChannels> Term<C> {
                     continue;
                 }
                 Some(Verdict::Stands) => self.context.leadership(tp).cloned().ok_or(ErrorCode::UnknownTopicOrPartition),
-                // Not even ZooKeeper knows it, so far as we may trust what stands there: somebody else controls.
+                // Not even ZooKeeper knows it, so far as we may trust what stands there: another broker is the controller.
                 Some(Verdict::Newer) | None => Err(ErrorCode::NotController),
                 Some(Verdict::Refused(code)) => {
                     info!(%tp, %code, "ISR change refused");
@@ -142,7 +142,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Takes over what stands in ZooKeeper.
-    pub(super) async fn refresh(&mut self, partitions: &[TopicPartition]) -> Result<(), Halt> {
+    pub(super) async fn refresh(&mut self, partitions: &[TopicPartition]) -> Result<(), TermError> {
         for (tp, (state, partition_epoch)) in self.read_states(partitions).await? {
             let (leader_and_isr, controller_epoch) = (state.leader_and_isr, state.controller_epoch);
             self.context.set_leadership(&tp, Leadership { leader_and_isr, partition_epoch, controller_epoch });
@@ -157,7 +157,7 @@ impl<C: BrokerChannels> Term<C> {
         &mut self,
         broker: BrokerId,
         epoch: BrokerEpoch,
-    ) -> Result<Result<ProducerIdBlock, ErrorCode>, Halt> {
+    ) -> Result<Result<ProducerIdBlock, ErrorCode>, TermError> {
         match self.context.broker(broker).map(|broker| broker.epoch) {
             None => return Ok(Err(ErrorCode::BrokerIdNotRegistered)),
             Some(known) if known != epoch => return Ok(Err(ErrorCode::StaleBrokerEpoch)),
@@ -178,7 +178,7 @@ impl<C: BrokerChannels> Term<C> {
                     info!(broker = broker.0, first = block.first, last = block.last, "producer ids given out");
                     return Ok(Ok(block));
                 }
-                // An older broker took one itself, or our own answer was lost: that block is nobody's.
+                // An older broker took one itself, or our own answer was lost: that block is lost.
                 Err(MultiError::Operation { error: Error::BadVersion | Error::NodeExists, .. }) => {}
                 Err(error) => return Err(Error::from(error).into()),
             }
@@ -192,7 +192,7 @@ impl<C: BrokerChannels> Term<C> {
         &mut self,
         broker: BrokerId,
         epoch: BrokerEpoch,
-    ) -> Result<Result<Vec<TopicPartition>, ErrorCode>, Halt> {
+    ) -> Result<Result<Vec<TopicPartition>, ErrorCode>, TermError> {
         match self.context.broker(broker).map(|broker| broker.epoch) {
             // Kafka means BROKER_NOT_AVAILABLE, and stumbles before where the request names an epoch.
             None if epoch.0 >= 0 => return Ok(Err(ErrorCode::UnknownServerError)),
@@ -213,7 +213,7 @@ impl<C: BrokerChannels> Term<C> {
         let (led, followed): (Vec<_>, Vec<_>) = replicas.into_iter().partition(leads);
         let led: Vec<TopicPartition> = led.into_iter().map(|(tp, _)| tp).collect();
         self.bring_online(&led, Strategy::ControlledShutdown).await?;
-        // Followers stop fetching before their leaders are told that they are gone.
+        // Followers stop fetching before their leaders learn that they are gone.
         let mut batch = BatchBuilder::default();
         for (tp, _) in &followed {
             batch.stop_replica(&self.context, broker, tp, false);
@@ -232,7 +232,7 @@ impl<C: BrokerChannels> Term<C> {
         partitions: Vec<TopicPartition>,
         kind: ElectionKind,
         by_admin: bool,
-    ) -> Result<ElectionResults, Halt> {
+    ) -> Result<ElectionResults, TermError> {
         let mut results = ElectionResults::new();
         let mut electable = Vec::new();
         for tp in partitions {
@@ -279,7 +279,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Works through `/admin/preferred_replica_election`, and arms for the next one. The node goes whatever the outcome.
-    pub(super) async fn preferred_replica_election(&mut self) -> Result<(), Halt> {
+    pub(super) async fn preferred_replica_election(&mut self) -> Result<(), TermError> {
         let path = paths::PREFERRED_REPLICA_ELECTION;
         while self.zk.exists_watched(path, Some(&self.watcher)).await?.is_some() {
             let partitions = match self.zk.get(path).await {
@@ -307,7 +307,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// Gives leaderships back to brokers that lead too few of their own.
-    pub(super) async fn rebalance_leaders(&mut self) -> Result<(), Halt> {
+    pub(super) async fn rebalance_leaders(&mut self) -> Result<(), TermError> {
         let candidates = rebalance::candidates(&self.context, self.settings.leader_imbalance_per_broker_percentage);
         if !candidates.is_empty() {
             self.elect_leaders(candidates, ElectionKind::Preferred, false).await?;
@@ -318,7 +318,7 @@ impl<C: BrokerChannels> Term<C> {
     // Unclean elections
 
     /// The brokers' default for unclean elections changed.
-    pub(super) async fn unclean_default_changed(&mut self, allowed: bool) -> Result<(), Halt> {
+    pub(super) async fn unclean_default_changed(&mut self, allowed: bool) -> Result<(), TermError> {
         let is_news = allowed && !self.unclean_default;
         self.unclean_default = allowed;
         if is_news {
@@ -329,7 +329,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// A topic allows unclean elections.
-    pub(super) async fn unclean_allowed_for(&mut self, topic: &str) -> Result<(), Halt> {
+    pub(super) async fn unclean_allowed_for(&mut self, topic: &str) -> Result<(), TermError> {
         let mut waiting = self.context.waiting_for_leader();
         waiting.retain(|tp| &*tp.topic == topic);
         if !waiting.is_empty() {

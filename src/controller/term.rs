@@ -1,5 +1,5 @@
 //! Owns one term of an active controller: moves partitions and replicas from state to state, writes what was decided, and
-//! tells the brokers. Kafka: `ZkPartitionStateMachine`, `ZkReplicaStateMachine`.
+//! informs the brokers. Kafka: `ZkPartitionStateMachine`, `ZkReplicaStateMachine`.
 //!
 //! Decisions are the pure functions of `election` over the [`Context`]; here they are put between a read and a fenced
 //! write, and their results are absorbed. An event of the controller is worked through before the next begins.
@@ -59,7 +59,7 @@ pub(super) enum ElectError {
 
 /// Why an event could not be worked through.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Halt {
+pub(super) enum TermError {
     /// Another broker is the controller, or is about to be.
     #[error("the controller moved to another broker")]
     Moved,
@@ -70,13 +70,13 @@ pub(super) enum Halt {
     Zk(Error),
 }
 
-impl From<Error> for Halt {
+impl From<Error> for TermError {
     fn from(error: Error) -> Self {
         if error.is_session_end() { Self::SessionEnd(error) } else { Self::Zk(error) }
     }
 }
 
-impl From<FencedError> for Halt {
+impl From<FencedError> for TermError {
     fn from(error: FencedError) -> Self {
         match error {
             FencedError::ControllerMoved => Self::Moved,
@@ -86,9 +86,9 @@ impl From<FencedError> for Halt {
 }
 
 /// Elections of more partitions than this are logged as a whole: a line each would take longer than the work.
-const TOLD_ONE_BY_ONE: usize = 100;
+const LOGGED_ONE_BY_ONE: usize = 100;
 
-/// Between two looks at what is wrong. What passes by itself sooner is not told.
+/// Between two looks at what is wrong. What passes by itself sooner is not reported.
 const DIAGNOSIS_INTERVAL: Duration = Duration::from_secs(30);
 
 pub(super) struct Term<C> {
@@ -103,9 +103,9 @@ pub(super) struct Term<C> {
     pub(super) unclean_default: bool,
     /// When leaderships are next looked at for balance.
     pub(super) rebalance_at: Option<Instant>,
-    /// When it is next told why partitions are not well, and what of that was.
+    /// When the reasons for partitions that are not well are next logged, and which of them have been.
     pub(super) diagnosis_at: Instant,
-    pub(super) told: diagnosis::Told,
+    pub(super) reported: diagnosis::Reported,
 }
 
 impl<C: BrokerChannels> Term<C> {
@@ -129,14 +129,14 @@ impl<C: BrokerChannels> Term<C> {
             unclean_default,
             rebalance_at: None,
             diagnosis_at: Instant::now() + DIAGNOSIS_INTERVAL,
-            told: diagnosis::Told::default(),
+            reported: diagnosis::Reported::default(),
         }
     }
 
     /// Logs why partitions are not well, once they have not been for an interval, and when that is over.
-    pub(super) fn tell_what_is_wrong(&mut self) {
+    pub(super) fn log_what_is_wrong(&mut self) {
         self.diagnosis_at = Instant::now() + DIAGNOSIS_INTERVAL;
-        for news in self.told.news(diagnosis::report(&self.context)) {
+        for news in self.reported.news(diagnosis::report(&self.context)) {
             match news {
                 News::Lasts(finding, partitions) => {
                     let examples = diagnosis::named(&partitions);
@@ -160,7 +160,7 @@ impl<C: BrokerChannels> Term<C> {
         }
     }
 
-    /// Tells `brokers` who is alive and how `partitions` stand.
+    /// Sends `brokers` the live brokers and the state of `partitions`.
     pub(super) fn send_metadata(&mut self, brokers: &[BrokerId], partitions: &[TopicPartition]) {
         let mut batch = BatchBuilder::default();
         batch.update_metadata(&self.context, brokers, partitions);
@@ -196,7 +196,7 @@ impl<C: BrokerChannels> Term<C> {
         &mut self,
         partitions: &[TopicPartition],
         strategy: Strategy,
-    ) -> Result<Elections, Halt> {
+    ) -> Result<Elections, TermError> {
         let may = self.movable(partitions, Phase::Online);
         let (new, led): (Vec<_>, Vec<_>) = may.into_iter().partition(|(_, from)| *from == Phase::New);
         let mut batch = BatchBuilder::default();
@@ -206,18 +206,18 @@ impl<C: BrokerChannels> Term<C> {
             self.elect(&mut batch, led.into_iter().map(|(tp, _)| tp).collect(), strategy, &mut elections).await
         }
         .await;
-        // What was written must be told, even when something after it failed.
+        // What was written must be sent, even when something after it failed.
         self.send(batch);
         moved.map(|()| elections)
     }
 
     /// Elects a leader for everything that waits for one. Gives how many succeeded.
-    pub(super) async fn elect_waiting(&mut self) -> Result<usize, Halt> {
+    pub(super) async fn elect_waiting(&mut self) -> Result<usize, TermError> {
         let waiting = self.context.waiting_for_leader();
         self.elect_offline(&waiting).await
     }
 
-    pub(super) async fn elect_offline(&mut self, partitions: &[TopicPartition]) -> Result<usize, Halt> {
+    pub(super) async fn elect_offline(&mut self, partitions: &[TopicPartition]) -> Result<usize, TermError> {
         let elections = self.bring_online(partitions, Strategy::Offline { allow_unclean: false }).await?;
         Ok(elections.values().filter(|outcome| outcome.is_ok()).count())
     }
@@ -228,7 +228,7 @@ impl<C: BrokerChannels> Term<C> {
         batch: &mut BatchBuilder,
         partitions: Vec<TopicPartition>,
         elections: &mut Elections,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), TermError> {
         if partitions.is_empty() {
             return Ok(());
         }
@@ -261,15 +261,15 @@ impl<C: BrokerChannels> Term<C> {
             writes.push(create(paths::partition_state(tp), Some(data)));
         }
         let results = self.fence.write_all(&self.zk, writes).await?;
-        let told = decided.len() <= TOLD_ONE_BY_ONE;
-        if !told {
+        let log_each = decided.len() <= LOGGED_ONE_BY_ONE;
+        if !log_each {
             info!(partitions = decided.len(), "first leaders of new partitions");
         }
         let mut known = Vec::new();
         for ((tp, leadership), at) in decided.into_iter().zip(at) {
             match results.get(at) {
                 Some(Ok(_)) => {
-                    if told {
+                    if log_each {
                         info!(%tp, leader = leadership.leader.0, isr = ?leadership.isr, "partition online");
                     }
                     self.begin(batch, &tp, leadership.clone(), 0);
@@ -319,15 +319,15 @@ impl<C: BrokerChannels> Term<C> {
         self.context.set_leadership(tp, Leadership { leader_and_isr, partition_epoch, controller_epoch });
     }
 
-    /// Elects leaders for partitions that had one. Again and again for those whose state somebody else changed meanwhile.
+    /// Elects leaders for partitions that had one. Again and again for those whose state another changed meanwhile.
     async fn elect(
         &mut self,
         batch: &mut BatchBuilder,
         partitions: Vec<TopicPartition>,
         strategy: Strategy,
         elections: &mut Elections,
-    ) -> Result<(), Halt> {
-        let told = partitions.len() <= TOLD_ONE_BY_ONE;
+    ) -> Result<(), TermError> {
+        let log_each = partitions.len() <= LOGGED_ONE_BY_ONE;
         let mut open = Unsettled::by_context(partitions);
         let mut elected = 0;
         while let Some(Round { source, states, missing }) = self.next_round(&mut open).await? {
@@ -362,7 +362,7 @@ impl<C: BrokerChannels> Term<C> {
                 match outcome {
                     Ok((next, version)) => {
                         let (leader, epoch) = (next.leader.0, next.leader_epoch.0);
-                        if told {
+                        if log_each {
                             info!(%tp, leader, epoch, isr = ?next.isr, "leader elected");
                         } else {
                             debug!(%tp, leader, epoch, isr = ?next.isr, "leader elected");
@@ -381,14 +381,14 @@ impl<C: BrokerChannels> Term<C> {
                 }
             }
         }
-        if !told {
+        if !log_each {
             info!(elected, %strategy, "leaders elected");
         }
         Ok(())
     }
 
     /// Those of `topics` that allow a leader that was not in sync. One whose config cannot be read does not.
-    async fn unclean_allowed(&self, topics: BTreeSet<Arc<str>>) -> Result<BTreeSet<Arc<str>>, Halt> {
+    async fn unclean_allowed(&self, topics: BTreeSet<Arc<str>>) -> Result<BTreeSet<Arc<str>>, TermError> {
         if topics.is_empty() {
             return Ok(topics);
         }
@@ -420,7 +420,7 @@ impl<C: BrokerChannels> Term<C> {
     pub(super) async fn read_states(
         &self,
         partitions: &[TopicPartition],
-    ) -> Result<BTreeMap<TopicPartition, (PartitionState, i32)>, Halt> {
+    ) -> Result<BTreeMap<TopicPartition, (PartitionState, i32)>, TermError> {
         let mut states = topics::states(&self.zk, partitions).await?;
         states.retain(|tp, (state, _)| {
             let is_ours = state.controller_epoch <= self.context.epoch;
@@ -440,7 +440,7 @@ impl<C: BrokerChannels> Term<C> {
         &self,
         partitions: &[TopicPartition],
         source: Source,
-    ) -> Result<BTreeMap<TopicPartition, (PartitionState, i32)>, Halt> {
+    ) -> Result<BTreeMap<TopicPartition, (PartitionState, i32)>, TermError> {
         if source == Source::ZooKeeper {
             return self.read_states(partitions).await;
         }
@@ -459,7 +459,7 @@ impl<C: BrokerChannels> Term<C> {
     pub(super) async fn write_states(
         &self,
         decided: Vec<(TopicPartition, LeaderAndIsr, i32)>,
-    ) -> Result<Vec<(TopicPartition, Outcome)>, Halt> {
+    ) -> Result<Vec<(TopicPartition, Outcome)>, TermError> {
         let writes = decided
             .iter()
             .map(|(tp, next, version)| Write::Set {
@@ -479,7 +479,7 @@ impl<C: BrokerChannels> Term<C> {
     }
 
     /// What is to be decided next, until all partitions are settled.
-    pub(super) async fn next_round(&self, open: &mut Unsettled) -> Result<Option<Round>, Halt> {
+    pub(super) async fn next_round(&self, open: &mut Unsettled) -> Result<Option<Round>, TermError> {
         if open.left.is_empty() {
             return Ok(None);
         }
@@ -493,14 +493,14 @@ impl<C: BrokerChannels> Term<C> {
         Ok(Some(Round { source, states, missing }))
     }
 
-    /// Writes what a round has decided, over the versions that it was decided on. A partition whose state somebody else has
+    /// Writes what a round has decided, over the versions that it was decided on. A partition whose state another has
     /// changed meanwhile stays open; of the others, in their order, this is what stands now, with its version, or why not.
     pub(super) async fn settle(
         &self,
         open: &mut Unsettled,
         source: Source,
         decided: Vec<(TopicPartition, LeaderAndIsr, i32)>,
-    ) -> Result<Vec<(TopicPartition, Result<(LeaderAndIsr, i32), Error>)>, Halt> {
+    ) -> Result<Vec<(TopicPartition, Result<(LeaderAndIsr, i32), Error>)>, TermError> {
         let mut settled = Vec::with_capacity(decided.len());
         for (tp, outcome) in self.write_states(decided).await? {
             match outcome {
@@ -516,7 +516,7 @@ impl<C: BrokerChannels> Term<C> {
     // Replicas
 
     /// Moves replicas to a state; those that may not move there are logged and left.
-    pub(super) async fn move_replicas(&mut self, replicas: &[Replica], target: ReplicaState) -> Result<(), Halt> {
+    pub(super) async fn move_replicas(&mut self, replicas: &[Replica], target: ReplicaState) -> Result<(), TermError> {
         let mut may = Vec::with_capacity(replicas.len());
         for replica in replicas {
             let from = self.context.replica_state(replica);
@@ -567,14 +567,14 @@ impl<C: BrokerChannels> Term<C> {
             return;
         }
         self.context.set_replica_state(replica, ReplicaState::New);
-        // Without a leadership nothing is told yet.
+        // Without a leadership nothing is sent yet.
         batch.leader_and_isr(&self.context, &[*broker], tp, true);
     }
 
     fn replica_online(&mut self, batch: &mut BatchBuilder, replica: &Replica, from: ReplicaState) {
         let (tp, broker) = replica;
         self.context.set_replica_state(replica, ReplicaState::Online);
-        // A new replica was told with the election of its leader.
+        // A new replica got its order with the election of its leader.
         if from != ReplicaState::New {
             batch.leader_and_isr(&self.context, &[*broker], tp, false);
         }
@@ -586,15 +586,15 @@ impl<C: BrokerChannels> Term<C> {
         batch: &mut BatchBuilder,
         broker: BrokerId,
         partitions: Vec<TopicPartition>,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), TermError> {
         for tp in &partitions {
             batch.stop_replica(&self.context, broker, tp, false);
         }
         let (led, unled): (Vec<_>, Vec<_>) =
             partitions.into_iter().partition(|tp| self.context.leadership(tp).is_some());
         for tp in unled {
-            let everybody = self.context.broker_ids();
-            batch.update_metadata(&self.context, &everybody, std::slice::from_ref(&tp));
+            let all_brokers = self.context.broker_ids();
+            batch.update_metadata(&self.context, &all_brokers, std::slice::from_ref(&tp));
             self.context.set_replica_state(&(tp, broker), ReplicaState::Offline);
         }
         let mut open = Unsettled::by_context(led);
@@ -619,7 +619,7 @@ impl<C: BrokerChannels> Term<C> {
                         if !self.context.to_delete.contains(&tp.topic) {
                             let others: Vec<BrokerId> =
                                 self.context.replicas(&tp).iter().copied().filter(|id| *id != broker).collect();
-                            // Where there are no others, everybody's metadata still learns that the leader is gone.
+                            // Where there are no others, all brokers' metadata still learns that the leader is gone.
                             batch.leader_and_isr(&self.context, &others, &tp, false);
                         }
                         self.context.set_replica_state(&(tp, broker), ReplicaState::Offline);
@@ -675,7 +675,7 @@ pub(super) struct Round {
 pub(super) enum Outcome {
     /// With the version that it has now.
     Written(LeaderAndIsr, i32),
-    /// Somebody else wrote since it was read.
+    /// Another wrote since it was read.
     Changed,
     Failed(Error),
 }

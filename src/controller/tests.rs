@@ -108,7 +108,7 @@ pub(super) struct Broker {
     pub(super) zk: Client,
     pub(super) handle: ControllerHandle,
     pub(super) sent: Arc<Sent>,
-    /// What it was told: nothing takes the sent requests over by itself.
+    /// What it was sent: nothing takes over the sent requests by itself.
     pub(super) image: Arc<ArcSwap<MetadataImage>>,
 }
 
@@ -192,7 +192,7 @@ impl Sent {
         timeout(PATIENCE, waiting).await.expect("sent in time")
     }
 
-    /// What a broker was told of a partition's leadership.
+    /// What a broker was sent about a partition's leadership.
     pub(super) async fn leadership(&self, broker: i32, topic: &str, partition: i32) -> LeaderAndIsrPartitionState {
         self.wait(|to, request| match request {
             ControlRequest::LeaderAndIsr(request) if to == broker => {
@@ -514,7 +514,7 @@ async fn a_superseded_controller_writes_nothing_more_and_resigns() {
     broker.create("t", &[&[1]]).await;
     assert_eq!(broker.until(|status| status.epoch != ControllerEpoch(1)).await.epoch, ControllerEpoch(0));
     assert_eq!(other.exists("/brokers/topics/t/partitions").await, Ok(None));
-    // Nobody else came: it is elected again, in a later term, and does the work.
+    // No one else came: it is elected again, in a later term, and does the work.
     assert_eq!(broker.until_active().await, ControllerEpoch(3));
     broker.until_state("t", 0, 1, 0).await;
 }
@@ -570,7 +570,7 @@ async fn leaderships_come_back_by_themselves() {
     broker.until_state("t", 0, 2, 2).await;
 }
 
-/// What a broker is told of `t-0`.
+/// What a broker is sent about `t-0`.
 fn told_of(topic: &str, id: Uuid, leader: i32, epoch: i32, isr: &[i32], controller_epoch: i32) -> MetadataUpdate {
     let partition = PartitionImage {
         leader: BrokerId(leader),
@@ -613,7 +613,7 @@ async fn in_an_older_ensemble_the_term_and_the_states_exceed_what_was_told() {
     assert_eq!((state.leader_and_isr.isr, state.controller_epoch), (ids(&[1]), ControllerEpoch(4)));
     let led = broker.sent.leadership(1, "t", 0).await;
     assert_eq!((led.leader, led.leader_epoch, led.isr), (1, 5, vec![1]));
-    // Of what it was not told, or not better, nothing is written.
+    // Nothing is written of what it had not received, or not received better.
     let untouched = broker.until_state("u", 0, 2, 0).await;
     assert_eq!(untouched.controller_epoch, ControllerEpoch(1));
 }

@@ -268,7 +268,7 @@ pub async fn create(zk: &Client, name: &str, config: &Config, assignment: &Assig
     match zk.create(&path, Some(&data), CreateMode::Persistent).await {
         Ok(_) => Ok(id),
         Err(Error::NodeExists) => {
-            // Ours, if only the answer to the creation was lost; somebody else's otherwise.
+            // Ours, if only the answer to the creation was lost; another's otherwise.
             let found = zk.get(&path).await.map(|node| TopicAssignment::decode(node.data.as_deref()));
             match found {
                 Ok(Ok(topic)) if topic.topic_id == Some(id) => Ok(id),

@@ -1,5 +1,5 @@
-//! Owns the knowledge which disk calls are under way, so that one that does not come back can be told with its file. A
-//! disk that hangs gives no error: without this a broker only gets slower, and nobody knows why.
+//! Owns the record of disk calls in progress, so that one that does not return can be reported with its file. A
+//! disk that hangs gives no error: without this a broker only gets slower, and no one knows why.
 //!
 //! Each thread has a place of its own, which costs a call two uncontended locks and a look at the clock.
 
@@ -73,7 +73,7 @@ pub(super) fn note(op: Op, path: &Arc<Path>) -> Call {
     Call
 }
 
-/// Calls that are under way for longer than `limit`. Each is told once, and again each time that its age has doubled.
+/// Calls that are under way for longer than `limit`. Each is reported once, and again each time its age has doubled.
 pub fn hanging(limit: Duration) -> Vec<HangingCall> {
     let places: Vec<_> = PLACES.lock().iter().filter_map(Weak::upgrade).collect();
     let mut found = Vec::new();
@@ -117,8 +117,8 @@ mod tests {
             });
             has_begun.recv().unwrap();
             assert!(mine(Duration::from_secs(3_600)).is_empty(), "not for so long");
-            let told = mine(Duration::ZERO);
-            assert_eq!((told.len(), told[0].call, &*told[0].path), (1, "fdatasync", path.as_path()));
+            let reported = mine(Duration::ZERO);
+            assert_eq!((reported.len(), reported[0].call, &*reported[0].path), (1, "fdatasync", path.as_path()));
             assert!(mine(Duration::ZERO).len() <= 1, "again only when it is twice as old");
             comes_back.send(()).unwrap();
             worker.join().unwrap().unwrap();

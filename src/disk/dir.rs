@@ -22,7 +22,7 @@ pub struct DirLock {
 }
 
 impl DirLock {
-    /// `Ok(None)` when somebody else holds it.
+    /// `Ok(None)` when another holds it.
     pub fn try_lock(path: &Path) -> io::Result<Option<Self>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         // SAFETY: flock is a plain C struct for which all zero bytes are a value.
@@ -103,13 +103,13 @@ fn start_writing(file: &File) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Renames inside of one file system. A crash of the machine may undo it.
+/// Renames inside one file system. A crash of the machine may undo it.
 pub fn rename_unsynced(from: &Path, to: &Path) -> io::Result<()> {
     let _call = calls::begin(Op::Rename, from)?;
     fs::rename(from, to)
 }
 
-/// Renames inside of one file system, and waits until both directories have the change.
+/// Renames inside one file system, and waits until both directories have the change.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     rename_unsynced(from, to)?;
     match (from.parent(), to.parent()) {

@@ -124,7 +124,7 @@ impl DataFile {
 }
 
 /// A piece of a data file that a response carries. The log clamps it to what it may show; a truncation after that makes
-/// the file end inside of the slice, and whoever sends it closes the connection.
+/// the file end inside the slice, and the sender closes the connection.
 #[derive(Clone, Debug)]
 pub struct FileSlice {
     pub file: Arc<DataFile>,
@@ -146,8 +146,8 @@ pub fn tells_residency(path: &Path) -> io::Result<bool> {
 }
 
 impl FileSlice {
-    /// Copies bytes from `sent` on to a socket inside of the kernel and returns how many; 0 means that the file ends
-    /// inside of the slice. `WouldBlock` when the socket is full. Blocks its thread on the disk where pages are cold: see
+    /// Copies bytes from `sent` on to a socket inside the kernel and returns how many; 0 means that the file ends
+    /// inside the slice. `WouldBlock` when the socket is full. Blocks its thread on the disk where pages are cold: see
     /// [`Self::is_resident`].
     pub fn send(&self, sent: u32, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let left = self.len.saturating_sub(sent) as usize;

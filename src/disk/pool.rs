@@ -1,4 +1,4 @@
-//! Owns how many data files are open at once: a file is opened when it is needed, and those that nobody used for longest
+//! Owns how many data files are open at once: a file is opened when it is needed, and those that were unused for longest
 //! are closed beyond a bound. Kafka keeps every file of every segment open and mapped.
 
 use std::collections::VecDeque;
@@ -27,7 +27,7 @@ struct Slot {
 }
 
 impl FilePool {
-    /// A pool that closes files beyond `max_open`. Whoever still reads from one keeps it open until it is done.
+    /// A pool that closes files beyond `max_open`. A reader keeps its file open until it is done.
     pub fn new(max_open: usize) -> Self {
         Self { max_open: max_open.max(1), open: Mutex::default() }
     }

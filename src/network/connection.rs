@@ -38,7 +38,7 @@ pub struct Connection {
     pub(super) socket: TcpStream,
     /// Milliseconds after `opened` at which bytes last moved, either way.
     last_active_ms: AtomicU64,
-    /// Ended from outside of its task.
+    /// Ended from outside its task.
     is_closing: AtomicBool,
     opened: Instant,
     _count: ConnectionCount,
@@ -86,7 +86,7 @@ impl Connection {
         self.is_closing.load(Ordering::Relaxed)
     }
 
-    /// Ends the connection from outside of its task, which then reads an end of file.
+    /// Ends the connection from outside its task, which then reads an end of file.
     pub(super) fn close(&self) {
         self.is_closing.store(true, Ordering::Relaxed);
         if let Err(error) = SockRef::from(&self.socket).shutdown(Shutdown::Both) {

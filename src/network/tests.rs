@@ -18,7 +18,7 @@ struct Echo {
 const NO_REPLY: u8 = 1;
 const CLOSE: u8 = 2;
 const PANIC: u8 = 3;
-/// Is answered once somebody has sent `RELEASE`.
+/// Is answered once someone has sent `RELEASE`.
 const WAIT: u8 = 4;
 const RELEASE: u8 = 5;
 

@@ -90,7 +90,7 @@ pub struct RawTaggedField {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Records {
     Bytes(Bytes),
-    /// `len` bytes that whoever knows `token` supplies. The encoder writes the length and notes a [`Cut`].
+    /// `len` bytes that the owner of `token` supplies. The encoder writes the length and notes a [`Cut`].
     External {
         token: u32,
         len: u32,
@@ -224,7 +224,7 @@ impl Reader {
         match Str::try_from(bytes.clone()) {
             Ok(text) => Ok(Some(text)),
             Err(_) => {
-                // Java reads what is no UTF-8 as replacement characters: a name that nobody has, not a broken frame.
+                // Java reads what is no UTF-8 as replacement characters: a name that does not exist, not a broken frame.
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 self.charge(text.len())?;
                 Ok(Some(text.into()))

@@ -3,7 +3,7 @@
 //! encode again, to bytes that are stable from then on. A failing input is printed as a line for the corpus.
 
 #![allow(unsafe_code, reason = "an allocator that counts")]
-#![allow(clippy::print_stdout, reason = "the seed and the count, for whoever runs the test")]
+#![allow(clippy::print_stdout, reason = "the seed and the count, for the person who runs the test")]
 
 #[path = "corpus.rs"]
 mod corpus;

@@ -29,7 +29,7 @@ pub(crate) fn message_overhead(magic: i8) -> usize {
     if magic == 0 { 14 } else { 22 }
 }
 
-/// One message: a whole uncompressed entry, or one inside of a compressed entry.
+/// One message: a whole uncompressed entry, or one inside a compressed entry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message<'a> {
     /// Absolute.
@@ -160,7 +160,7 @@ enum Source<'a> {
     },
 }
 
-/// What an entry decides for the messages inside of it.
+/// What an entry decides for the messages inside it.
 #[derive(Clone, Copy)]
 struct Wrapper {
     /// What is added to inner offsets: 0 where they are absolute.

@@ -1,9 +1,9 @@
 //! Owns record batches: their bytes, their checks, their compression and their older forms. Kafka:
 //! `org.apache.kafka.common.record` and `org.apache.kafka.storage.internals.log.LogValidator`.
 //!
-//! [`batch`] is the view that everybody reads with, over any magic.
+//! [`batch`] is the view that every reader uses, over any magic.
 //!
-//! Absent on purpose: clocks, files, offsets of a log. Whoever appends passes `now`; the log assigns offsets.
+//! Absent on purpose: clocks, files, offsets of a log. The caller passes `now`; the log assigns offsets.
 
 pub mod batch;
 pub mod builder;

@@ -313,7 +313,7 @@ pub(crate) fn premature_end() -> RecordError {
     RecordError::Invalid("Incorrect declared batch size, premature EOF reached".to_owned())
 }
 
-/// Kafka has no code for a length that does not end: its `ByteUtils.readVarint` throws what nobody expects.
+/// Kafka has no code for a length that does not end: its `ByteUtils.readVarint` throws an exception that nothing catches.
 #[cold]
 pub(crate) fn endless_length() -> RecordError {
     RecordError::Unclassified("Varint is too long, the most significant bit in the 5th byte is set".to_owned())

@@ -84,7 +84,7 @@ pub struct ValidatedBatch {
     pub offset_of_max_timestamp: Offset,
 }
 
-/// Kafka: `RecordValidationStats`, less the time, which whoever has a clock measures.
+/// Kafka: `RecordValidationStats`, without the time, which the caller measures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConversionStats {
     /// Bytes before compression that were held or skimmed in a rewrite or a check of compressed data.
@@ -96,13 +96,13 @@ pub struct ConversionStats {
 /// Why an append was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValidateError {
-    /// The whole batch. Clients are told the code, not the text.
+    /// The whole batch. Clients get the code, not the text.
     #[error(transparent)]
     Batch(#[from] RecordError),
     /// A batch above `max.message.bytes`, as it came or as it was rewritten.
     #[error("{0}")]
     TooLarge(String),
-    /// Single records. Clients of Produce 8 and later are told the text and the errors.
+    /// Single records. Clients of Produce 8 and later also get the text and the errors.
     #[error("{message}")]
     Records { code: ErrorCode, message: String, errors: Vec<RecordRefusal> },
 }

@@ -1,4 +1,4 @@
-//! How long a fuzz test runs and from which seed it starts, told by the environment.
+//! How long a fuzz test runs and from which seed it starts: both set by the environment.
 
 use std::time::{Duration, Instant};
 

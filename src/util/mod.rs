@@ -4,7 +4,7 @@ pub mod checksum;
 pub mod clock;
 pub mod dial;
 #[cfg(test)]
-#[allow(clippy::print_stdout, reason = "the seed, for whoever runs the test")]
+#[allow(clippy::print_stdout, reason = "the seed, for the person who runs the test")]
 pub(crate) mod fuzzing;
 pub mod logging;
 pub mod purgatory;

@@ -85,7 +85,7 @@ fn two_producers_wake_two_fetches_over_two_keys() {
         run(|p| p.fetch(vec![2, 1], 1, true)),
     ];
     for thread in threads {
-        thread.join().expect("nobody waits for ever");
+        thread.join().expect("no request waits forever");
     }
     assert_eq!(partition.waits.registrations(), 0);
 }
@@ -99,6 +99,9 @@ fn main() {
     // What these schedules are worth: they find the bug.
     std::panic::set_hook(Box::new(|_| {}));
     let found = catch_unwind(|| shuttle::check_random(|| one_wakes_one(false), SCHEDULES)).is_err();
-    assert!(found, "without the second try a wake-up between try and registration is lost, and nobody noticed");
+    assert!(
+        found,
+        "without the second try a wake-up between try and registration is lost, and the test did not notice"
+    );
     println!("test result: ok. 5 passed; 0 failed; {SCHEDULES} schedules each");
 }

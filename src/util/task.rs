@@ -166,7 +166,7 @@ pub async fn turn(groups: &[Group]) {
     drop(tokio::time::timeout(TURN_WITHIN, all).await);
 }
 
-/// Waits for a turn that is under way; for ever where none is.
+/// Waits for a turn that is under way; forever where none is.
 pub async fn end_of(turn: &mut Option<Pin<Box<impl Future<Output = ()>>>>) {
     match turn {
         Some(turn) => turn.as_mut().await,

@@ -1,4 +1,4 @@
-//! One suite of cases that says what a ZooKeeper does, as far as Kafka and its tools can tell. It runs against the model by
+//! One suite of cases that says what a ZooKeeper does, as far as Kafka and its tools can see. It runs against the model by
 //! calls, against our server by bytes, and against any other server: `ZURAU_ZK_CONFORMANCE=host:port cargo test
 //! zookeeper::conformance`. The real ZooKeeper, 3.8, is right; where ours differs, ours is wrong.
 //! Each case works below a root of its own, so a server can be shared. Expiry takes as long as the server's smallest
@@ -25,7 +25,7 @@ type Case = fn(&mut dyn Zoo, &str);
 
 const CASES: &[(&str, Case)] = &[
     ("null data stays distinct from empty data", null_is_not_empty),
-    ("a stat tells of every change", stats),
+    ("a stat shows every change", stats),
     ("a refused write takes a zxid", refused_writes_take_a_zxid),
     ("create is refused in ZooKeeper's order", create_refusals),
     ("delete is refused in ZooKeeper's order", delete_refusals),
@@ -46,11 +46,11 @@ const CASES: &[(&str, Case)] = &[
     ("a multi fires each watch", multi_fires),
     ("persistent watches stay", persistent_watches),
     ("watches can be looked for and removed", removed_watches),
-    ("setWatches tells what was missed", set_watches),
+    ("setWatches reports what was missed", set_watches),
     ("ACLs are judged", acl_judged),
     ("ACLs are resolved", acl_resolved),
     ("ACLs deny", acl_denies),
-    ("who may not read is not told", acl_filters_events),
+    ("who may not read gets no event", acl_filters_events),
     ("authentication", authentication),
     ("a session survives its connection", reattach),
     ("a closed session is no more", closed_session),
@@ -585,7 +585,7 @@ fn watch_matrix(zoo: &mut dyn Zoo, root: &str) {
     let (c, actor) = (zoo.open(1000), zoo.open(1000));
     let node = format!("{root}/node");
     let child = format!("{root}/node/child");
-    // Whether the node and its child are there before, the change, and what each watch of the node tells.
+    // Whether the node and its child are there before, the change, and what each watch of the node reports.
     type Row<'a> = (bool, bool, Request, &'a [EventKind], &'a [EventKind], &'a [EventKind]);
     let rows: [Row<'_>; 9] = [
         (false, false, create(&node, None), &[NodeCreated], &[], &[]),

@@ -59,7 +59,7 @@ pub struct Transaction {
     pub action: Action,
 }
 
-/// What the shell must do, in this order: log, tell watchers, then answer; and drop the connections of ended sessions.
+/// What the shell must do, in this order: log, notify watchers, then answer; and drop the connections of ended sessions.
 #[must_use]
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -549,7 +549,7 @@ impl Model {
 
     // ---- watches ----
 
-    /// Arms the watches of a client that reconnected, or tells at once what they would have told meanwhile.
+    /// Arms the watches of a client that reconnected, or sends at once the events that they missed.
     fn set_watches(&mut self, session: SessionId, watches: SetWatches, out: &mut Effects) {
         let since = watches.relative_zxid;
         let mut tell = |kind, path| out.events.push((session, WatchEvent { kind, path }));
@@ -644,7 +644,7 @@ impl Model {
         }
     }
 
-    /// Whoever may not read the node is not told, and its one-shot watch is spent all the same.
+    /// A session that may not read the node gets no event, and its one-shot watch is spent all the same.
     fn send(&self, told: BTreeSet<SessionId>, acl: &[Acl], kind: EventKind, path: &str, out: &mut Effects) {
         let allowed = told.into_iter().filter(|session| acl::permits(acl, perms::READ, self.auth(*session)));
         out.events.extend(allowed.map(|session| (session, WatchEvent { kind, path: path.to_owned() })));

@@ -240,7 +240,7 @@ impl Clock {
 
 type ConnectionId = u64;
 
-/// What connections tell the owner.
+/// What connections send to the owner.
 enum Letter {
     Connect { connection: Arc<Connection>, request: ConnectRequest },
     Request { connection: ConnectionId, xid: i32, request: Request, received: Instant },
@@ -313,7 +313,7 @@ impl Batch {
             to.push(&self.bytes.bytes[bytes], last);
         }
         self.bytes.bytes.clear();
-        // One large answer must not be remembered for ever.
+        // One large answer must not be remembered forever.
         self.bytes.bytes.shrink_to(OUTGOING_PAUSE);
     }
 }

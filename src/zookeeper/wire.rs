@@ -54,7 +54,7 @@ pub struct Acl {
     pub id: Id,
 }
 
-/// An identity: `world:anyone`, `digest:user:hash`, `ip:address`, `auth:` (whoever asks).
+/// An identity: `world:anyone`, `digest:user:hash`, `ip:address`, `auth:` (the caller).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Id {
     pub scheme: String,
@@ -86,7 +86,7 @@ impl Acl {
     }
 }
 
-/// What ZooKeeper tells of a znode. Times in ms since the Unix epoch.
+/// What ZooKeeper reports of a znode. Times in ms since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stat {
     pub czxid: i64,
@@ -209,7 +209,7 @@ pub fn write_connect_reply(w: &mut Writer, session: Option<(i64, i32, [u8; 16])>
     });
 }
 
-/// `CreateMode` as its flags, which tell more than we support: the model judges them.
+/// `CreateMode` as its flags, which can say more than we support: the model judges them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Create {
     pub path: String,

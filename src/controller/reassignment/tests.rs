@@ -58,8 +58,8 @@ impl Four {
 }
 
 async fn reassign(controller: &Broker, topic: &str, target: Option<&[i32]>) -> Result<(), Refusal> {
-    let wishes = [(tp(topic, 0), target.map(ids))].into();
-    let mut results = controller.handle.alter_reassignments(wishes).await.expect("active");
+    let targets = [(tp(topic, 0), target.map(ids))].into();
+    let mut results = controller.handle.alter_reassignments(targets).await.expect("active");
     results.remove(&tp(topic, 0)).expect("an answer")
 }
 
@@ -188,7 +188,7 @@ async fn the_next_controller_goes_on_where_one_died() {
     assert_eq!(four.reassign("u", Some(&[4])).await, Ok(()));
     let five = four.world.broker(5).await;
     five.until(|status| status.controller == Some(BrokerId(1))).await;
-    // While nobody is the controller, one move becomes complete, in the state that the old leader had asked for.
+    // While there is no controller, one move becomes complete, in the state that the old leader had asked for.
     let written =
         StoredState { leader_and_isr: leads(2, 1, &[2, 4]), controller_epoch: crate::common::ControllerEpoch(1) };
     four.others[&2].set(&paths::partition_state(&tp("u", 0)), &written.encode(), -1).await.unwrap();
@@ -255,7 +255,7 @@ async fn a_target_that_is_away_is_refused_or_waited_for() {
     until_assigned(&four.one, "t", &moving(&[4, 2], &[4], &[2])).await;
     four.one.until_state("t", 0, 2, 1).await;
     four.return_of(4).await;
-    // It is told anew, as a new replica.
+    // It gets the order again, as a new replica.
     four.one.until_state("t", 0, 2, 2).await;
     let told = four.one.sent.leadership(4, "t", 0).await;
     assert_eq!((told.leader_epoch, told.is_new), (2, true));

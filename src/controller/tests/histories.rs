@@ -3,7 +3,7 @@
 //! replicate as Kafka's do, in any order of delivery that a network could give.
 //!
 //! Held at every step: one leader in an epoch, one state in a version, epochs that only grow, no member of an ISR that
-//! holds no replica, and no committed record that a leader lacks or that has two values. In the end everybody is back: every
+//! holds no replica, and no committed record that a leader lacks or that has two values. In the end every broker is back: every
 //! partition is led, all replicas are in sync, and what was to be deleted is gone.
 //!
 //! `ZURAU_HISTORIES` is how many there are, from the seed `ZURAU_FUZZ_SEED` on; `ZURAU_HISTORY` is the seed of one alone.
@@ -454,7 +454,7 @@ impl History {
         }
     }
 
-    /// Everybody comes back and works; returns when all is well.
+    /// Every broker comes back and works; returns when all is well.
     async fn heal(&mut self) {
         for id in HOSTS.into_iter().chain(OTHERS) {
             if self.nodes[&id].zk.is_none() {
@@ -483,7 +483,7 @@ impl History {
     }
 
     async fn is_well(&self) -> Result<(), String> {
-        let zk = self.any_client().ok_or("nobody lives")?;
+        let zk = self.any_client().ok_or("no broker is alive")?;
         let leaving = zk.children(paths::DELETE_TOPICS).await.map_err(|e| e.to_string())?;
         if !leaving.is_empty() {
             return Err(format!("{leaving:?} still to be deleted"));
@@ -529,7 +529,7 @@ fn lead(
                 ..Replica::default()
             });
             let is_news = state.leader_epoch > replica.leader_epoch && state.partition_epoch >= replica.partition_epoch;
-            // Whom nobody leads goes on as before, as in Kafka.
+            // A follower without a leader goes on as before, as in Kafka.
             if is_news && state.leader >= 0 {
                 replica.leader = state.leader;
                 replica.leader_epoch = state.leader_epoch;
@@ -585,7 +585,7 @@ fn stop(
     0
 }
 
-#[allow(clippy::print_stdout, reason = "the seed, for whoever has to look for the reason")]
+#[allow(clippy::print_stdout, reason = "the seed, for the person who looks for the reason")]
 #[tokio::test]
 async fn whatever_happens_no_committed_record_is_lost_and_all_is_well_in_the_end() {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());

@@ -1,4 +1,4 @@
-//! SyncGroup, key 14: the leader hands out assignments, every member receives its own.
+//! SyncGroup, key 14: the leader submits the assignments, every member receives its own.
 //! Kafka: SyncGroupRequest.json, SyncGroupResponse.json.
 
 use crate::protocol::schema::message;

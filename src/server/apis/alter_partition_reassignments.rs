@@ -1,7 +1,7 @@
 //! AlterPartitionReassignments, on the controller. Kafka: `KafkaApis.handleAlterPartitionReassignmentsRequest`.
 
 use crate::common::{BrokerId, ErrorCode, TopicPartition};
-use crate::controller::Wishes;
+use crate::controller::ReassignmentTargets;
 use crate::network::Reply;
 use crate::protocol::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
@@ -16,17 +16,17 @@ pub(in crate::server) async fn handle(
     call: &mut Call,
     request: AlterPartitionReassignmentsRequest,
 ) -> Reply {
-    let mut wishes = Wishes::new();
+    let mut targets = ReassignmentTargets::new();
     for topic in &request.topics {
         let name: Arc<str> = Arc::from(&*topic.name);
         for partition in &topic.partitions {
             let target =
                 partition.replicas.as_ref().map(|replicas| replicas.iter().copied().map(BrokerId).collect::<Vec<_>>());
-            wishes.insert(TopicPartition::new(Arc::clone(&name), partition.partition_index), target);
+            targets.insert(TopicPartition::new(Arc::clone(&name), partition.partition_index), target);
         }
     }
     let mut response = AlterPartitionReassignmentsResponse::default();
-    let Some(results) = broker.controller.alter_reassignments(wishes).await else {
+    let Some(results) = broker.controller.alter_reassignments(targets).await else {
         response.error_code = ErrorCode::NotController.wire();
         response.error_message = Some(ErrorCode::NotController.message().into());
         return call.reply(&response);

@@ -47,7 +47,7 @@ pub(super) enum Mode {
 }
 
 /// What a request wants of one resource: its type and name, and its entries.
-pub(super) struct Wish<'a> {
+pub(super) struct ConfigChange<'a> {
     pub(super) resource: (i8, &'a str),
     pub(super) entries: Vec<Alteration<'a>>,
 }
@@ -55,17 +55,17 @@ pub(super) struct Wish<'a> {
 /// Alters each resource by itself and answers for each, in order, with Kafka's error and its message.
 pub(super) async fn alter_each(
     broker: &Broker,
-    wishes: Vec<Wish<'_>>,
+    changes: Vec<ConfigChange<'_>>,
     mode: Mode,
     validate_only: bool,
 ) -> Vec<(ErrorCode, Option<Str>)> {
-    let mut outcomes = Vec::with_capacity(wishes.len());
-    let repeated = repeated(wishes.iter().map(|wish| wish.resource));
-    for wish in &wishes {
-        let outcome = if repeated.contains(&wish.resource) {
+    let mut outcomes = Vec::with_capacity(changes.len());
+    let repeated = repeated(changes.iter().map(|change| change.resource));
+    for change in &changes {
+        let outcome = if repeated.contains(&change.resource) {
             refuse(ErrorCode::InvalidRequest, "Each resource must appear at most once.")
         } else {
-            alter(broker, wish.resource, mode, &wish.entries, validate_only).await
+            alter(broker, change.resource, mode, &change.entries, validate_only).await
         };
         outcomes.push(match outcome {
             Ok(()) => (ErrorCode::None, None),

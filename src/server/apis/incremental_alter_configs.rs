@@ -1,7 +1,7 @@
 //! IncrementalAlterConfigs: single keys of topics and of this broker. Kafka:
 //! `KafkaApis.handleIncrementalAlterConfigsRequest`.
 
-use super::config_resource::{Mode, Wish, alter_each};
+use super::config_resource::{ConfigChange, Mode, alter_each};
 use crate::config::alter::{AlterOp, Alteration};
 use crate::network::Reply;
 use crate::protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
@@ -14,16 +14,16 @@ pub(in crate::server) async fn handle(
     call: &mut Call,
     request: IncrementalAlterConfigsRequest,
 ) -> Reply {
-    let wishes = request.resources.iter().map(|resource| {
+    let changes = request.resources.iter().map(|resource| {
         let entries = resource.configs.iter();
         let altered = entries.map(|c| Alteration {
             name: &c.name,
             op: AlterOp::from_wire(c.config_operation),
             value: c.value.as_deref(),
         });
-        Wish { resource: (resource.resource_type, &resource.resource_name), entries: altered.collect() }
+        ConfigChange { resource: (resource.resource_type, &resource.resource_name), entries: altered.collect() }
     });
-    let responses = alter_each(broker, wishes.collect(), Mode::Increment, request.validate_only).await;
+    let responses = alter_each(broker, changes.collect(), Mode::Increment, request.validate_only).await;
     let responses = responses.into_iter().zip(&request.resources).map(|((code, error_message), resource)| {
         AlterConfigsResourceResponse {
             error_code: code.wire(),

@@ -35,7 +35,7 @@ fn is_world(id: &Id) -> bool {
     id.scheme == "world" && id.id == "anyone"
 }
 
-/// The ACL as it is stored: duplicates dropped, `auth` replaced by the identities of whoever asks. None: invalid.
+/// The ACL as it is stored: duplicates dropped, `auth` replaced by the caller's identities. None: invalid.
 pub(super) fn resolve(acl: Vec<Acl>, auth: &[Id]) -> Option<Vec<Acl>> {
     let mut unique: Vec<Acl> = Vec::with_capacity(acl.len());
     for entry in acl {
@@ -64,7 +64,7 @@ pub(super) fn resolve(acl: Vec<Acl>, auth: &[Id]) -> Option<Vec<Acl>> {
     (!resolved.is_empty()).then_some(resolved)
 }
 
-/// The ACL as somebody sees it who may read but not administer the node: without hashes.
+/// The ACL as it is shown to a client that may read but not administer the node: without hashes.
 pub(super) fn masked(acl: &[Acl]) -> Vec<Acl> {
     let mask = |entry: &Acl| match (entry.id.scheme.as_str(), entry.id.id.split_once(':')) {
         ("digest", Some((user, _))) => Acl::new(entry.perms, "digest", &format!("{user}:x")),

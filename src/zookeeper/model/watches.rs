@@ -1,4 +1,4 @@
-//! Owns one table of watches: who is told of what happens to a path, once or until removed. Counterpart: `WatchManager`,
+//! Owns one table of watches: who is notified of what happens to a path, once or until removed. Counterpart: `WatchManager`,
 //! `WatcherModeManager`, `PathParentIterator` as of ZooKeeper 3.8. A watch belongs to the connection of a session and goes
 //! with it: clients arm theirs again by setWatches.
 
@@ -13,7 +13,7 @@ use crate::zookeeper::wire::EventKind;
 pub(super) enum Mode {
     Once,
     Persistent,
-    /// Also told of every node below, but not of changes of a node's children: the children tell themselves.
+    /// Also notified of every node below, but not of changes of a node's children: the children's own events say so.
     PersistentRecursive,
 }
 
@@ -53,7 +53,7 @@ impl Watches {
         }
     }
 
-    /// What checkWatches asks. Of the path itself 3.8 only asks whether anybody watches it.
+    /// What checkWatches asks. Of the path itself 3.8 only asks whether anyone watches it.
     pub(super) fn covers(&self, path: &str) -> bool {
         self.by_path.contains_key(path)
     }
@@ -62,7 +62,7 @@ impl Watches {
         self.by_path.values().map(BTreeMap::len).sum()
     }
 
-    /// Whom to tell; one-shot watches of the path are gone afterwards.
+    /// The sessions to notify; one-shot watches of the path are gone afterwards.
     pub(super) fn trigger(&mut self, path: &str, kind: EventKind) -> BTreeSet<SessionId> {
         let mut told = BTreeSet::new();
         if let Some(watchers) = self.by_path.get_mut(path) {
