@@ -2,7 +2,7 @@
 //! Kafka: `ZkAdminManager`, `AutoTopicCreationManager`. The znodes are `controller::topics`' business.
 
 use super::context::Broker;
-use crate::cluster::image::{MetadataImage, PartitionImage};
+use crate::cluster::image::MetadataImage;
 use crate::common::{BrokerId, ErrorCode, TopicPartition, Uuid};
 use crate::config::{ConfigError, Props, topic};
 use crate::controller::topics::{self, Assignment, Refusal, Start, TopicError};
@@ -151,22 +151,47 @@ pub(super) async fn wait_led(
     .await
 }
 
+/// A topic to delete, as the metadata had it before its deletion was asked for: the controller may be done before the
+/// request's task runs again.
+pub(super) struct Deletion {
+    pub topic: String,
+    brokers: BTreeSet<BrokerId>,
+    has_offline_replica: bool,
+}
+
+impl Deletion {
+    /// None where the metadata does not know the topic.
+    pub(super) fn of(image: &MetadataImage, topic: &str) -> Option<Self> {
+        let partitions = &image.topic(topic)?.partitions;
+        Some(Self {
+            topic: topic.to_owned(),
+            brokers: partitions.values().flat_map(|p| p.replicas.iter().copied()).collect(),
+            has_offline_replica: partitions.values().any(|p| !p.offline_replicas.is_empty()),
+        })
+    }
+
+    /// The deletion ends once the replica is back, which can take days.
+    fn waits_for_replica(&self, image: &MetadataImage) -> bool {
+        self.has_offline_replica || self.brokers.iter().any(|id| !image.brokers.contains_key(id))
+    }
+}
+
 /// Waits until the metadata has forgotten these topics; those that are still there in the end.
 ///
 /// Kafka answers then. The znodes go last, and until then the name is taken: as long as there is time, they are waited for
-/// too, so that a creation right after the answer succeeds. Not where a replica is away, for that can take days.
-pub(super) async fn wait_gone(broker: &Broker, topics: &[String], timeout: Duration) -> BTreeSet<String> {
+/// too, so that a creation right after the answer succeeds. Not while a replica is away.
+pub(super) async fn wait_gone(broker: &Broker, deletions: &[Deletion], timeout: Duration) -> BTreeSet<String> {
     let deadline = Instant::now() + timeout;
-    let prompt: Vec<&String> = topics.iter().filter(|topic| !has_replica_away(&broker.image.load(), topic)).collect();
     let left = wait(broker, timeout, || {
         let image = broker.image.load();
-        topics.iter().filter(|topic| image.topic(topic).is_some()).cloned().collect()
+        let topics = deletions.iter().map(|deletion| &deletion.topic);
+        topics.filter(|topic| image.topic(topic).is_some()).cloned().collect()
     })
     .await;
     if left.is_empty() {
         let marks_gone = async {
-            for topic in prompt {
-                wait_mark_gone(broker, topic).await?;
+            for deletion in deletions {
+                wait_mark_gone(broker, deletion).await?;
             }
             Ok::<(), Error>(())
         };
@@ -181,19 +206,23 @@ pub(super) async fn wait_gone(broker: &Broker, topics: &[String], timeout: Durat
 }
 
 /// The mark in `/admin/delete_topics` is what goes last.
-async fn wait_mark_gone(broker: &Broker, topic: &str) -> Result<(), Error> {
+async fn wait_mark_gone(broker: &Broker, deletion: &Deletion) -> Result<(), Error> {
+    let mark = paths::delete_topic(&deletion.topic);
     let watcher = broker.zk.watcher();
-    while broker.zk.exists_watched(&paths::delete_topic(topic), Some(&watcher)).await?.is_some() {
-        watcher.next().await;
+    loop {
+        let image_changed = broker.image_changed.notified();
+        tokio::pin!(image_changed);
+        image_changed.as_mut().enable();
+        if deletion.waits_for_replica(&broker.image.load())
+            || broker.zk.exists_watched(&mark, Some(&watcher)).await?.is_none()
+        {
+            return Ok(());
+        }
+        tokio::select! {
+            () = image_changed => {}
+            _ = watcher.next() => {}
+        }
     }
-    Ok(())
-}
-
-fn has_replica_away(image: &MetadataImage, topic: &str) -> bool {
-    let is_away = |p: &PartitionImage| {
-        p.replicas.iter().any(|id| !image.brokers.contains_key(id) || p.offline_replicas.contains(id))
-    };
-    image.topic(topic).is_some_and(|topic| topic.partitions.values().any(|p| is_away(p)))
 }
 
 /// Waits until the metadata names these leaders; the partitions of which it does not in the end.

@@ -10,7 +10,7 @@ use crate::protocol::messages::delete_topics_response::DeletableTopicResult;
 use crate::protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
-use crate::server::topic_admin;
+use crate::server::topic_admin::{self, Deletion};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tracing::error;
@@ -41,11 +41,12 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
             Some(name) => match outcomes.get(name) {
                 Some(code) => *code,
                 None => {
-                    let code = delete(broker, name).await;
+                    let (deletion, code) = match delete(broker, name).await {
+                        Ok(deletion) => (Some(deletion), ErrorCode::None),
+                        Err(code) => (None, code),
+                    };
+                    waiting.extend(deletion);
                     outcomes.insert(name.clone(), code);
-                    if !code.is_error() {
-                        waiting.push(name.to_string());
-                    }
                     code
                 }
             },
@@ -84,16 +85,14 @@ fn refusal(broker: &Broker, version: i16, asked: &[DeleteTopicState]) -> Option<
     }
 }
 
-async fn delete(broker: &Broker, name: &str) -> ErrorCode {
-    if broker.image.load().topic(name).is_none() {
-        return ErrorCode::UnknownTopicOrPartition;
-    }
+async fn delete(broker: &Broker, name: &str) -> Result<Deletion, ErrorCode> {
+    let deletion = Deletion::of(&broker.image.load(), name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     match topics::request_deletion(&broker.zk, name).await {
-        Ok(()) => ErrorCode::None,
-        Err(TopicError::Refused(refusal)) => refusal.code,
+        Ok(()) => Ok(deletion),
+        Err(TopicError::Refused(refusal)) => Err(refusal.code),
         Err(TopicError::Zk(failure)) => {
             error!(topic = name, error = %failure, "delete topic");
-            ErrorCode::UnknownServerError
+            Err(ErrorCode::UnknownServerError)
         }
     }
 }
