@@ -2,7 +2,7 @@
 //! Compiled into tests only.
 
 /// One valid encoding of every message in every version.
-pub(crate) const VALID: &str = include_str!("../../zk-tests/corpus/protocol/valid.txt");
+pub(crate) const VALID: &str = include_str!("../../zk-tests/protocol/corpus/valid.txt");
 
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {

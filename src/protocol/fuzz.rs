@@ -24,7 +24,7 @@ use zurau::protocol::messages::*;
 use zurau::protocol::{EncodeError, Message, Reader, RequestHeader, ResponseHeader, Writer};
 
 /// Inputs that were made to hurt, or that fuzzing found.
-const HOSTILE: &str = include_str!("../../zk-tests/corpus/protocol/hostile.txt");
+const HOSTILE: &str = include_str!("../../zk-tests/protocol/corpus/hostile.txt");
 
 thread_local! {
     static LIVE: Cell<isize> = const { Cell::new(0) };

@@ -365,7 +365,7 @@ fn write_the_corpus() {
         };
     }
     every_api!(write);
-    std::fs::write("zk-tests/corpus/protocol/valid.txt", text).unwrap();
+    std::fs::write("zk-tests/protocol/corpus/valid.txt", text).unwrap();
 }
 
 #[test]

@@ -12,6 +12,9 @@ How a test uses it (fixtures are in conftest.py):
         first.kill()                                     # kill -9; `stop()` is SIGTERM and waits for the exit
         first.as_kind("zurau").start()                   # the other kind on the same properties and directories
 
+Tests lie in folders by subject (broker, clients, controller, coordinators, protocol, replication, storage, tools, zookeeper),
+each beside what only it uses: kept corpora, Java programs, programs on stock clients.
+
 Rooms: `processes` starts and ends processes, `zookeeper` runs single servers and ensembles, `broker` both kinds of
 broker, `tools` Apache's tools in one lasting JVM and ours as processes (`Tools.run` and `OurTools.run` take the same
 names and flags), `pair` compares the two, `settled` waits until nothing changes on its own any more, `clients` the stock

@@ -106,7 +106,7 @@ class Worker:
 
 
 class WordCount:
-    """The Streams application of java/WordCount.java, exactly once."""
+    """The Streams application of clients/java/WordCount.java, exactly once."""
 
     def __init__(self, directory, bootstrap, application_id, source, sink, **config):
         config = {

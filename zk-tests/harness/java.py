@@ -1,6 +1,6 @@
 """The command line of a JVM on one of the installed sets of jars."""
 
-from . import CACHE
+from . import CACHE, ROOT
 
 # Tests start many short-lived JVMs on few cores: the full compiler costs more than it gives.
 _QUICK = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
@@ -27,7 +27,7 @@ def java(libs, main, *args, heap="256m", log4j="server", options=(), tuning=_QUI
         *(shared if tuning is _QUICK and libs == "kafka" else []),
         "-Djava.net.preferIPv4Stack=true",
         *options,
-        f"-Dlog4j.configuration=file:{CACHE.parent}/java/{log4j}-log4j.properties",
+        f"-Dlog4j.configuration=file:{ROOT}/harness/jvm/{log4j}-log4j.properties",
         "-cp",
         f"{CACHE}/{libs}/*:{CACHE}/java",
         main,

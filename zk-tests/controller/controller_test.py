@@ -22,7 +22,7 @@ from harness.processes import wait_until
 
 MIXES = {"over Apache": (PEER, "apache", "apache"), "alone": (PEER, PEER, PEER)}
 CAPTURE = "ZURAU_CAPTURE" in os.environ
-_CORPUS = ROOT / "corpus" / "controller"
+_CORPUS = ROOT / "controller" / "corpus"
 _REPLICATION = {
     # Long enough for loaded machines: nobody leaves an ISR unless he is stopped.
     "replica_lag_time_max_ms": 6000,

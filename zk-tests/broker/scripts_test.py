@@ -8,13 +8,13 @@ import signal
 
 import pytest
 
-from harness import PEER, ZURAU
+from harness import PEER, REPOSITORY, ZURAU
 from harness.processes import Process, free_port, run, wait_until
 from harness.broker import STARTED
 
 pytestmark = pytest.mark.skipif(PEER == "apache", reason="the scripts under test are Zurau's")
 
-BIN = pathlib.Path(__file__).parent.parent / "bin"
+BIN = REPOSITORY / "bin"
 
 
 def started_with(word):

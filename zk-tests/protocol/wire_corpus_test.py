@@ -5,7 +5,7 @@ import subprocess
 from harness import ROOT
 from harness.java import java
 
-VALID = ROOT / "corpus" / "protocol" / "valid.txt"
+VALID = ROOT / "protocol" / "corpus" / "valid.txt"
 
 
 def test_kafkas_classes_read_and_write_every_message_as_we_do():

@@ -16,7 +16,7 @@ from harness.broker import Cluster
 from harness.java import java
 from harness.processes import wait_until
 
-LIST = ROOT / "same_answers.txt"
+LIST = ROOT / "protocol" / "same_answers.txt"
 COUNT = os.environ.get("ZURAU_COMPARE_COUNT", "10000")
 SECONDS = os.environ.get("ZURAU_COMPARE_SECONDS", "170")
 SEED = os.environ.get("ZURAU_COMPARE_SEED", "1")
