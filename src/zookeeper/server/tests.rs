@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Runtime;
@@ -10,7 +11,9 @@ use zookeeper_client as zk;
 
 use super::*;
 use crate::zookeeper::conformance::driver::{OverTheWire, Zoo};
-use crate::zookeeper::wire::{Acl, Create, CreateAnswer, EventKind, Read, Response, WatchEvent, Write};
+use crate::zookeeper::jute::Writer;
+use crate::zookeeper::model::Timing;
+use crate::zookeeper::wire::{Acl, Create, CreateAnswer, EventKind, Read, Request, Response, WatchEvent, Write};
 
 /// A server with its runtime; stopped when dropped.
 struct Running {
@@ -214,21 +217,4 @@ fn the_crate_that_the_broker_uses_works_on_it() {
         assert!(matches!(&read[1], zk::MultiReadResult::Children { children } if *children == ["b"]));
     });
     server.stop();
-}
-
-#[test]
-fn who_comes_late_hears_clients_before_their_sessions_expire() {
-    let mut expiry = Expiry { turn: 100, not_before: 0 };
-    assert_eq!(expiry.wake_at(None), None);
-    assert_eq!(expiry.wake_at(Some(1_000)), Some(1_000));
-    assert!(!expiry.is_due(Some(1_000), 999));
-    assert!(expiry.is_due(Some(1_000), 1_000) && expiry.is_due(Some(1_000), 1_100));
-    // A pause of ten seconds: sockets and mailbox have a turn, then those that stayed silent go.
-    assert!(!expiry.is_due(Some(1_000), 11_000));
-    assert_eq!(expiry.wake_at(Some(1_000)), Some(11_100));
-    assert!(!expiry.is_due(expiry.wake_at(Some(1_000)), 11_050));
-    assert!(expiry.is_due(Some(11_100), 11_100));
-    // Another pause in that turn begins it anew.
-    assert!(!expiry.is_due(Some(11_100), 30_000));
-    assert_eq!(expiry.wake_at(Some(1_000)), Some(30_100));
 }
