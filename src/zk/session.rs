@@ -3,7 +3,8 @@
 //!
 //! * Only a server ends a session. While no server answers, the task goes on dialling with the old session, for ever. The
 //!   package would give up by its own clock, and dial no other addresses than those that it began with: so its connection is
-//!   ended when it is lost (`Link`), and the session is attached to a new one, at addresses that are resolved anew.
+//!   ended when it is lost (`Link`), and the session is attached to a new one, at addresses that are resolved anew. What the
+//!   package says of the session on a connection counts as the loss of that connection.
 //! * A request whose connection broke is sent again on the next one (`client`), as Kafka's
 //!   `retryRequestsUntilConnected` does with every request. So a write may be applied twice, and its second answer is
 //!   NODEEXISTS, NONODE or BADVERSION: who writes reads back before it believes such an answer.
@@ -119,7 +120,6 @@ pub(super) struct Driver {
 /// Why a connection ended.
 enum End {
     Lost,
-    Expired,
     AuthFailed,
     Stopped,
 }
@@ -160,7 +160,6 @@ impl Driver {
             let (address, since) = (attached.address, Instant::now());
             match self.serve(attached).await {
                 End::Stopped => break,
-                End::Expired => self.expire(),
                 End::AuthFailed => {
                     warn!(%address, "ZooKeeper refuses our credentials");
                     self.enter(Phase::AuthFailed);
@@ -407,8 +406,9 @@ impl Driver {
                 () = lost.cancelled() => break End::Lost,
                 state = changes.changed() => match state {
                     SessionState::SyncConnected | SessionState::ConnectedReadOnly => {}
-                    SessionState::Disconnected | SessionState::Closed => break End::Lost,
-                    SessionState::Expired => break End::Expired,
+                    // The package's own clock says Expired too, and at once when the process stood still. A server that
+                    // says so says it again when it is dialled.
+                    SessionState::Disconnected | SessionState::Closed | SessionState::Expired => break End::Lost,
                     SessionState::AuthFailed => break End::AuthFailed,
                 },
                 Some((id, event)) = self.armed.fires.next(), if !self.armed.fires.is_empty() => self.armed.fire(id, &event),

@@ -6,6 +6,7 @@ ZURAU_AWAY_SECONDS sets for how long.
 import os
 import time
 
+from confluent_kafka import KafkaError, KafkaException
 from harness import admin
 from harness.broker import Cluster
 from harness.load import Load, check_stored
@@ -47,3 +48,34 @@ def test_zookeeper_away(directory):
     check_stored(acks, stored)
     follower.check_against(stored)
     follower.close()
+
+
+def test_a_broker_that_stood_still_while_zookeeper_was_away_keeps_its_session(directory):
+    """A virtual machine that is moved while ZooKeeper is down. Servers that come back give every session its whole time again,
+    so only they know whether one has ended."""
+    ensemble = Ensemble(directory / "zookeeper").start()
+    cluster = Cluster(directory, ensemble)
+    seconds = 10
+    broker = cluster.broker(1, zookeeper_session_timeout_ms=seconds * 1000).start()
+
+    def sessions():
+        with ensemble.client(cluster.chroot) as zk:
+            return [stat and stat.ephemeralOwner for stat in map(zk.exists, ("/brokers/ids/1", "/controller"))]
+
+    before = sessions()
+    broker.pause()
+    ensemble.servers[0].kill()
+    # No condition to wait for: the clock of the broker's own process runs out, at 7/5 of the session.
+    time.sleep(1.5 * seconds)
+    ensemble.servers[0].start()
+    broker.resume()
+    wait_until(lambda: _creates(broker), "the broker is back")
+    assert sessions() == before
+
+
+def _creates(broker):
+    try:
+        admin.create_topic(broker, "t")
+    except KafkaException as error:
+        return error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
+    return True
