@@ -471,12 +471,6 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         self.elect_at = None;
         self.zk = self.any_session.bound();
         self.watcher = self.any_session.watcher();
-        match self.raise_epoch().await {
-            Ok(()) => {}
-            Err(TermError::SessionEnd(_)) => return,
-            // The election meets it again.
-            Err(error) => error!(%error, "cannot compare the controller epoch with what was heard"),
-        }
         match self.registrar.register(wall_ms()).await {
             Ok(epoch) => {
                 self.status.send_modify(|status| status.broker_epoch = epoch);
@@ -515,9 +509,12 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         let us = self.settings.us;
         // Exists, not get: it waits for the creation of a missing node too.
         self.zk.exists_watched(paths::CONTROLLER, Some(&self.watcher)).await?;
+        let (last, version) = self.raise_epoch().await?;
         if let Some((controller, is_this_session)) = self.read_controller().await? {
             self.elect_at = None;
-            if self.term.is_some() && is_this_session {
+            // Of an ensemble that was restored, the node may name a term of ours before this one.
+            let is_fenced = self.term.as_ref().is_some_and(|term| term.fence.version == version);
+            if is_fenced && is_this_session {
                 return Ok(());
             }
             self.resign();
@@ -537,7 +534,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
             return Ok(());
         }
         self.elect_at = None;
-        match self.win().await? {
+        match self.win(last, version).await? {
             None => Ok(()),
             Some((epoch, fence)) => {
                 info!(broker = us.0, epoch = epoch.0, version = fence.version, "elected as the controller");
@@ -572,9 +569,8 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
     }
 
     /// Tries to write ourselves into `/controller` and the next term into `/controller_epoch`, both or neither.
-    async fn win(&self) -> Result<Option<(ControllerEpoch, Fence)>, TermError> {
+    async fn win(&self, last: ControllerEpoch, version: i32) -> Result<Option<(ControllerEpoch, Fence)>, TermError> {
         let us = self.settings.us;
-        let (last, version) = self.read_epoch().await?;
         let next = ControllerEpoch(last.0 + 1);
         let writes = [
             Write::Create {
@@ -621,23 +617,16 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         }
     }
 
-    /// An ensemble that was restored from an older copy gives the next controller an epoch that brokers have seen exceeded,
-    /// and so refuse. Before we can be elected, or receive anything, it gets what we have heard. One that was elected there
-    /// meanwhile is not the controller any more: its fence does not hold. Producer ids that ZooKeeper has forgotten are left out. What the metadata knows may be one term less than
-    /// what LeaderAndIsr has said: the next election exceeds it by one.
-    async fn raise_epoch(&self) -> Result<(), TermError> {
-        let Some(heard) = self.image.load().controller_epoch else { return Ok(()) };
+    /// The last controller epoch and the version of its node, no less than what we have heard. An ensemble that was restored
+    /// from an older copy gives the next controller an epoch that brokers have seen exceeded, and so refuse. The copy may
+    /// know our session, which then goes on: so this comes before every election, and not once a session. A controller that
+    /// was elected meanwhile is none any more: its fence does not hold. Producer ids that ZooKeeper has forgotten are left
+    /// out. What the metadata knows may be one term less than what LeaderAndIsr has said: the election exceeds it by one.
+    async fn raise_epoch(&self) -> Result<(ControllerEpoch, i32), TermError> {
+        let heard = self.image.load().controller_epoch;
         loop {
             let (stands, version) = self.read_epoch().await?;
-            if stands >= heard {
-                return Ok(());
-            }
-            warn!(
-                stands = stands.0,
-                heard = heard.0,
-                "ZooKeeper's controller epoch is below what this broker has heard: it was restored from an older copy. \
-                 Raising it, for brokers refuse controllers of earlier epochs"
-            );
+            let Some(heard) = heard.filter(|heard| *heard > stands) else { return Ok((stands, version)) };
             let latest = LatestBlock::read(&self.zk).await?;
             let mut writes =
                 vec![Write::Set { path: paths::CONTROLLER_EPOCH.to_owned(), data: data::encode_epoch(heard), version }];
@@ -649,8 +638,13 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                 writes.push(latest.followed_by(&next));
             }
             match self.zk.multi(&writes).await {
-                Ok(_) => return Ok(()),
-                // Another broker, or our own write whose answer was lost.
+                Ok(_) => warn!(
+                    stood = stands.0,
+                    heard = heard.0,
+                    "ZooKeeper's controller epoch is below what this broker has heard: it was restored from an older copy. \
+                     Raised, for brokers refuse controllers of earlier epochs"
+                ),
+                // Another broker, or our own write whose answer was lost, or what we read was the past.
                 Err(MultiError::Operation { error: Error::BadVersion | Error::NodeExists | Error::NoNode, .. }) => {}
                 Err(error) => return Err(Error::from(error).into()),
             }

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from harness import PEER, ZURAU, admin, reader, replicas, wire
-from harness.broker import Cluster
+from harness.broker import STEADY, Cluster
 from harness.java import java
 from harness.processes import Process, wait_until
 from harness.proxy import Proxy
@@ -274,6 +274,44 @@ def test_an_ensemble_that_is_elections_behind_its_brokers_is_taken_up_by_a_highe
     for broker in brokers:
         (aside,) = broker.partition("later", 0).parent.glob("later-0.*-stray")
         assert any(file.stat().st_size for file in aside.glob("*.log"))
+        broker.stop()
+    ensemble.stop()
+
+
+@BEYOND_APACHE
+def test_brokers_whose_sessions_are_in_the_older_copy_take_it_up_by_a_higher_epoch(directory):
+    """Three servers elect a leader when they start, and so count beyond what the brokers have seen: they resume the sessions of
+    the copy, and no broker begins a new one."""
+    ensemble = Ensemble(directory / "zookeeper", 3).start()
+    cluster = Cluster(directory, ensemble)
+    brokers = [cluster.broker(n, **STEADY).start() for n in (1, 2)]
+    admin.create_topic(brokers[0], "t", assignment=[[1, 2], [2, 1]])
+    # As a backup of disks takes it, while all run.
+    for server in ensemble.servers:
+        shutil.copytree(server.data, directory / f"copy-of-{server.name}")
+    with ensemble.client(cluster.chroot) as zk:
+        first = int(zk.get("/controller_epoch")[0])
+        for epoch in range(first, first + 4):
+            zk.delete("/controller")
+            wait_until(lambda: zk.exists("/controller") and int(zk.get("/controller_epoch")[0]) > epoch, "an election")
+            # The controller that was elected has been heard of by then.
+            wait_until(lambda: _creates(brokers[0], f"later-{epoch}"), "the controller serves", 60)
+        last = int(zk.get("/controller_epoch")[0])
+    for server in ensemble.servers:
+        server.kill()
+    for server in ensemble.servers:
+        shutil.rmtree(server.data)
+        shutil.copytree(directory / f"copy-of-{server.name}", server.data)
+        server.launch()
+    for server in ensemble.servers:
+        server.wait_ready()
+    with ensemble.client(cluster.chroot) as zk:
+        wait_until(lambda: _creates(brokers[0], "after"), "a controller is obeyed again", 90)
+        wait_until(lambda: int(zk.get("/controller_epoch")[0]) > last, "it is one of a later epoch")
+    replicas.wait_in_sync(cluster, "t", 2)
+    _acknowledged(brokers, "t", ["after"])
+    assert not any("session expired" in broker.process.output() for broker in brokers)
+    for broker in brokers:
         broker.stop()
     ensemble.stop()
 
