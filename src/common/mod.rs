@@ -1,5 +1,5 @@
 //! Owns the words that every layer shares: ids, error codes, limits. Kafka: `org.apache.kafka.common`.
-//! Imports nothing of this crate.
+//! Imports nothing of this crate. Pure, every file of it.
 
 pub mod error_code;
 pub mod ids;

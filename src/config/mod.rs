@@ -2,7 +2,7 @@
 //! `DynamicBrokerConfig`. Text comes in as [`def::Props`], from a properties file ([`parse`]) or a znode; the tables in
 //! `keys` check it; [`broker::BrokerConfig`] and [`topic::LogConfig`] are what the rest of the broker reads.
 //! [`dynamic`] lays what is set while running over the file, [`describe`] and [`alter`] decide what clients are told and
-//! what they may change.
+//! what they may change. Pure, every file of it.
 
 pub mod alter;
 pub mod broker;

@@ -1,4 +1,4 @@
-//! Owns the wire: frames, headers, messages. Kafka: `org.apache.kafka.common.protocol`.
+//! Owns the wire: frames, headers, messages. Kafka: `org.apache.kafka.common.protocol`. Pure, every file of it.
 //!
 //! Bytes come from strangers, so every decoder is bounded: a length is checked against the bytes that remain before it is
 //! believed, decoded structures have a memory budget, and strings, bytes and records are slices of the frame.

@@ -1,5 +1,5 @@
 //! Owns record batches: their bytes, their checks, their compression and their older forms. Kafka:
-//! `org.apache.kafka.common.record` and `org.apache.kafka.storage.internals.log.LogValidator`.
+//! `org.apache.kafka.common.record` and `org.apache.kafka.storage.internals.log.LogValidator`. Pure, every file of it.
 //!
 //! [`batch`] is the view that every reader uses, over any magic.
 //!

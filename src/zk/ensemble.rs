@@ -1,6 +1,6 @@
 //! Owns how we stand to an ensemble, apart from the bytes of a session: which address is tried when and for how long, when
-//! a session that no server takes counts as gone, and whether an ensemble is that of our cluster. Pure. ZooKeeper:
-//! `StaticHostProvider`, the timeouts of `ClientCnxn`; the rest has no counterpart there.
+//! a session that no server takes counts as gone, and whether an ensemble is that of our cluster. It reads no clock: `now`
+//! comes in. ZooKeeper: `StaticHostProvider`, the timeouts of `ClientCnxn`; the rest has no counterpart there.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Owns where everything lives in ZooKeeper, relative to the chroot. Kafka: the path parts of `kafka.zk.ZkData`.
+//! Owns where everything lives in ZooKeeper, relative to the chroot. Kafka: the path parts of `kafka.zk.ZkData`. Pure.
 
 use crate::common::{BrokerId, TopicPartition};
 

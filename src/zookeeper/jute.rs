@@ -5,7 +5,7 @@
 //! buffer       | length i32 | bytes |    ustring    a buffer of UTF-8        vector    | count i32 | items |
 //! ```
 //! A length or count of -1 is null, which ZooKeeper keeps distinct from empty. Counterpart: `BinaryInputArchive`,
-//! `BinaryOutputArchive`. No length is believed before the bytes are there.
+//! `BinaryOutputArchive`. No length is believed before the bytes are there. Pure.
 
 use bytes::Bytes;
 

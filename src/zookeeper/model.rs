@@ -1,4 +1,4 @@
-//! Decides what a ZooKeeper answers: one standalone server of version 3.8 as a pure state machine. Requests and time go in;
+//! Decides what a ZooKeeper answers: one standalone server of version 3.8 as a state machine. Pure: requests and time go in,
 //! replies, watch events, ended sessions and the transactions to log come out. Counterpart: `PrepRequestProcessor`,
 //! `FinalRequestProcessor`, `SessionTrackerImpl`. Simulation runs it directly, [`super::server`] puts it behind a socket.
 //! One conformance suite holds it to a real ZooKeeper.

@@ -1,5 +1,6 @@
 //! Owns what ZooKeeper clients and servers say to each other: requests as the server reads them, replies and watch events
 //! as it writes them. Counterpart: `zookeeper.jute`, `ZooDefs.OpCode`, `KeeperException.Code`, `MultiOperationRecord`.
+//! Pure.
 //!
 //! ```text
 //! frame     | length i32 | body |

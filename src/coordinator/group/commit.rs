@@ -1,5 +1,5 @@
 //! Owns commits of offsets, plain and as part of a transaction, and the answers to who asks for them. Kafka:
-//! `handleCommitOffsets`, `handleTxnCommitOffsets`, `handleFetchOffsets`, `storeOffsets`.
+//! `handleCommitOffsets`, `handleTxnCommitOffsets`, `handleFetchOffsets`, `storeOffsets`. Pure.
 
 use super::effects::{CommitTicket, Effect, commit_error};
 use super::metadata::{Group, GroupState, Pending, Step};

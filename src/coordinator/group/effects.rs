@@ -1,4 +1,4 @@
-//! Owns the words between the machine and its shell: who waits, what is to be done.
+//! Owns the words between the machine and its shell: who waits, what is to be done. Pure.
 
 use super::commit::CommitAnswer;
 use super::join::JoinAnswer;

@@ -1,5 +1,5 @@
 //! Owns the first phase of a rebalance: members join until all are there or time is up. Kafka: `handleJoinGroup`,
-//! `prepareRebalance`, `onCompleteJoin`, `InitialDelayedJoin`.
+//! `prepareRebalance`, `onCompleteJoin`, `InitialDelayedJoin`. Pure.
 
 use super::effects::{Effect, JoinTicket, Note, store_error};
 use super::member::{Member, Protocol};

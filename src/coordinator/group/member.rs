@@ -1,4 +1,4 @@
-//! Owns one member of a group. Kafka: `MemberMetadata`.
+//! Owns one member of a group. Kafka: `MemberMetadata`. Pure.
 
 use super::effects::{JoinTicket, SyncTicket};
 use crate::common::Millis;

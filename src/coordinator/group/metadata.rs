@@ -1,5 +1,5 @@
 //! Owns one group: its state, its members, what they have in common. Kafka: `GroupMetadata`. What happens to it is in
-//! [`super::join`], [`super::sync`] and [`super::commit`].
+//! [`super::join`], [`super::sync`] and [`super::commit`]. Pure.
 //!
 //! ```text
 //! Empty ──────────▶ PreparingRebalance ◀──────────┐

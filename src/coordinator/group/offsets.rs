@@ -1,5 +1,5 @@
 //! Owns the offsets of one group: committed, on their way into the log, and part of open transactions. Kafka: the offset
-//! maps of `GroupMetadata`.
+//! maps of `GroupMetadata`. Pure.
 
 use crate::common::{LeaderEpoch, Millis, Offset, TopicPartition};
 use crate::coordinator::runtime::AppendId;

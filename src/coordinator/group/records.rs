@@ -1,5 +1,5 @@
 //! Owns the records of groups and offsets, as every version of Kafka wrote them. Kafka: `GroupMetadataManager`'s
-//! `groupMetadataValue`, `offsetCommitValue`, `readMessageKey` and their counterparts.
+//! `groupMetadataValue`, `offsetCommitValue`, `readMessageKey` and their counterparts. Pure.
 
 use super::metadata::Group;
 use super::offsets::CommittedOffset;

@@ -1,5 +1,5 @@
 //! Owns the second phase of a rebalance, and the life of members after it: assignments, heartbeats, leaving. Kafka:
-//! `handleSyncGroup`, `handleHeartbeat`, `handleLeaveGroup`, `DelayedSync`, `DelayedHeartbeat`.
+//! `handleSyncGroup`, `handleHeartbeat`, `handleLeaveGroup`, `DelayedSync`, `DelayedHeartbeat`. Pure.
 
 use super::effects::{Effect, Note, SyncTicket, store_error};
 use super::metadata::{Group, GroupState, Pending, Step};

@@ -1,4 +1,4 @@
-//! Owns the deadlines of all groups of a shard. Kafka: the heartbeat and rebalance purgatories.
+//! Owns the deadlines of all groups of a shard. Kafka: the heartbeat and rebalance purgatories. Pure.
 //!
 //! Whoever has a deadline keeps it in a slot of its own; this set finds the next. The two change together.
 

@@ -1,5 +1,5 @@
 //! Owns what kafka-reassign-partitions.sh reads, computes and prints, without a cluster: its JSON files, which throttles a
-//! move needs, the states of moves. Kafka: the static helpers of `ReassignPartitionsCommand`.
+//! move needs, the states of moves. Kafka: the static helpers of `ReassignPartitionsCommand`. Pure.
 
 use crate::tools::leaders::Partition;
 use serde_json::{Value, json};
