@@ -1,4 +1,4 @@
-//! Owns what a zoo.cfg says to a standalone server. Counterpart: `QuorumPeerConfig`, `ServerConfig`. Pure.
+//! Owns what a zoo.cfg says to a standalone server. Counterpart: `QuorumPeerConfig`, `ServerConfig`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
