@@ -30,9 +30,6 @@ use crate::util::task::Group;
 /// Requests of all connections that wait for the owner.
 const MAILBOX_CAPACITY: usize = 1024;
 
-/// Bytes of replies that wait for a client before its next request is read.
-const OUTGOING_PAUSE: usize = 4 << 20;
-
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

@@ -16,19 +16,30 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::OUTGOING_PAUSE;
 use super::frames::{First, Frames};
-use super::owner::{ConnectionId, Message};
 use super::zoo_cfg::Config;
 use crate::util::task::Group;
 use crate::zookeeper::jute::Reader;
 use crate::zookeeper::wire::{self, ConnectRequest, Request};
+
+/// Bytes of replies that wait for a client before its next request is read.
+pub(super) const OUTGOING_PAUSE: usize = 4 << 20;
 
 /// Bytes of replies and events that wait for a client before it is given up.
 const OUTGOING_MAX: usize = 64 << 20;
 
 /// How long a client may take to ask for a session.
 const SESSIONLESS_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) type ConnectionId = u64;
+
+/// What connections send to the owner.
+pub(super) enum Message {
+    Connect { connection: Arc<Connection>, request: ConnectRequest },
+    Request { connection: ConnectionId, xid: i32, request: Request, received: Instant },
+    Word { connection: Arc<Connection>, word: [u8; 4] },
+    Closed { connection: ConnectionId },
+}
 
 /// What the owner knows of a connection, and how it hands it bytes.
 pub(super) struct Connection {

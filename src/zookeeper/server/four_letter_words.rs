@@ -1,4 +1,4 @@
-//! Owns the four-letter words: their names and answers. Counterpart: `org.apache.zookeeper.server.command`.
+//! Owns the answers to four-letter words. Counterpart: `org.apache.zookeeper.server.command`.
 
 use std::sync::Arc;
 
@@ -8,9 +8,6 @@ use crate::zookeeper::model::SessionId;
 
 /// The version that `srvr` and its kin report: clients choose features by it.
 const VERSION: &str = concat!("3.8.4-zurau-", env!("CARGO_PKG_VERSION"));
-
-pub(super) const FOUR_LETTER_WORDS: [&[u8; 4]; 8] =
-    [b"ruok", b"srvr", b"stat", b"mntr", b"conf", b"cons", b"envi", b"isro"];
 
 impl Owner {
     pub(super) fn four_letter_word(&self, word: &[u8; 4]) -> String {

@@ -6,8 +6,6 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 
-use super::four_letter_words::FOUR_LETTER_WORDS;
-
 /// Frames from a socket.
 pub(super) struct Frames {
     socket: OwnedReadHalf,
@@ -67,3 +65,5 @@ impl Frames {
         Ok(true)
     }
 }
+
+const FOUR_LETTER_WORDS: [&[u8; 4]; 8] = [b"ruok", b"srvr", b"stat", b"mntr", b"conf", b"cons", b"envi", b"isro"];

@@ -11,8 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use super::OUTGOING_PAUSE;
-use super::connection::Connection;
+use super::connection::{Connection, ConnectionId, Message, OUTGOING_PAUSE};
 use super::zoo_cfg::Config;
 use crate::common::ids::Millis;
 use crate::zookeeper::jute::Writer;
@@ -41,16 +40,6 @@ impl Clock {
     fn instant_of(&self, elapsed: Millis) -> Instant {
         self.started + Duration::from_millis(elapsed.max(0) as u64)
     }
-}
-
-pub(super) type ConnectionId = u64;
-
-/// What connections send to the owner.
-pub(super) enum Message {
-    Connect { connection: Arc<Connection>, request: ConnectRequest },
-    Request { connection: ConnectionId, xid: i32, request: Request, received: Instant },
-    Word { connection: Arc<Connection>, word: [u8; 4] },
-    Closed { connection: ConnectionId },
 }
 
 pub(super) struct Owner {
