@@ -115,7 +115,7 @@ pub(super) async fn run<H: ApiHandler>(connection: Arc<Connection>, context: Arc
     loop {
         let frame = tokio::select! {
             biased;
-            () = context.stop_reading.cancelled() => return,
+            () = context.stop_reading.cancelled() => return part(&connection).await,
             frame = reader.next(&connection) => frame,
         };
         let frame = match frame {
@@ -163,7 +163,33 @@ async fn until_it_waits(hold: ByteHold, handling: impl Future<Output = Reply>) -
     .await
 }
 
-/// How long a reader may take nothing of its reply once the broker stops. Kafka closes all connections at that point.
+/// Ends a connection when the broker stops, so that the peer can read what it was answered.
+///
+/// Kafka closes it at once. Over requests that are not read any more that is a reset, and a Java client whose next write
+/// fails drops the answers that it has not read. A producer sends those batches again, and as a snapshot keeps one batch of
+/// a producer, the restarted broker stores the others twice.
+async fn part(connection: &Connection) {
+    let socket = &connection.socket;
+    if SockRef::from(socket).shutdown(Shutdown::Write).is_err() {
+        return; // gone already
+    }
+    let until_it_closes = async {
+        while socket.readable().await.is_ok() {
+            let mut scratch = [0; 8 << 10];
+            match socket.try_read(&mut scratch) {
+                Ok(0) => return,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
+        }
+    };
+    let patience = STALLED_AT_STOP.saturating_sub(connection.idle_for());
+    if tokio::time::timeout(patience, until_it_closes).await.is_err() {
+        debug!(?connection, "closed before its peer has closed it");
+    }
+}
+
+/// How long a peer may do nothing about its answers once the broker stops. Kafka closes all connections at that point.
 const STALLED_AT_STOP: Duration = Duration::from_secs(1);
 
 /// Bytes read by the blocking pool at a time where a slice is not in the page cache.

@@ -249,6 +249,21 @@ async fn readers_that_stall_do_not_hold_up_a_stop() {
     server.shut_down(Duration::from_secs(60)).await.expect("nothing waits for them");
 }
 
+/// A reset takes the rest of an answer away, and has the Java client drop all that it has not read.
+#[tokio::test]
+async fn a_stop_cuts_no_answer_off_that_was_given() {
+    let (server, address) = server(|_| {}).await;
+    let mut socket = connect_with_little_room(address).await;
+    let body = vec![200; 160 << 10];
+    socket.write_all(&frame(&body)).await.expect("write");
+    socket.readable().await.expect("the answer has begun");
+    server.stop_reading();
+    // As a producer does, which has up to five batches under way.
+    socket.write_all(&frame(b"not read any more")).await.expect("write");
+    assert!(read_frame(&mut socket).await.expect("the whole answer") == body);
+    assert!(matches!(socket.read_u8().await, Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof));
+}
+
 #[tokio::test]
 async fn brokers_come_in_beyond_the_limit_and_clients_make_room() {
     let named = |name: &str| Listener { name: name.into(), host: "127.0.0.1".into(), port: 0 };
