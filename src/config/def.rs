@@ -127,6 +127,30 @@ pub enum Check {
     Classes(&'static [&'static str]),
 }
 
+/// What comes of a key's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A part of the broker reads it.
+    Read,
+    /// It is accepted and changes nothing, because of this.
+    Without(&'static str),
+    /// Only the default is accepted, because of this.
+    Refused(&'static str),
+}
+
+/// Whether a key may also stand behind `listener.name.<listener>.` while the broker runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfListener {
+    /// As Kafka takes it: for one broker only.
+    Plain,
+    /// For the whole cluster too. Kafka: `ClusterLevelListenerConfigs`.
+    ClusterWide,
+    /// It changes only with the prefix. Kafka: `SslConfigs.RECONFIGURABLE_CONFIGS`.
+    Only,
+    /// Behind the prefix and the name of a SASL mechanism. Kafka: `ListenerMechanismConfigs`.
+    WithMechanism,
+}
+
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct ConfigKey {
@@ -137,12 +161,81 @@ pub struct ConfigKey {
     pub check: Check,
     pub importance: Importance,
     pub update: UpdateMode,
+    pub effect: Effect,
+    pub listener: OfListener,
     /// Accepted, but left out of documentation and of DescribeConfigs. Kafka: `defineInternal`.
     pub internal: bool,
+    /// One step while the broker runs may at most halve or double it. Kafka: `DynamicThreadPool`, `DataPlaneAcceptor`.
+    pub is_thread_count: bool,
     /// For a topic key: the broker keys that give its default, the one that wins first. A name that ends in `.hours` or
     /// `.minutes` counts in that unit, the topic key always in ms.
     pub broker_synonyms: &'static [&'static str],
+    /// The field that holds its value.
+    pub field: Option<&'static str>,
     pub doc: &'static str,
+}
+
+/// How the table writes a row. Each method but `new` is a trait that may follow the update mode of a row.
+impl ConfigKey {
+    pub(super) const fn new(
+        name: &'static str,
+        (kind, default, check): (Type, Option<&'static str>, Check),
+        importance: Importance,
+        update: UpdateMode,
+        doc: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            default,
+            check,
+            importance,
+            update,
+            effect: Effect::Read,
+            listener: OfListener::Plain,
+            internal: false,
+            is_thread_count: false,
+            broker_synonyms: &[],
+            field: None,
+            doc,
+        }
+    }
+
+    pub(super) const fn internal(self) -> Self {
+        Self { internal: true, ..self }
+    }
+
+    pub(super) const fn no_effect(self, why: &'static str) -> Self {
+        Self { effect: Effect::Without(why), ..self }
+    }
+
+    pub(super) const fn refused(self, why: &'static str) -> Self {
+        Self { effect: Effect::Refused(why), ..self }
+    }
+
+    pub(super) const fn of_listener(self) -> Self {
+        Self { listener: OfListener::ClusterWide, ..self }
+    }
+
+    pub(super) const fn only_of_listener(self) -> Self {
+        Self { listener: OfListener::Only, ..self }
+    }
+
+    pub(super) const fn of_mechanism(self) -> Self {
+        Self { listener: OfListener::WithMechanism, ..self }
+    }
+
+    pub(super) const fn thread_count(self) -> Self {
+        Self { is_thread_count: true, ..self }
+    }
+
+    pub(super) const fn from(self, broker_synonyms: &'static [&'static str]) -> Self {
+        Self { broker_synonyms, ..self }
+    }
+
+    pub(super) const fn field(self, field: &'static str) -> Self {
+        Self { field: Some(field), ..self }
+    }
 }
 
 /// A value refused.
@@ -230,7 +323,10 @@ impl ConfigKey {
     pub fn parse(&self, text: &str) -> Result<Value, ConfigError> {
         let value = parse_type(self.name, text, self.kind)?;
         self.validate(&value)?;
-        Ok(value)
+        match self.effect {
+            Effect::Refused(why) if value != self.default_value() => Err(ConfigError::value(self.name, value, why)),
+            _ => Ok(value),
+        }
     }
 
     /// The default. The table's own tests parse every one of them.
@@ -476,15 +572,7 @@ impl ConfigDef {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values(BTreeMap<&'static str, Value>);
 
-/// The typed views ask for keys of their own table with the type that the row states; a test builds each view from
-/// defaults, so a slip cannot reach a running broker.
-const TABLE_TYPE: &str = "the view names a key and type of the table";
-
 impl Values {
-    pub(super) fn new(values: BTreeMap<&'static str, Value>) -> Self {
-        Self(values)
-    }
-
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
@@ -493,58 +581,53 @@ impl Values {
         self.0.iter().map(|(name, value)| (*name, value))
     }
 
-    pub(super) fn boolean(&self, name: &str) -> bool {
-        let Some(Value::Boolean(v)) = self.0.get(name) else { panic!("{name}: {TABLE_TYPE}") };
-        *v
+    /// The value of a row of the table, for the structs that the rows fill.
+    pub(super) fn of(&self, name: &'static str) -> Result<Value, ConfigError> {
+        Ok(self.0.get(name).cloned().unwrap_or(Value::Null))
     }
+}
 
-    pub(super) fn int(&self, name: &str) -> i32 {
-        self.int_or_null(name).expect(TABLE_TYPE)
-    }
+/// The type of a field, made of the value that its row parsed.
+pub(super) trait FromValue: Sized {
+    /// `None` where the value is of another type.
+    fn from_value(value: Value) -> Option<Self>;
+}
 
-    pub(super) fn int_or_null(&self, name: &str) -> Option<i32> {
-        match self.0.get(name) {
-            Some(Value::Int(v)) => Some(*v),
-            Some(Value::Short(v)) => Some(i32::from(*v)),
-            Some(Value::Null) => None,
-            _ => panic!("{name}: {TABLE_TYPE}"),
+/// The value of the row `name`, as its field has it.
+pub(super) fn typed<T: FromValue>(name: &'static str, value: Value) -> Result<T, ConfigError> {
+    let refusal = ConfigError::value(name, &value, "Not a value of the key's type");
+    T::from_value(value).ok_or(refusal)
+}
+
+macro_rules! from_value {
+    ($($type:ty: $($value:pat => $made:expr),+;)+) => {$(
+        impl FromValue for $type {
+            fn from_value(value: Value) -> Option<Self> {
+                match value {
+                    $($value => $made,)+
+                    _ => None,
+                }
+            }
         }
-    }
+    )+};
+}
 
-    pub(super) fn long(&self, name: &str) -> i64 {
-        self.long_or_null(name).expect(TABLE_TYPE)
-    }
+from_value! {
+    bool: Value::Boolean(v) => Some(v);
+    i16: Value::Short(v) => Some(v);
+    i32: Value::Int(v) => Some(v), Value::Short(v) => Some(v.into());
+    i64: Value::Long(v) => Some(v), Value::Int(v) => Some(v.into());
+    f64: Value::Double(v) => Some(v);
+    u32: Value::Int(v) => v.try_into().ok();
+    u64: Value::Long(v) => v.try_into().ok();
+    // A negative bound leaves room for nothing.
+    usize: Value::Int(v) => Some(v.try_into().unwrap_or(0));
+    String: Value::String(v) => Some(v), Value::Class(v) => Some(v);
+    Vec<String>: Value::List(v) => Some(v);
+}
 
-    pub(super) fn long_or_null(&self, name: &str) -> Option<i64> {
-        match self.0.get(name) {
-            Some(Value::Long(v)) => Some(*v),
-            Some(Value::Null) => None,
-            _ => panic!("{name}: {TABLE_TYPE}"),
-        }
-    }
-
-    pub(super) fn double(&self, name: &str) -> f64 {
-        let Some(Value::Double(v)) = self.0.get(name) else { panic!("{name}: {TABLE_TYPE}") };
-        *v
-    }
-
-    pub(super) fn string(&self, name: &str) -> String {
-        self.string_or_null(name).expect(TABLE_TYPE)
-    }
-
-    pub(super) fn string_or_null(&self, name: &str) -> Option<String> {
-        match self.0.get(name) {
-            Some(Value::String(v) | Value::Class(v) | Value::Password(v)) => Some(v.clone()),
-            Some(Value::Null) => None,
-            _ => panic!("{name}: {TABLE_TYPE}"),
-        }
-    }
-
-    pub(super) fn list(&self, name: &str) -> Vec<String> {
-        match self.0.get(name) {
-            Some(Value::List(v)) => v.clone(),
-            Some(Value::Null) => Vec::new(),
-            _ => panic!("{name}: {TABLE_TYPE}"),
-        }
+impl<T: FromValue> FromValue for Option<T> {
+    fn from_value(value: Value) -> Option<Self> {
+        if value == Value::Null { Some(None) } else { T::from_value(value).map(Some) }
     }
 }

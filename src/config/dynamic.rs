@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::broker::BrokerConfig;
-use super::def::{ConfigError, ConfigKey, Props, Type, UpdateMode, Value};
-use super::keys::{BROKER, QUOTA};
+use super::def::{ConfigError, ConfigKey, OfListener, Props, Type, UpdateMode, Value};
+use super::keys::{BROKER, LogKeys, QUOTA};
 
 /// The znode that a setting lives in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,41 +18,6 @@ pub enum Layer {
     /// `/config/brokers/<id>`: this broker.
     Broker,
 }
-
-/// Keys that change while the broker runs, but only under a listener's prefix. Kafka: `SslConfigs.RECONFIGURABLE_CONFIGS`.
-const ONLY_WITH_LISTENER_PREFIX: &[&str] = &[
-    "ssl.key.password",
-    "ssl.keystore.certificate.chain",
-    "ssl.keystore.key",
-    "ssl.keystore.location",
-    "ssl.keystore.password",
-    "ssl.keystore.type",
-    "ssl.truststore.certificates",
-    "ssl.truststore.location",
-    "ssl.truststore.password",
-    "ssl.truststore.type",
-];
-
-/// Keys of a listener that may be set for the whole cluster. Kafka: `ClusterLevelListenerConfigs`.
-const CLUSTER_LEVEL_OF_LISTENER: &[&str] = &["max.connections", "max.connection.creation.rate", "num.network.threads"];
-
-/// Keys that stand under a listener and a SASL mechanism. Kafka: `ListenerMechanismConfigs`.
-const OF_LISTENER_AND_MECHANISM: &[&str] = &[
-    "sasl.jaas.config",
-    "sasl.login.callback.handler.class",
-    "sasl.login.class",
-    "sasl.server.callback.handler.class",
-    "connections.max.reauth.ms",
-];
-
-/// Keys of which one step may at most halve or double the value. Kafka: `DynamicThreadPool`, `DataPlaneAcceptor`.
-const THREAD_COUNTS: &[&str] = &[
-    "background.threads",
-    "num.io.threads",
-    "num.network.threads",
-    "num.recovery.threads.per.data.dir",
-    "num.replica.fetchers",
-];
 
 /// What a change of a layer came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,7 +113,7 @@ impl DynamicConfig {
             "These security configs can be dynamically updated only per-listener using the listener prefix",
             "HashSet",
             wanted,
-            |name| ONLY_WITH_LISTENER_PREFIX.contains(&name),
+            changes_only_at_a_listener,
         )?;
         for (name, text) in wanted {
             check_value(name, text)?;
@@ -184,9 +149,13 @@ impl DynamicConfig {
 
     /// Rules for a change that a start would not need. Kafka: the `validateReconfiguration` methods.
     fn check_step(&self, new: &BrokerConfig, changed: &BTreeSet<String>) -> Result<(), String> {
-        let old = &self.current.values;
-        for &key in THREAD_COUNTS.iter().filter(|key| changed.contains(**key)) {
-            let (from, to) = (old.int(key), new.values.int(key));
+        for key in BROKER.iter().filter(|key| key.is_thread_count && changed.contains(key.name)) {
+            let (Some(Value::Int(from)), Some(&Value::Int(to))) =
+                (self.current.values.get(key.name), new.values.get(key.name))
+            else {
+                continue;
+            };
+            let key = key.name;
             let error = format!("Dynamic thread count update validation failed for {key}={to}");
             if to < from / 2 {
                 return Err(format!("{error}, value should be at least half the current value {from}"));
@@ -207,14 +176,20 @@ impl DynamicConfig {
                 "Log cleaner threads cannot be increased to more than double the current value {from}"
             ));
         }
-        for unit in ["ms", "bytes"] {
-            let (local_key, key) = (format!("log.local.retention.{unit}"), format!("log.retention.{unit}"));
-            let local = new.values.long(&local_key);
-            let whole = if unit == "ms" { new.log.retention_ms } else { new.log.retention_bytes };
-            if whole <= -1 || local == -2 || !(changed.contains(&local_key) || changed.contains(&key)) {
+        let logs = LogKeys::read(|key| new.values.of(key)).map_err(|e| e.to_string())?;
+        for (local_key, local, key, whole) in [
+            ("log.local.retention.ms", logs.log_local_retention_ms, "log.retention.ms", logs.retention_ms()),
+            (
+                "log.local.retention.bytes",
+                logs.log_local_retention_bytes,
+                "log.retention.bytes",
+                logs.log_retention_bytes,
+            ),
+        ] {
+            if whole <= -1 || local == -2 || !(changed.contains(local_key) || changed.contains(key)) {
                 continue;
             }
-            let refuse = |reason: String| Err(ConfigError::value(&local_key, local, reason).to_string());
+            let refuse = |reason: String| Err(ConfigError::value(local_key, local, reason).to_string());
             if local == -1 {
                 return refuse(format!("Value must not be -1 as {key} value is set as {whole}."));
             }
@@ -224,15 +199,18 @@ impl DynamicConfig {
         }
         // Kafka: `ConnectionQuotas.ListenerConnectionQuota`. A start takes 0.
         for listener in new.listeners.iter().map(|endpoint| &endpoint.listener) {
-            for key in ["max.connections", "max.connection.creation.rate"] {
-                let is_changed =
-                    changed.contains(key) || changed.contains(&format!("{}{key}", listener.config_prefix()));
-                if let (true, Ok(Value::Int(value @ ..=0))) = (is_changed, new.for_listener(listener, key)) {
+            let at_listener = new.at_listener(listener).map_err(|e| e.to_string())?;
+            for (key, value) in [
+                ("max.connections", at_listener.max_connections),
+                ("max.connection.creation.rate", at_listener.max_connection_creation_rate),
+            ] {
+                let own = format!("{}{key}", listener.config_prefix());
+                if value <= 0 && (changed.contains(key) || changed.contains(&own)) {
                     return Err(format!("Invalid {key} {value}"));
                 }
             }
         }
-        if changed.contains("metric.reporters") && !new.values.list("metric.reporters").is_empty() {
+        if changed.contains("metric.reporters") && !new.metric_reporters.is_empty() {
             return Err("Validation of dynamic config update of Set(metric.reporters) failed with class class \
                         kafka.server.DynamicMetricsReporters"
                 .to_owned());
@@ -262,8 +240,9 @@ pub(super) fn synonyms(name: &str, listener_too: bool) -> Vec<&str> {
         }
         _ => match without_listener(name).filter(|_| listener_too) {
             Some(base) => {
-                let of_mechanism = OF_LISTENER_AND_MECHANISM.iter().find(|key| base.ends_with(**key));
-                vec![name, of_mechanism.copied().unwrap_or(base)]
+                let of_mechanism =
+                    BROKER.iter().find(|key| key.listener == OfListener::WithMechanism && base.ends_with(key.name));
+                vec![name, of_mechanism.map_or(base, |key| key.name)]
             }
             None => vec![name],
         },
@@ -291,9 +270,13 @@ pub(super) fn is_stored_encrypted(name: &str) -> bool {
         .any(|key| name.ends_with(key.name))
 }
 
+fn changes_only_at_a_listener(name: &str) -> bool {
+    BROKER.get(name).is_some_and(|key| key.listener == OfListener::Only)
+}
+
 fn belongs_to_one_broker(name: &str) -> bool {
     match without_listener(name) {
-        Some(base) => !CLUSTER_LEVEL_OF_LISTENER.contains(&base),
+        Some(base) => BROKER.get(base).is_none_or(|key| key.listener != OfListener::ClusterWide),
         None => BROKER.get(name).is_some_and(|key| key.update == UpdateMode::PerBroker),
     }
 }
@@ -318,7 +301,7 @@ pub(super) fn valid_entries(layer: Layer, stored: &Props, ignored: &mut Vec<Stri
             Some(e.to_string())
         } else if BROKER.get(name).is_some_and(|key| key.update == UpdateMode::ReadOnly) {
             Some(format!("{name} cannot change while the broker runs"))
-        } else if ONLY_WITH_LISTENER_PREFIX.contains(&name.as_str()) {
+        } else if changes_only_at_a_listener(name) {
             Some(format!("{name} can change only with a listener prefix"))
         } else if layer == Layer::ClusterDefault && belongs_to_one_broker(name) {
             Some(format!("{name} can be set only for one broker"))

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 
 use crate::common::ids::Millis;
 
-use super::def::{ConfigError, Props, Value, Values};
-use super::keys::TOPIC;
+use super::def::{ConfigError, FromValue, Props, Value, Values};
+pub use super::keys::LogConfig;
+use super::keys::{LogForms, LogKeys, TOPIC, TopicForms};
 
 /// What a topic's batches are compressed with on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,58 +60,22 @@ impl ThrottledReplicas {
     }
 }
 
-/// Settings of one topic's logs. Fields are the topic keys; times are ms, sizes bytes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LogConfig {
-    /// Largest size of a segment's `.log`, and of one append.
-    pub segment_bytes: i32,
-    pub segment_ms: Millis,
-    pub segment_jitter_ms: Millis,
-    /// Size of an index file at its creation.
-    pub segment_index_bytes: i32,
-    /// `i64::MAX`: never by count.
-    pub flush_messages: i64,
-    /// `i64::MAX`: never by age.
-    pub flush_ms: Millis,
-    /// -1: unlimited.
-    pub retention_bytes: i64,
-    /// -1: unlimited.
-    pub retention_ms: Millis,
-    /// Largest record batch, checked before and after recompression.
-    pub max_message_bytes: i32,
-    /// Log bytes between two entries of the offset and time index.
-    pub index_interval_bytes: i32,
-    pub file_delete_delay_ms: Millis,
-    pub delete_retention_ms: Millis,
-    pub min_compaction_lag_ms: Millis,
-    pub max_compaction_lag_ms: Millis,
-    /// 0 to 1.
-    pub min_cleanable_dirty_ratio: f64,
-    /// `cleanup.policy` has `compact`.
-    pub compact: bool,
-    /// `cleanup.policy` has `delete`.
-    pub delete: bool,
-    pub unclean_leader_election_enable: bool,
-    pub min_insync_replicas: i32,
-    pub compression: BrokerCompression,
-    pub preallocate: bool,
-    pub message_timestamp_type: TimestampType,
-    /// How far a record's CreateTime may lie behind the broker's clock.
-    pub message_timestamp_before_max_ms: Millis,
-    /// How far it may lie ahead.
-    pub message_timestamp_after_max_ms: Millis,
-    pub message_downconversion_enable: bool,
-    pub leader_replication_throttled_replicas: ThrottledReplicas,
-    pub follower_replication_throttled_replicas: ThrottledReplicas,
-    /// What the topic itself sets, as text: enough to resolve it again over other defaults.
-    pub overridden: Props,
+impl FromValue for ThrottledReplicas {
+    fn from_value(value: Value) -> Option<Self> {
+        Vec::from_value(value).map(|entries| Self::parse(&entries))
+    }
+}
+
+impl FromValue for TimestampType {
+    fn from_value(value: Value) -> Option<Self> {
+        Some(if String::from_value(value)? == "LogAppendTime" { Self::LogAppendTime } else { Self::CreateTime })
+    }
 }
 
 impl Default for LogConfig {
     /// The topic keys' own defaults, with no broker behind them.
     fn default() -> Self {
-        let values = TOPIC.iter().map(|key| (key.name, key.default_value())).collect();
-        Self::from_values(&Values::new(values), Props::new())
+        Self::resolve(&Props::new(), &Props::new()).expect("a test parses every default of the table")
     }
 }
 
@@ -120,60 +85,30 @@ impl LogConfig {
     pub fn resolve(defaults: &Props, overrides: &Props) -> Result<Self, ConfigError> {
         let mut props = defaults.clone();
         props.extend(overrides.clone());
-        Ok(Self::from_values(&TOPIC.parse(&props)?, overrides.clone()))
+        let values = TOPIC.parse(&props)?;
+        Self::of(&values, &TopicForms::read(|key| values.of(key))?, overrides.clone())
     }
 
-    fn from_values(v: &Values, overridden: Props) -> Self {
-        let policies: Vec<String> = v.list("cleanup.policy").iter().map(|p| p.to_lowercase()).collect();
+    fn of(values: &Values, forms: &TopicForms, overridden: Props) -> Result<Self, ConfigError> {
+        let has_policy = |policy: &str| forms.cleanup_policy.iter().any(|p| p.to_lowercase() == policy);
         // A bound that was left unlimited follows the older key, which knew one bound for both directions.
-        let timestamp_bound = |name: &str| match v.long(name) {
-            i64::MAX => v.long("message.timestamp.difference.max.ms"),
-            set => set,
-        };
-        Self {
-            segment_bytes: v.int("segment.bytes"),
-            segment_ms: v.long("segment.ms"),
-            segment_jitter_ms: v.long("segment.jitter.ms"),
-            segment_index_bytes: v.int("segment.index.bytes"),
-            flush_messages: v.long("flush.messages"),
-            flush_ms: v.long("flush.ms"),
-            retention_bytes: v.long("retention.bytes"),
-            retention_ms: v.long("retention.ms"),
-            max_message_bytes: v.int("max.message.bytes"),
-            index_interval_bytes: v.int("index.interval.bytes"),
-            file_delete_delay_ms: v.long("file.delete.delay.ms"),
-            delete_retention_ms: v.long("delete.retention.ms"),
-            min_compaction_lag_ms: v.long("min.compaction.lag.ms"),
-            max_compaction_lag_ms: v.long("max.compaction.lag.ms"),
-            min_cleanable_dirty_ratio: v.double("min.cleanable.dirty.ratio"),
-            compact: policies.iter().any(|p| p == "compact"),
-            delete: policies.iter().any(|p| p == "delete"),
-            unclean_leader_election_enable: v.boolean("unclean.leader.election.enable"),
-            min_insync_replicas: v.int("min.insync.replicas"),
-            compression: match v.string("compression.type").as_str() {
+        let bound = |own| if own == i64::MAX { forms.message_timestamp_difference_max_ms } else { own };
+        let more = LogForms {
+            compact: has_policy("compact"),
+            delete: has_policy("delete"),
+            compression: match forms.compression_type.as_str() {
                 "uncompressed" => BrokerCompression::Uncompressed,
-                "gzip" => BrokerCompression::Gzip(v.int("compression.gzip.level")),
+                "gzip" => BrokerCompression::Gzip(forms.compression_gzip_level),
                 "snappy" => BrokerCompression::Snappy,
-                "lz4" => BrokerCompression::Lz4(v.int("compression.lz4.level")),
-                "zstd" => BrokerCompression::Zstd(v.int("compression.zstd.level")),
+                "lz4" => BrokerCompression::Lz4(forms.compression_lz4_level),
+                "zstd" => BrokerCompression::Zstd(forms.compression_zstd_level),
                 _ => BrokerCompression::Producer,
             },
-            preallocate: v.boolean("preallocate"),
-            message_timestamp_type: match v.string("message.timestamp.type").as_str() {
-                "LogAppendTime" => TimestampType::LogAppendTime,
-                _ => TimestampType::CreateTime,
-            },
-            message_timestamp_before_max_ms: timestamp_bound("message.timestamp.before.max.ms"),
-            message_timestamp_after_max_ms: timestamp_bound("message.timestamp.after.max.ms"),
-            message_downconversion_enable: v.boolean("message.downconversion.enable"),
-            leader_replication_throttled_replicas: ThrottledReplicas::parse(
-                &v.list("leader.replication.throttled.replicas"),
-            ),
-            follower_replication_throttled_replicas: ThrottledReplicas::parse(
-                &v.list("follower.replication.throttled.replicas"),
-            ),
+            message_timestamp_before_max_ms: bound(forms.message_timestamp_before_max_ms),
+            message_timestamp_after_max_ms: bound(forms.message_timestamp_after_max_ms),
             overridden,
-        }
+        };
+        Self::read(|key| values.of(key), more)
     }
 
     /// Age at which a segment is closed: a compacted topic must reach its oldest dirty record in time.
@@ -191,9 +126,28 @@ impl LogConfig {
     }
 }
 
+const HOUR_MS: Millis = 60 * 60 * 1000;
+
+impl LogKeys {
+    /// Any negative retention is unlimited: -1.
+    pub(super) fn retention_ms(&self) -> Millis {
+        let minutes = self.log_retention_minutes.map(|minutes| Millis::from(minutes) * 60 * 1000);
+        let hours = Millis::from(self.log_retention_hours) * HOUR_MS;
+        self.log_retention_ms.or(minutes).unwrap_or(hours).max(-1)
+    }
+
+    pub(super) fn roll_ms(&self) -> Millis {
+        self.log_roll_ms.unwrap_or(Millis::from(self.log_roll_hours) * HOUR_MS)
+    }
+
+    pub(super) fn roll_jitter_ms(&self) -> Millis {
+        self.log_roll_jitter_ms.unwrap_or(Millis::from(self.log_roll_jitter_hours) * HOUR_MS)
+    }
+}
+
 /// The topic keys as this broker's own keys give them: for each the first of its synonyms that is set, in ms where the
 /// synonym counts hours or minutes. Kafka: `KafkaConfig.extractLogConfigMap`.
-pub fn broker_defaults(broker: &Values) -> Props {
+pub(super) fn broker_defaults(broker: &Values, logs: &LogKeys) -> Props {
     let mut defaults = Props::new();
     for key in TOPIC.iter() {
         let set = key.broker_synonyms.iter().find_map(|synonym| {
@@ -202,26 +156,28 @@ pub fn broker_defaults(broker: &Values) -> Props {
         });
         defaults.extend(set.map(|text| (key.name.to_owned(), text)));
     }
-    // Any negative retention is unlimited, and this broker's inter.broker.protocol.version fixes the message format.
-    if defaults.get("retention.ms").and_then(|v| v.parse().ok()).is_some_and(|v: i64| v < 0) {
-        defaults.insert("retention.ms".to_owned(), "-1".to_owned());
-    }
+    defaults.insert("retention.ms".to_owned(), logs.retention_ms().to_string());
+    // This broker's inter.broker.protocol.version fixes the message format.
     defaults.remove("message.format.version");
     // The broker's own two timestamp bounds already follow its older key.
-    if let Some(older) = defaults.get("message.timestamp.difference.max.ms").cloned() {
-        for bound in ["message.timestamp.before.max.ms", "message.timestamp.after.max.ms"] {
-            defaults.entry(bound.to_owned()).and_modify(|v| {
-                if *v == i64::MAX.to_string() {
-                    v.clone_from(&older);
-                }
-            });
+    for (bound, own) in [
+        ("message.timestamp.before.max.ms", logs.log_message_timestamp_before_max_ms),
+        ("message.timestamp.after.max.ms", logs.log_message_timestamp_after_max_ms),
+    ] {
+        if own == i64::MAX {
+            defaults.insert(bound.to_owned(), logs.log_message_timestamp_difference_max_ms.to_string());
         }
     }
     defaults
 }
 
+/// Whether a topic allows unclean elections by a setting of its own, `None` where it has none.
+pub fn allows_unclean_election(overrides: &Props) -> Option<bool> {
+    overrides.get("unclean.leader.election.enable").map(|value| value.eq_ignore_ascii_case("true"))
+}
+
 /// `value` in ms if `synonym` counts hours or minutes. The unit is the last word of the name.
-pub(super) fn in_millis(synonym: &str, value: &Value) -> Option<i64> {
+fn in_millis(synonym: &str, value: &Value) -> Option<i64> {
     let unit = match synonym.rsplit('.').next() {
         Some("hours") => 60 * 60 * 1000,
         Some("minutes") => 60 * 1000,
@@ -242,14 +198,15 @@ pub fn validate(overrides: &Props, defaults: &Props) -> Result<(), ConfigError> 
     let mut props = defaults.clone();
     props.extend(overrides.clone());
     let values = TOPIC.parse(&props)?;
-    validate_together(&values)?;
-    if values.boolean("remote.log.delete.on.disable") || values.boolean("remote.log.copy.disable") {
+    let forms = TopicForms::read(|key| values.of(key))?;
+    validate_together(&LogConfig::of(&values, &forms, Props::new())?)?;
+    if forms.remote_log_delete_on_disable || forms.remote_log_copy_disable {
         return Err(ConfigError::Unfit(
             "It is invalid to set `remote.log.delete.on.disable` or `remote.log.copy.disable` under Zookeeper's mode."
                 .to_owned(),
         ));
     }
-    if values.boolean("remote.storage.enable") {
+    if forms.remote_storage_enable {
         return Err(ConfigError::rule(
             "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
         ));
@@ -258,9 +215,8 @@ pub fn validate(overrides: &Props, defaults: &Props) -> Result<(), ConfigError> 
 }
 
 /// Topic values that must fit each other. Kafka: `LogConfig.validateValues`.
-pub(super) fn validate_together(values: &Values) -> Result<(), ConfigError> {
-    let min = values.long("min.compaction.lag.ms");
-    let max = values.long("max.compaction.lag.ms");
+fn validate_together(config: &LogConfig) -> Result<(), ConfigError> {
+    let (min, max) = (config.min_compaction_lag_ms, config.max_compaction_lag_ms);
     if min > max {
         return Err(ConfigError::Unfit(format!(
             "conflict topic config setting min.compaction.lag.ms ({min}) > max.compaction.lag.ms ({max})"

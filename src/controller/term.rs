@@ -19,6 +19,7 @@ use super::election::{self, Strategy};
 use super::partition_state::PartitionState as Phase;
 use super::replica_state::ReplicaState;
 use crate::common::{BrokerId, ControllerEpoch, TopicPartition};
+use crate::config::topic::allows_unclean_election;
 use crate::zk::batch::{Fence, FencedError};
 use crate::zk::client::{Client, CreateMode, Error, Write, Written};
 use crate::zk::data::config;
@@ -408,8 +409,7 @@ impl<C: BrokerChannels> Term<C> {
                     continue;
                 }
             };
-            let says = config.get("unclean.leader.election.enable").map(|value| value.eq_ignore_ascii_case("true"));
-            if says.unwrap_or(self.unclean_default) {
+            if allows_unclean_election(&config).unwrap_or(self.unclean_default) {
                 allowed.insert(topic);
             }
         }

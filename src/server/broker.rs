@@ -537,8 +537,7 @@ pub(super) fn connection_limits(config: &BrokerConfig) -> ConnectionLimits {
         addresses.map(|address| (address.ip().to_canonical(), bound(*max))).collect::<Vec<_>>()
     });
     let of_listener = config.listeners.iter().filter_map(|e| {
-        let key = format!("{}max.connections", e.listener.config_prefix());
-        let max = config.props.get(&key)?.trim().parse().ok()?;
+        let max = config.at_listener(&e.listener).ok()?.max_connections;
         Some((e.listener.to_string(), bound(max)))
     });
     ConnectionLimits {

@@ -10,9 +10,8 @@ use super::broker::connection_limits;
 use super::context::{Broker, Learned, LearnedConfig};
 use crate::common::BrokerId;
 use crate::config::dynamic::{Applied, Layer};
-use crate::config::{BrokerConfig, ConfigError, DynamicConfig, Props};
+use crate::config::{BrokerConfig, ConfigError, DynamicConfig, Props, topic};
 use crate::log::CleanerSettings;
-use crate::replica::UNLIMITED;
 use crate::util::clock::wall_ms;
 use crate::zk::client::{Client, Error};
 use crate::zk::configs::{self, ConfigChanges};
@@ -26,9 +25,6 @@ use tracing::{error, info, warn};
 
 /// The name that stands for every broker below `/config/brokers`.
 const CLUSTER_DEFAULT: &str = "<default>";
-
-/// What the controller hears of when it is switched on.
-const UNCLEAN_ELECTION: &str = "unclean.leader.election.enable";
 
 /// How long to wait before ZooKeeper is asked again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -141,7 +137,7 @@ async fn take_over_entity(broker: &Broker, path: &str) -> Result<(), Error> {
     match path.split_once('/') {
         Some(("topics", topic)) => {
             let LearnedConfig { overrides, .. } = broker.learn_topic_config(topic, Learned::Change).await?;
-            if overrides.get(UNCLEAN_ELECTION).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            if topic::allows_unclean_election(&overrides) == Some(true) {
                 broker.controller.unclean_election_allowed(topic).await;
             }
         }
@@ -156,12 +152,9 @@ async fn take_over_entity(broker: &Broker, path: &str) -> Result<(), Error> {
 impl Broker {
     /// Takes over the rates of replication that is throttled; they live in ZooKeeper only.
     pub(super) fn take_over_throttles(&self) {
-        let config = self.config.load();
-        let rate = |key: &str| config.props.get(key).and_then(|text| text.trim().parse().ok()).unwrap_or(UNLIMITED);
-        self.replicas.set_throttled_rates(
-            rate("leader.replication.throttled.rate"),
-            rate("follower.replication.throttled.rate"),
-        );
+        let rates = self.config.load().replication_rates;
+        self.replicas
+            .set_throttled_rates(rates.leader_replication_throttled_rate, rates.follower_replication_throttled_rate);
     }
 
     /// Takes over what a layer's znode says now.

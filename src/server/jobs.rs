@@ -21,8 +21,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// The key that bounds how fast replicas move between log directories.
-const MOVE_RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 /// How long to wait for more to copy.
 const MOVE_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -224,10 +222,10 @@ async fn move_replicas(broker: Arc<Broker>, stop: CancellationToken) {
                 error!("a step of moving replicas panicked");
                 MoveRound { copied: 0, left: 1 }
             });
-        let wait = match broker.config.load().props.get(MOVE_RATE).and_then(|rate| rate.trim().parse::<f64>().ok()) {
-            _ if round.copied == 0 => MOVE_BACKOFF,
-            Some(rate) => Duration::try_from_secs_f64(round.copied as f64 / rate.max(1.0)).unwrap_or(Duration::MAX),
-            None => Duration::ZERO,
+        let rate = broker.config.load().replication_rates.replica_alter_log_dirs_io_max_bytes_per_second;
+        let wait = match round.copied {
+            0 => MOVE_BACKOFF,
+            copied => Duration::try_from_secs_f64(copied as f64 / rate.max(1) as f64).unwrap_or(Duration::MAX),
         };
         let next = async { if round.left == 0 { logs.moves_changed().await } else { tokio::time::sleep(wait).await } };
         tokio::select! {

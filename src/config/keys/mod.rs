@@ -1,45 +1,129 @@
 //! Owns the table of keys: one row a key, in a file a concern. Kafka: `AbstractKafkaConfig.CONFIG_DEF`, `LogConfig`,
 //! `ServerTopicConfigSynonyms`. Defaults are written as Kafka prints them and go through the same parser as a file.
+//!
+//! A row declares everything that is known about its key, down to the field that holds its value. A key without a field
+//! gives the default of a topic key, is refused, or says why it has no effect: a test finds a row that does none of it.
 
 mod broker;
 mod coordinator;
 mod elsewhere;
+mod forms;
+mod listener;
 mod log;
+mod own;
 mod quota;
 mod security;
 mod topic;
-mod zookeeper;
 
 use std::sync::LazyLock;
 
 use super::def::ConfigDef;
 
-/// `"name" Type = default, Check, Importance, UpdateMode[, internal] [from "broker.key" …]: "doc";`
-macro_rules! rows {
-    ($($name:literal $kind:ident = $default:tt, $check:expr, $importance:ident, $update:ident
-        $(, $internal:ident)? $(from $($synonym:literal)+)?: $doc:literal;)*) => {
-        pub(super) const ROWS: &[crate::config::def::ConfigKey] = {
-            #[allow(unused_imports, reason = "not every file uses a check, or a list of another file")]
-            use {super::*, crate::config::def::Check::*};
-            &[$(crate::config::def::ConfigKey {
-                name: $name,
-                kind: crate::config::def::Type::$kind,
-                default: rows!(@default $default),
-                check: $check,
-                importance: crate::config::def::Importance::$importance,
-                update: crate::config::def::UpdateMode::$update,
-                internal: rows!(@internal $($internal)?),
-                broker_synonyms: &[$($($synonym),+)?],
-                doc: $doc,
-            },)*]
-        };
+pub use broker::BrokerConfig;
+pub(super) use broker::Composed;
+pub(super) use coordinator::{CoordinatorForms, GroupProtocolKeys, GroupTimes};
+pub use coordinator::{GroupConfig, TransactionConfig};
+pub(super) use forms::Forms;
+pub use listener::ListenerConfig;
+pub(super) use log::LogKeys;
+pub(super) use own::OwnKeys;
+pub use quota::ReplicationRates;
+pub use topic::LogConfig;
+pub(super) use topic::{LogForms, TopicForms};
+
+/// Declares rows, and the struct that has a field for each row which names one:
+///
+/// `"name" Type = default, Check, Importance, UpdateMode[, trait(…) …] [=> field [as Type]]: "doc";`
+///
+/// A trait is a method of [`ConfigKey`](super::def::ConfigKey). A field has the Rust type of its row, an `Option` where
+/// the default is null, unless the row says another. `struct A with B { … }` gives `A` the fields of `B` too: what no row
+/// says alone.
+macro_rules! keys {
+    ($(#[$meta:meta])* $vis:vis struct $Keys:ident {} $($rows:tt)*) => {
+        keys! { @struct [$(#[$meta])*] [$vis] $Keys read_with(_more: ()) [] $($rows)* }
+
+        impl $Keys {
+            pub(in crate::config) fn read(
+                of: impl Fn(&'static str) -> Result<crate::config::def::Value, crate::config::def::ConfigError>,
+            ) -> Result<Self, crate::config::def::ConfigError> {
+                Self::read_with(of, ())
+            }
+        }
     };
+    ($(#[$meta:meta])* $vis:vis struct $Keys:ident with $More:ident { $($(#[$doc:meta])* $more:ident: $type:ty,)* }
+        $($rows:tt)*) => {
+        pub(in crate::config) struct $More {
+            $(pub(in crate::config) $more: $type,)*
+        }
+
+        keys! { @struct [$(#[$meta])*] [$vis] $Keys read(more: $More) [$($(#[$doc])* $more: $type,)*] $($rows)* }
+    };
+    (@struct [$($meta:tt)*] [$vis:vis] $Keys:ident $read:ident($arg:ident: $More:ty)
+        [$($(#[$more_doc:meta])* $more:ident: $more_type:ty,)*]
+        $($name:literal $kind:ident = $default:tt, $check:expr, $importance:ident, $update:ident
+            $(, $trait:ident($($trait_arg:expr)?))* $(=> $field:ident $(as $type:ty)?)?: $doc:literal;)*) => {
+        $($meta)*
+        $vis struct $Keys {
+            $($(#[$more_doc])* $vis $more: $more_type,)*
+            $($(#[doc = $doc] $vis $field: keys!(@type $kind $default $($type)?),)?)*
+        }
+
+        impl $Keys {
+            pub(in crate::config) const ROWS: &'static [crate::config::def::ConfigKey] = keys!(@rows
+                $([$name $kind $default $importance $update ($check)] [$($trait($($trait_arg)?))* $(field(stringify!($field)))?] $doc)*);
+
+            /// Takes each field from the value of its row: `of` finds it by the row's name.
+            pub(in crate::config) fn $read(
+                of: impl Fn(&'static str) -> Result<crate::config::def::Value, crate::config::def::ConfigError>,
+                $arg: $More,
+            ) -> Result<Self, crate::config::def::ConfigError> {
+                Ok(Self {
+                    $($more: $arg.$more,)*
+                    $($($field: crate::config::def::typed($name, of($name)?)?,)?)*
+                })
+            }
+        }
+    };
+    (@rows $([$name:literal $kind:ident $default:tt $importance:ident $update:ident ($check:expr)]
+        [$($trait:ident($($trait_arg:expr)?))*] $doc:literal)*) => {{
+        #[allow(unused_imports, reason = "not every part of the table has a check")]
+        use crate::config::def::{Check::*, ConfigKey, Importance, Type, UpdateMode};
+        &[$(ConfigKey::new(
+            $name,
+            (Type::$kind, keys!(@default $default), $check),
+            Importance::$importance,
+            UpdateMode::$update,
+            $doc,
+        )$(.$trait($($trait_arg)?))*,)*]
+    }};
     (@default null) => { None };
     (@default $text:literal) => { Some($text) };
-    (@internal internal) => { true };
-    (@internal) => { false };
+    (@type $kind:ident $default:tt $type:ty) => { $type };
+    (@type $kind:ident null) => { Option<keys!(@type $kind)> };
+    (@type $kind:ident $default:literal) => { keys!(@type $kind) };
+    (@type Boolean) => { bool };
+    (@type Short) => { i16 };
+    (@type Int) => { i32 };
+    (@type Long) => { i64 };
+    (@type Double) => { f64 };
+    (@type String) => { String };
+    (@type List) => { Vec<String> };
+    ($($name:literal $kind:ident = $default:tt, $check:expr, $importance:ident, $update:ident
+        $(, $trait:ident($($trait_arg:expr)?))*: $doc:literal;)*) => {
+        pub(super) const ROWS: &[crate::config::def::ConfigKey] = keys!(@rows
+            $([$name $kind $default $importance $update ($check)] [$($trait($($trait_arg)?))*] $doc)*);
+    };
 }
-use rows;
+use keys;
+
+/// Why keys have no effect, where it is the same for several.
+const KRAFT: &str = "it acts only without ZooKeeper";
+const MIGRATION: &str = "it acts only in a migration away from ZooKeeper, which is not supported";
+const NO_JVM: &str = "Java classes are not loaded";
+const NO_METRICS: &str = "metrics are not sampled yet";
+const NO_QUOTAS: &str = "quotas of clients are not enforced yet";
+const NO_SECURITY: &str = "TLS, SASL and delegation tokens are not supported yet";
+const TIERED: &str = "tiered storage is not supported";
 
 const COMPRESSION_TYPES: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
@@ -113,19 +197,33 @@ pub(super) const METADATA_VERSIONS: &[&str] = &[
 
 /// Keys of the broker.
 pub static BROKER: LazyLock<ConfigDef> = LazyLock::new(|| {
-    ConfigDef::new(&[broker::ROWS, log::ROWS, coordinator::ROWS, security::ROWS, zookeeper::ROWS, elsewhere::ROWS])
+    ConfigDef::new(&[
+        BrokerConfig::ROWS,
+        Forms::ROWS,
+        ListenerConfig::ROWS,
+        LogKeys::ROWS,
+        GroupConfig::ROWS,
+        TransactionConfig::ROWS,
+        CoordinatorForms::ROWS,
+        GroupProtocolKeys::ROWS,
+        security::ROWS,
+        elsewhere::ROWS,
+    ])
 });
 
 /// Keys of the broker that only `/config/brokers` knows.
-pub(super) static QUOTA: LazyLock<ConfigDef> = LazyLock::new(|| ConfigDef::new(&[quota::ROWS]));
+pub(super) static QUOTA: LazyLock<ConfigDef> = LazyLock::new(|| ConfigDef::new(&[ReplicationRates::ROWS]));
+
+/// Keys of the broker that Kafka does not have.
+pub(super) static OWN: LazyLock<ConfigDef> = LazyLock::new(|| ConfigDef::new(&[OwnKeys::ROWS]));
 
 /// Keys of a topic.
-pub static TOPIC: LazyLock<ConfigDef> = LazyLock::new(|| ConfigDef::new(&[topic::ROWS]));
+pub static TOPIC: LazyLock<ConfigDef> = LazyLock::new(|| ConfigDef::new(&[LogConfig::ROWS, TopicForms::ROWS]));
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::def::{Check, ConfigKey, UpdateMode};
+    use crate::config::def::{Check, ConfigKey, Effect, UpdateMode};
 
     /// Printed by Apache Kafka 3.9.1 from its own tables. Columns: broker or topic, name, type, default (`=` before the
     /// text, or null), valid values, importance, update mode, `internal`.
@@ -150,6 +248,39 @@ mod tests {
         let ours: Vec<String> = broker.chain(TOPIC.iter().map(|key| as_apache_prints("topic", key))).collect();
         let apache: Vec<&str> = GOLDEN.lines().collect();
         assert_eq!(ours, apache);
+    }
+
+    #[test]
+    fn every_key_has_an_effect_or_says_why_not() {
+        let mut unexplained: Vec<&str> = Vec::new();
+        for key in BROKER.iter().chain(TOPIC.iter()) {
+            let gives_a_default = TOPIC.iter().any(|topic| topic.broker_synonyms.contains(&key.name));
+            // A plug-in that no one can name, but the built-in one.
+            let only_built_in = matches!(key.check, Check::Classes(_));
+            if key.field.is_none() && key.effect == Effect::Read && !gives_a_default && !only_built_in {
+                unexplained.push(key.name);
+            }
+        }
+        assert_eq!(unexplained, [""; 0]);
+    }
+
+    #[test]
+    fn keys_without_effect_are_counted() {
+        let without = |def: &ConfigDef| def.iter().filter(|key| matches!(key.effect, Effect::Without(_))).count();
+        // A key that gets its effect leaves this list; none may come to it unseen.
+        assert_eq!((without(&BROKER), without(&TOPIC)), (188, 3));
+    }
+
+    #[test]
+    fn a_field_has_the_name_of_its_key() {
+        let of_one_struct = [BrokerConfig::ROWS, Forms::ROWS, ListenerConfig::ROWS, LogKeys::ROWS];
+        for key in
+            of_one_struct.into_iter().chain([ReplicationRates::ROWS, LogConfig::ROWS, TopicForms::ROWS]).flatten()
+        {
+            if let Some(field) = key.field {
+                assert_eq!(field, key.name.replace('.', "_"));
+            }
+        }
     }
 
     #[test]

@@ -1,12 +1,19 @@
 //! Owns the broker keys that have no form in a properties file: they live in `/config/brokers` only.
 
-use super::rows;
+use super::keys;
 
-rows! {
-    "follower.replication.throttled.rate" Long = "9223372036854775807", AtLeast(0.0), Medium, ClusterWide:
+keys! {
+    /// Rates of replication and of moves between directories, in bytes a second.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ReplicationRates {}
+
+    "follower.replication.throttled.rate" Long = "9223372036854775807", AtLeast(0.0), Medium, ClusterWide
+        => follower_replication_throttled_rate:
         "Bytes a second that this broker fetches of replicas that are throttled as followers.";
-    "leader.replication.throttled.rate" Long = "9223372036854775807", AtLeast(0.0), Medium, ClusterWide:
+    "leader.replication.throttled.rate" Long = "9223372036854775807", AtLeast(0.0), Medium, ClusterWide
+        => leader_replication_throttled_rate:
         "Bytes a second that this broker sends of replicas that are throttled as leaders.";
-    "replica.alter.log.dirs.io.max.bytes.per.second" Long = "9223372036854775807", AtLeast(0.0), Medium, ClusterWide:
+    "replica.alter.log.dirs.io.max.bytes.per.second" Long = "9223372036854775807", AtLeast(0.0), Medium, ClusterWide
+        => replica_alter_log_dirs_io_max_bytes_per_second:
         "Bytes a second for moving replicas between the log directories of this broker.";
 }
