@@ -193,6 +193,12 @@ impl ControllerChannel {
         Ok(Link { node: node.clone(), connection, versions })
     }
 
+    /// For the end of the broker: the controller, which may be this process, does not wait for connections that are not
+    /// needed any more.
+    pub fn close_idle(&self) {
+        self.shared.idle.lock().clear();
+    }
+
     fn keep(&self, link: Link) {
         let mut idle = self.shared.idle.lock();
         if idle.len() < IDLE_MAX {

@@ -298,6 +298,7 @@ impl BrokerServer {
         // While everything still runs: new leaders catch up with us.
         hurry.run_until_cancelled(controlled_shutdown::run(&self.broker)).await;
         self.sockets.stop_reading();
+        self.broker.to_controller.close_idle();
         self.broker.replicas.stop_fetchers();
         // Parked requests end with the control group; what they were waiting for is not coming any more.
         self.control.stop_token().cancel();
