@@ -10,7 +10,7 @@
 //! whichever of the two the controller then elects from, the high watermark is in the new leader's log.
 
 use crate::common::ids::{Millis, Offset};
-use crate::common::{BrokerId, ErrorCode, LeaderEpoch};
+use crate::common::{BrokerId, LeaderEpoch};
 use crate::log::OffsetMetadata;
 
 /// Longer ago than any `replica.lag.time.max.ms`, from the first tick of a clock on.
@@ -36,6 +36,21 @@ pub struct Altered {
     pub leader_epoch: LeaderEpoch,
     pub partition_epoch: i32,
     pub isr: Vec<BrokerId>,
+}
+
+/// Why a change was not made, by what follows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IsrRefusal {
+    /// Another one of the partition is under way, or who would join may not: nothing has changed, and a later fetch or
+    /// tick asks anew.
+    #[error("not now")]
+    NotNow,
+    /// The controller knows better: its next LeaderAndIsr ends this epoch, and the change with it.
+    #[error("the controller knows better")]
+    Superseded,
+    /// It is asked again.
+    #[error("not answered")]
+    Failed,
 }
 
 /// What a follower's fetch says of it.
@@ -245,7 +260,7 @@ impl Isr {
     }
 
     /// The controller's answer to `sent`. Kafka: `handleAlterPartitionUpdate`, `handleAlterPartitionError`.
-    pub fn on_answer(&mut self, moment: &Moment<'_>, sent: &IsrChange, answer: Result<Altered, ErrorCode>) -> Effects {
+    pub fn on_answer(&mut self, moment: &Moment<'_>, sent: &IsrChange, answer: Result<Altered, IsrRefusal>) -> Effects {
         if self.pending.as_ref() != Some(sent) {
             return Effects::default();
         }
@@ -259,20 +274,12 @@ impl Isr {
                 self.partition_epoch = altered.partition_epoch;
                 Effects { high_watermark: self.high_watermark(moment), submit: None }
             }
-            Err(ErrorCode::OperationNotAttempted | ErrorCode::IneligibleReplica) => {
+            Err(IsrRefusal::NotNow) => {
                 self.pending = None;
                 Effects::default()
             }
-            // The controller knows better: its next LeaderAndIsr ends this epoch, and the change with it.
-            Err(
-                ErrorCode::UnknownTopicOrPartition
-                | ErrorCode::UnknownTopicId
-                | ErrorCode::FencedLeaderEpoch
-                | ErrorCode::InvalidUpdateVersion
-                | ErrorCode::InvalidRequest
-                | ErrorCode::NewLeaderElected,
-            ) => Effects::default(),
-            Err(_) => Effects { high_watermark: None, submit: Some(sent.clone()) },
+            Err(IsrRefusal::Superseded) => Effects::default(),
+            Err(IsrRefusal::Failed) => Effects { high_watermark: None, submit: Some(sent.clone()) },
         }
     }
 

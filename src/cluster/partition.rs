@@ -8,16 +8,16 @@
 //!
 //! A high watermark is computed and set under `leader`, so that none of an epoch that is over reaches the log.
 
-use super::isr::{Altered, Effects, FollowerFetch, Isr, IsrChange, Moment};
+use super::isr::{Altered, Effects, FollowerFetch, Isr, IsrChange, IsrRefusal, Moment};
 use crate::common::ids::Millis;
-use crate::common::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
+use crate::common::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartition, Uuid};
 use crate::log::{AppendError, AppendInfo, LogStartError, OffsetMetadata, UnifiedLog, VerificationGuard};
 use crate::record::batches;
 use crate::record::validate::{AppendOrigin, ValidatedBatches};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use tracing::{info, warn};
+use tracing::info;
 
 /// What the controller last said of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub struct LeaderAppend {
     pub led_since: LeaderEpoch,
 }
 
-/// Why a partition does not serve a request. Each is one wire code.
+/// Why a partition does not serve a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PartitionError {
     #[error("this broker does not lead the partition")]
@@ -130,25 +130,31 @@ pub enum PartitionError {
     UnknownReplica(BrokerId),
 }
 
-impl PartitionError {
-    pub fn code(&self) -> ErrorCode {
-        match self {
-            Self::NotLeader => ErrorCode::NotLeaderOrFollower,
-            Self::Fenced { .. } => ErrorCode::FencedLeaderEpoch,
-            Self::UnknownEpoch { .. } | Self::UnknownReplica(_) => ErrorCode::UnknownLeaderEpoch,
-        }
-    }
-}
+/// This broker does not lead the partition: its leader is to be found anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this broker does not lead the partition")]
+pub struct NotLeader;
 
 /// Why records were not appended.
 #[derive(Debug, thiserror::Error)]
 pub enum PartitionAppendError {
     #[error(transparent)]
-    Role(#[from] PartitionError),
+    NotLeader(#[from] NotLeader),
     #[error("{have} replicas in sync, {need} needed")]
     NotEnoughReplicas { have: usize, need: usize },
     #[error(transparent)]
     Log(#[from] AppendError),
+}
+
+/// Why records that were appended will not be committed, as far as this broker can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// Nor has it since they were appended: what became of them is for the new leader to say.
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
+    /// Those in sync have them, and are fewer than `min.insync.replicas`.
+    #[error("too few replicas are in sync")]
+    NotEnoughReplicas,
 }
 
 impl std::fmt::Debug for Partition {
@@ -221,13 +227,13 @@ impl Partition {
         sequence: i32,
         epoch: i16,
         now: Millis,
-    ) -> Result<Option<VerificationGuard>, ErrorCode> {
+    ) -> Result<Option<VerificationGuard>, NotLeader> {
         let started = self.on_log(|log| {
             let guard = log.start_transaction_verification(producer_id, sequence, epoch, now);
             // One that was not handed over is for nothing.
-            if log.is_replaced() { Err(ErrorCode::NotLeaderOrFollower) } else { Ok(guard) }
+            if log.is_replaced() { Err(NotLeader) } else { Ok(guard) }
         });
-        started.filter(|_| self.is_leader()).unwrap_or(Err(ErrorCode::NotLeaderOrFollower))
+        started.filter(|_| self.is_leader()).unwrap_or(Err(NotLeader))
     }
 
     pub fn topic_id(&self) -> Option<Uuid> {
@@ -358,13 +364,13 @@ impl Partition {
     ) -> Result<LeaderAppend, PartitionAppendError> {
         let role = self.role.load();
         if role.state.leader != self.local {
-            return Err(PartitionError::NotLeader.into());
+            return Err(NotLeader.into());
         }
         if terms.led_since.is_some_and(|since| since != role.led_since) {
-            return Err(PartitionError::NotLeader.into());
+            return Err(NotLeader.into());
         }
         if terms.acks_all {
-            let log = self.log().ok_or(PartitionError::NotLeader)?;
+            let log = self.log().ok_or(NotLeader)?;
             let need = self.effective_min_isr(&log, &role.state);
             let have = role.state.isr.len();
             if have < need {
@@ -381,7 +387,7 @@ impl Partition {
             let info = log.append_as_leader(batches, epoch, terms.origin, terms.guard, now, still_leader)?;
             Ok(LeaderAppend { info, log: Arc::clone(log), led_since: role.led_since })
         });
-        appended.unwrap_or(Err(PartitionError::NotLeader.into()))
+        appended.unwrap_or(Err(NotLeader.into()))
     }
 
     /// `min.insync.replicas`, but never more than there are replicas.
@@ -389,21 +395,20 @@ impl Partition {
         (log.config().min_insync_replicas as usize).min(state.replicas.len())
     }
 
-    /// Whether everything below `end` is committed, which was appended in the leadership since `led_since`; the error is
-    /// what a producer that waits for it is told.
-    pub fn is_committed(&self, end: Offset, led_since: LeaderEpoch) -> Result<bool, ErrorCode> {
-        let log = self.log().ok_or(ErrorCode::NotLeaderOrFollower)?;
+    /// Whether everything below `end` is committed, which was appended in the leadership since `led_since`.
+    pub fn is_committed(&self, end: Offset, led_since: LeaderEpoch) -> Result<bool, CommitError> {
+        let log = self.log().ok_or(NotLeader)?;
         // Before the role: in another leadership the same offsets may be other records.
         let high_watermark = log.high_watermark();
         let role = self.role.load();
         if role.state.leader != self.local || role.led_since != led_since {
-            return Err(ErrorCode::NotLeaderOrFollower);
+            return Err(NotLeader.into());
         }
         if high_watermark < end {
             return Ok(false);
         }
         let enough = role.maximal_isr >= self.effective_min_isr(&log, &role.state);
-        if enough { Ok(true) } else { Err(ErrorCode::NotEnoughReplicasAfterAppend) }
+        if enough { Ok(true) } else { Err(CommitError::NotEnoughReplicas) }
     }
 
     /// `log` has grown to `log_end`, on disk as far as that is due. A leader that is alone commits it at once.
@@ -486,23 +491,17 @@ impl Partition {
     pub fn on_isr_answer(
         &self,
         sent: &IsrChange,
-        answer: Result<Altered, ErrorCode>,
+        answer: Result<Altered, IsrRefusal>,
         around: &Surroundings<'_>,
     ) -> Progress {
         let mut leader = self.leader.lock();
         let (Some(isr), Some(log)) = (leader.as_mut(), self.log()) else { return Progress::default() };
-        let refusal = answer.as_ref().err().copied();
         let before = isr.partition_epoch();
         let effects = isr.on_answer(&moment(&log, around), sent, answer);
         self.publish(isr);
-        let tp = &self.topic_partition;
-        match refusal {
-            None if isr.partition_epoch() != before => {
-                info!(%tp, isr = ?isr.committed(), version = isr.partition_epoch(), "in-sync replicas changed");
-            }
-            None => {}
-            Some(code) if effects.submit.is_some() => warn!(%tp, %code, "in-sync replicas not changed, asking again"),
-            Some(code) => info!(%tp, %code, isr = ?isr.committed(), "in-sync replicas not changed"),
+        if isr.partition_epoch() != before {
+            let tp = &self.topic_partition;
+            info!(%tp, isr = ?isr.committed(), version = isr.partition_epoch(), "in-sync replicas changed");
         }
         self.run(&log, effects)
     }

@@ -2,7 +2,12 @@
 //!
 //! Each keeps its state in an internal topic, and serves the keys of those partitions of it that this broker leads. What
 //! they have in common is in `runtime`; [`group`] and [`transaction`] are what runs on it.
+//!
+//! Errors of the log and of the frame are enums, whose codes are chosen in `codes`. What a machine decides about a member,
+//! an offset or a producer is an answer of Kafka's protocol and is kept as its code: an enum would copy the table name by
+//! name (UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION, PRODUCER_FENCED), and `server` would copy it back.
 
+mod codes;
 pub mod group;
 mod runtime;
 pub mod transaction;

@@ -180,7 +180,7 @@ pub struct CompletedTxn {
 }
 
 /// Why a batch must not be appended. The texts are for the broker's log.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProducerError {
     #[error(
         "epoch of producer {producer_id} at offset {offset} is {epoch}, which is smaller than the last seen epoch {current}"

@@ -6,7 +6,7 @@
 
 use super::manager::ReplicaManager;
 use crate::client::controller_channel::ControllerChannel;
-use crate::cluster::isr::{Altered, IsrChange};
+use crate::cluster::isr::{Altered, IsrChange, IsrRefusal};
 use crate::cluster::partition::Partition;
 use crate::common::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, TopicPartition, Uuid};
 use crate::protocol::ApiKey;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// After a request that failed as a whole, and before a change is asked for again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -67,7 +67,8 @@ impl ReplicaManager {
             self.isr_sync.arrived.notify_one();
             return;
         }
-        let refused = Err(ErrorCode::OperationNotAttempted);
+        debug!(%tp, isr = ?change.isr, "a former change of the in-sync replicas waits for its answer");
+        let refused = Err(IsrRefusal::NotNow);
         let progress = self.around(|around| partition.on_isr_answer(&change, refused, around));
         self.run(partition, progress);
     }
@@ -126,8 +127,17 @@ impl ReplicaManager {
                 continue;
             };
             self.isr_sync.unsent.lock().remove(&tp);
+            let (code, outcome) = match outcome {
+                Ok(altered) => (ErrorCode::None, Ok(altered)),
+                Err(code) => (code, Err(refusal(code))),
+            };
             let progress = self.around(|around| item.partition.on_isr_answer(&item.change, outcome, around));
-            retry |= progress.submit.is_some();
+            if progress.submit.is_some() {
+                warn!(%tp, %code, "in-sync replicas not changed, asking again");
+                retry = true;
+            } else if code.is_error() {
+                info!(%tp, %code, isr = ?item.partition.leadership().isr, "in-sync replicas not changed");
+            }
             self.run(&item.partition, progress);
         }
         retry
@@ -197,6 +207,21 @@ fn outcomes(
     outcomes
 }
 
+/// What follows of a controller's code. Kafka: `Partition.handleAlterPartitionError`.
+fn refusal(code: ErrorCode) -> IsrRefusal {
+    match code {
+        ErrorCode::OperationNotAttempted | ErrorCode::IneligibleReplica => IsrRefusal::NotNow,
+        ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::UnknownTopicId
+        | ErrorCode::FencedLeaderEpoch
+        | ErrorCode::InvalidUpdateVersion
+        | ErrorCode::InvalidRequest
+        | ErrorCode::NewLeaderElected => IsrRefusal::Superseded,
+        // Also what this version does not know.
+        _ => IsrRefusal::Failed,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +253,25 @@ mod tests {
             assert_eq!(partition.new_isr_with_epochs.len(), if has_epochs { 2 } else { 0 });
             assert_eq!(partition.new_isr.len(), if has_epochs { 0 } else { 2 });
         }
+    }
+
+    #[test]
+    fn refusals_revert_wait_or_repeat_as_in_kafka() {
+        use ErrorCode::{
+            FencedLeaderEpoch, IneligibleReplica, InvalidRequest, InvalidUpdateVersion, NewLeaderElected,
+            OperationNotAttempted, UnknownTopicId, UnknownTopicOrPartition,
+        };
+        let of = |wanted| ErrorCode::ALL.iter().copied().filter(|c| refusal(*c) == wanted).collect::<Vec<_>>();
+        assert_eq!(of(IsrRefusal::NotNow), [OperationNotAttempted, IneligibleReplica]);
+        let superseded = [
+            UnknownTopicOrPartition,
+            InvalidRequest,
+            FencedLeaderEpoch,
+            InvalidUpdateVersion,
+            UnknownTopicId,
+            NewLeaderElected,
+        ];
+        assert_eq!(of(IsrRefusal::Superseded), superseded);
     }
 
     #[test]

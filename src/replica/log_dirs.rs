@@ -2,14 +2,31 @@
 //! `ReplicaManager.alterReplicaLogDirs`, `ReplicaAlterLogDirsManager`. These calls touch the disk: they run on the blocking
 //! pool.
 
-use super::manager::ReplicaManager;
+use super::manager::{NotHosted, ReplicaManager};
 use super::partitions::Hosted;
-use crate::common::{ErrorCode, Millis, TopicPartition};
+use crate::common::{Millis, TopicPartition};
 use crate::log::{MoveError, MoveStep, UnifiedLog};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing::{error, warn};
+
+/// Why a replica is not moved to another log directory.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AlterLogDirError {
+    #[error("the name of its directory would be too long")]
+    NameTooLong,
+    #[error("the log directory is not one of this broker's")]
+    NoSuchDir,
+    /// When this broker gets one it goes to the directory that was asked for, but for one that is offline.
+    #[error(transparent)]
+    NotHosted(#[from] NotHosted),
+    /// It is served, but not from a log that could move.
+    #[error("the log is still recovered")]
+    NotReady,
+    #[error("a log directory has failed")]
+    Dir,
+}
 
 /// Bytes that one step of a move copies.
 const STEP_BYTES: u32 = 1 << 20;
@@ -23,27 +40,25 @@ pub struct MoveRound {
 }
 
 impl ReplicaManager {
-    /// What the asker of AlterReplicaLogDirs is told about one partition.
-    pub fn alter_log_dir(&self, tp: &TopicPartition, dir: &Path, now: Millis) -> ErrorCode {
+    /// Begins to move a replica into `dir`.
+    pub fn alter_log_dir(&self, tp: &TopicPartition, dir: &Path, now: Millis) -> Result<(), AlterLogDirError> {
         // No role changes meanwhile.
         let _state_change = self.state_change.lock();
         if matches!(self.partitions.get(&tp.topic, tp.partition), Some(Hosted::Offline)) {
-            return ErrorCode::KafkaStorageError;
+            return Err(NotHosted::Offline.into());
         }
-        match self.logs.alter_log_dir(tp, dir, now) {
-            Ok(()) => ErrorCode::None,
-            Err(MoveError::NameTooLong(_)) => ErrorCode::InvalidTopicException,
-            Err(MoveError::NoSuchDir(_)) => ErrorCode::LogDirNotFound,
-            Err(MoveError::NoReplica(_)) => match self.partition(&tp.topic, tp.partition) {
-                // Kafka keeps to the code that old clients of this API know.
-                Ok(_) | Err(ErrorCode::NotLeaderOrFollower) => ErrorCode::ReplicaNotAvailable,
-                Err(code) => code,
+        self.logs.alter_log_dir(tp, dir, now).map_err(|error| match error {
+            MoveError::NameTooLong(_) => AlterLogDirError::NameTooLong,
+            MoveError::NoSuchDir(_) => AlterLogDirError::NoSuchDir,
+            MoveError::NoReplica(_) => match self.partition(&tp.topic, tp.partition) {
+                Ok(_) => AlterLogDirError::NotReady,
+                Err(error) => error.into(),
             },
-            Err(error) => {
+            MoveError::DirsOffline | MoveError::Damaged(_) | MoveError::Dir(_) => {
                 warn!(%tp, dir = %dir.display(), %error, "replica is not moved");
-                ErrorCode::KafkaStorageError
+                AlterLogDirError::Dir
             }
-        }
+        })
     }
 
     /// Copies a step of every move, and completes those that have caught up. As many at a time as there are `threads`:

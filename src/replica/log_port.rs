@@ -2,17 +2,29 @@
 //! reading a partition from its start to its end. Kafka: `ReplicaManager.appendRecords` with `AppendOrigin.COORDINATOR`,
 //! `CoordinatorPartitionWriter`.
 
-use super::manager::{Appended, ReplicaManager};
-use super::read::read_error;
-use crate::cluster::partition::{AppendTerms, Partition};
-use crate::common::{ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition};
+use super::manager::{AppendError, Appended, NotHosted, ReplicaManager};
+use crate::cluster::partition::{AppendTerms, PartitionError};
+use crate::common::{LeaderEpoch, Millis, Offset, TopicPartition};
 use crate::disk::FileSlice;
-use crate::log::{FetchIsolation, UnifiedLog, VerificationGuard};
+use crate::log::{FetchIsolation, ReadError, UnifiedLog, VerificationGuard};
 use crate::record::validate::AppendOrigin;
 use crate::util::purgatory::Waiter;
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
+
+/// Why the log of a coordinator can't be read here.
+#[derive(Debug, thiserror::Error)]
+pub enum InternalReadError {
+    #[error(transparent)]
+    NotHosted(#[from] NotHosted),
+    #[error(transparent)]
+    Role(#[from] PartitionError),
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    #[error(transparent)]
+    File(#[from] io::Error),
+}
 
 impl ReplicaManager {
     /// Appends one batch to a partition that this broker leads: [`Appended::is_committed`] tells when the replicas have it,
@@ -27,9 +39,9 @@ impl ReplicaManager {
         acks_all: bool,
         led_since: Option<LeaderEpoch>,
         now: Millis,
-    ) -> Result<Appended, ErrorCode> {
+    ) -> Result<Appended, AppendError> {
         let terms = AppendTerms { origin: AppendOrigin::Coordinator, guard, acks_all, led_since };
-        self.append_on(&tp.topic, tp.partition, records, terms, now).await.map_err(|failure| failure.code)
+        self.append_on(&tp.topic, tp.partition, records, terms, now).await.map_err(|failure| failure.error)
     }
 
     /// Woken whenever more of the partition may be committed, or its role changes.
@@ -38,27 +50,31 @@ impl ReplicaManager {
     }
 
     /// Where the log of a partition that this broker leads begins and ends.
-    pub fn internal_bounds(&self, tp: &TopicPartition) -> Result<(Offset, Offset), ErrorCode> {
-        let (_, log) = self.led_log(tp)?;
+    pub fn internal_bounds(&self, tp: &TopicPartition) -> Result<(Offset, Offset), InternalReadError> {
+        let log = self.led_log(tp)?;
         Ok((log.log_start_offset(), log.log_end_offset()))
     }
 
     /// Reads whole batches from the one that holds `from` on, up to the log's end: about `max_bytes`, and one batch at least.
     /// Empty at the end of the log. The disk work is done on the blocking pool.
-    pub async fn read_internal(&self, tp: &TopicPartition, from: Offset, max_bytes: u32) -> Result<Bytes, ErrorCode> {
-        let (_, log) = self.led_log(tp)?;
+    pub async fn read_internal(
+        &self,
+        tp: &TopicPartition,
+        from: Offset,
+        max_bytes: u32,
+    ) -> Result<Bytes, InternalReadError> {
+        let log = self.led_log(tp)?;
         let reading = tokio::task::spawn_blocking(move || {
-            let read = log.read(from, max_bytes, FetchIsolation::LogEnd, true).map_err(|error| read_error(&error))?;
+            let read = log.read(from, max_bytes, FetchIsolation::LogEnd, true)?;
             let Some(slice) = read.records else { return Ok(Bytes::new()) };
-            read_whole(&slice).map(Bytes::from).map_err(|_| ErrorCode::KafkaStorageError)
+            Ok(read_whole(&slice).map(Bytes::from)?)
         });
-        reading.await.map_err(|_| ErrorCode::UnknownServerError)?
+        reading.await.map_err(io::Error::from)?
     }
 
-    fn led_log(&self, tp: &TopicPartition) -> Result<(Arc<Partition>, Arc<UnifiedLog>), ErrorCode> {
+    fn led_log(&self, tp: &TopicPartition) -> Result<Arc<UnifiedLog>, InternalReadError> {
         let partition = self.partition(&tp.topic, tp.partition)?;
-        let log = partition.log_for(LeaderEpoch::NONE, true).map_err(|error| error.code())?;
-        Ok((partition, log))
+        Ok(partition.log_for(LeaderEpoch::NONE, true)?)
     }
 }
 

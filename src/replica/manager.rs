@@ -7,14 +7,14 @@ use super::partitions::{Hosted, Partitions};
 use super::quota::ReplicationQuota;
 use super::state_change::LeaderAndIsr;
 use crate::cluster::image::MetadataImage;
-use crate::cluster::partition::{AppendTerms, LeaderAppend, Partition, PartitionAppendError, Progress, Surroundings};
-use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition};
+use crate::cluster::partition::{
+    AppendTerms, CommitError, LeaderAppend, NotLeader, Partition, PartitionAppendError, Progress, Surroundings,
+};
+use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Millis, Offset, TopicPartition};
 use crate::config::topic::{self, BrokerCompression, LogConfig};
 use crate::config::{BrokerConfig, Props};
-use crate::log::log_dir::DirError;
-use crate::log::producer_state::ProducerError;
-use crate::log::{AppendError, AppendInfo, LogManager, UnifiedLog, VerificationGuard};
-use crate::record::validate::{self, AppendOrigin, RecordRefusal, ValidateError, ValidationContext};
+use crate::log::{AppendInfo, LogManager, UnifiedLog, VerificationGuard};
+use crate::record::validate::{self, AppendOrigin, ValidateError, ValidationContext};
 use crate::record::{Compression, TimestampType};
 use crate::util::clock::Clock;
 use crate::util::purgatory::Purgatory;
@@ -128,45 +128,87 @@ pub struct Appended {
 }
 
 impl Appended {
-    /// Whether the replicas have it; the error is what a producer that waits for it is told.
-    pub fn is_committed(&self) -> Result<bool, ErrorCode> {
+    /// Whether the replicas have it.
+    pub fn is_committed(&self) -> Result<bool, CommitError> {
         self.partition.is_committed(self.info.last_offset + 1, self.led_since)
     }
 }
 
-/// Why records were refused, as a Produce response says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a partition is not served here. Kafka: `getPartitionOrError`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotHosted {
+    #[error("the log directory of the replica is offline")]
+    Offline,
+    /// The topic exists, but not here: the client's metadata is old.
+    #[error("this broker has no replica of the partition")]
+    Elsewhere,
+    #[error("the partition is unknown")]
+    Unknown,
+}
+
+/// Why a leader did not take records.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    #[error(transparent)]
+    NotHosted(#[from] NotHosted),
+    #[error(transparent)]
+    Invalid(#[from] ValidateError),
+    #[error(transparent)]
+    Partition(#[from] PartitionAppendError),
+    /// `flush.messages` is reached, and they are in the log, but not on the disk.
+    #[error("the log was not flushed")]
+    NotFlushed,
+}
+
+impl From<NotLeader> for AppendError {
+    fn from(error: NotLeader) -> Self {
+        Self::Partition(error.into())
+    }
+}
+
+/// [`AppendError`], with what else a producer may learn of the log.
+#[derive(Debug)]
 pub struct AppendFailure {
-    pub code: ErrorCode,
-    pub message: Option<String>,
-    pub record_errors: Vec<RecordRefusal>,
-    /// Of the log that refused, and -1 for errors by which Kafka says nothing about the log.
-    pub log_start_offset: Offset,
+    pub error: AppendError,
+    /// Of the log that refused; None when none was asked.
+    pub log_start_offset: Option<Offset>,
 }
 
-impl From<ErrorCode> for AppendFailure {
-    fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, record_errors: Vec::new(), log_start_offset: -1 }
+impl<E: Into<AppendError>> From<E> for AppendFailure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), log_start_offset: None }
     }
 }
 
-impl AppendFailure {
-    /// Names the start of the log that refused, unless the error is one of those that Kafka answers without it.
-    fn by(mut self, log: &UnifiedLog) -> Self {
-        let without_start = matches!(
-            self.code,
-            ErrorCode::UnknownTopicOrPartition
-                | ErrorCode::NotLeaderOrFollower
-                | ErrorCode::MessageTooLarge
-                | ErrorCode::RecordListTooLarge
-                | ErrorCode::CorruptMessage
-                | ErrorCode::KafkaStorageError
-        );
-        if !without_start {
-            self.log_start_offset = log.log_start_offset();
-        }
-        self
-    }
+/// The error of an append that `log` refused.
+fn refused_by(log: &UnifiedLog, error: impl Into<AppendError>) -> AppendFailure {
+    AppendFailure { error: error.into(), log_start_offset: Some(log.log_start_offset()) }
+}
+
+/// Why a producer that waits for its records to be committed waits no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WaitError {
+    #[error(transparent)]
+    Lost(#[from] CommitError),
+    /// They may still be.
+    #[error("the replicas did not have them in time")]
+    TimedOut,
+}
+
+/// Why DeleteRecords waits no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WaitDeletedError {
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
+    #[error("the followers had not deleted them in time")]
+    TimedOut,
+}
+
+/// A request is of a controller that is not the controller any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the controller's epoch is older than {latest}")]
+pub struct StaleController {
+    pub latest: ControllerEpoch,
 }
 
 impl ReplicaManager {
@@ -252,14 +294,13 @@ impl ReplicaManager {
         &self.logs
     }
 
-    /// Kafka: `getPartitionOrError`.
-    pub fn partition(&self, topic: &str, partition: i32) -> Result<Arc<Partition>, ErrorCode> {
+    /// A partition that is served here.
+    pub fn partition(&self, topic: &str, partition: i32) -> Result<Arc<Partition>, NotHosted> {
         match self.partitions.get(topic, partition) {
             Some(Hosted::Online(partition)) => Ok(partition),
-            Some(Hosted::Offline) => Err(ErrorCode::KafkaStorageError),
-            // The topic exists, but not here: the client has to refresh its metadata.
-            None if self.image.load().partition(topic, partition).is_some() => Err(ErrorCode::NotLeaderOrFollower),
-            None => Err(ErrorCode::UnknownTopicOrPartition),
+            Some(Hosted::Offline) => Err(NotHosted::Offline),
+            None if self.image.load().partition(topic, partition).is_some() => Err(NotHosted::Elsewhere),
+            None => Err(NotHosted::Unknown),
         }
     }
 
@@ -287,7 +328,7 @@ impl ReplicaManager {
         now: Millis,
     ) -> Result<Appended, AppendFailure> {
         let partition = self.partition(topic, partition)?;
-        let log = partition.log().filter(|_| partition.is_leader()).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let log = partition.log().filter(|_| partition.is_leader()).ok_or(NotLeader)?;
         let config = log.config();
         let context = ValidationContext {
             topic_partition: &partition.topic_partition,
@@ -303,9 +344,9 @@ impl ReplicaManager {
             compacted: config.compact,
             max_message_bytes: config.max_message_bytes as usize,
         };
-        let batches = validate::validate(records, &context).map_err(|error| refused(error).by(&log))?;
+        let batches = validate::validate(records, &context).map_err(|error| refused_by(&log, error))?;
         let LeaderAppend { info, log, led_since } =
-            partition.append_as_leader(&batches, &terms, now).map_err(|error| append_failed(error).by(&log))?;
+            partition.append_as_leader(&batches, &terms, now).map_err(|error| refused_by(&log, error))?;
         if info.flush_due {
             flush(&log, now).await?;
         }
@@ -422,15 +463,15 @@ impl ReplicaManager {
         }
     }
 
-    /// Waits until all of it is committed, at most until `timeout`. For each append: what its producer is told.
-    pub async fn wait_committed(&self, appended: &[&Appended], timeout: Duration) -> Vec<ErrorCode> {
-        let mut outcomes: Vec<Option<ErrorCode>> = vec![None; appended.len()];
-        let advance = |outcomes: &mut Vec<Option<ErrorCode>>| {
+    /// Waits until all of it is committed, at most until `timeout`. One outcome an append, in their order.
+    pub async fn wait_committed(&self, appended: &[&Appended], timeout: Duration) -> Vec<Result<(), WaitError>> {
+        let mut outcomes: Vec<Option<Result<(), WaitError>>> = vec![None; appended.len()];
+        let advance = |outcomes: &mut Vec<Option<Result<(), WaitError>>>| {
             for (outcome, appended) in outcomes.iter_mut().zip(appended).filter(|(o, _)| o.is_none()) {
                 *outcome = match appended.is_committed() {
-                    Ok(true) => Some(ErrorCode::None),
+                    Ok(true) => Some(Ok(())),
                     Ok(false) => None,
-                    Err(code) => Some(code),
+                    Err(error) => Some(Err(error.into())),
                 };
             }
             outcomes.iter().all(Option::is_some)
@@ -448,7 +489,7 @@ impl ReplicaManager {
                 }
             }
         }
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or(ErrorCode::RequestTimedOut)).collect()
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(WaitError::TimedOut))).collect()
     }
 
     /// Waits until no live replica has anything before these offsets any more (DeleteRecords), at most until `timeout`.
@@ -457,17 +498,17 @@ impl ReplicaManager {
         &self,
         deleted: &[(Arc<Partition>, Offset)],
         timeout: Duration,
-    ) -> Vec<Result<Offset, ErrorCode>> {
+    ) -> Vec<Result<Offset, WaitDeletedError>> {
         let is_alive = |id| self.is_alive(id);
-        let look = || -> (bool, Vec<Result<Offset, ErrorCode>>) {
+        let look = || -> (bool, Vec<Result<Offset, WaitDeletedError>>) {
             let mut all = true;
             let outcomes = deleted.iter().map(|(partition, offset)| match partition.low_watermark(&is_alive) {
                 Some(low) if low >= *offset => Ok(low),
                 Some(_) => {
                     all = false;
-                    Err(ErrorCode::RequestTimedOut)
+                    Err(WaitDeletedError::TimedOut)
                 }
-                None => Err(ErrorCode::NotLeaderOrFollower),
+                None => Err(NotLeader.into()),
             });
             let outcomes = outcomes.collect();
             (all, outcomes)
@@ -533,11 +574,11 @@ impl ReplicaManager {
         controller: BrokerId,
         epoch: ControllerEpoch,
         request: &'static str,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<(), StaleController> {
         let mut latest = self.controller_epoch.lock();
         if epoch < *latest {
             warn!(%controller, %epoch, latest = %latest, request, "an old controller is refused");
-            return Err(ErrorCode::StaleControllerEpoch);
+            return Err(StaleController { latest: *latest });
         }
         *latest = epoch;
         Ok(())
@@ -545,37 +586,12 @@ impl ReplicaManager {
 }
 
 /// `flush.messages` is reached: what was appended counts for nothing before it is on the disk.
-async fn flush(log: &Arc<UnifiedLog>, now: Millis) -> Result<(), ErrorCode> {
+async fn flush(log: &Arc<UnifiedLog>, now: Millis) -> Result<(), AppendError> {
     let log = Arc::clone(log);
     match tokio::task::spawn_blocking(move || log.flush(now)).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(ErrorCode::KafkaStorageError),
+        Ok(Err(_)) | Err(_) => Err(AppendError::NotFlushed),
     }
-}
-
-fn append_failed(error: PartitionAppendError) -> AppendFailure {
-    let code = match error {
-        PartitionAppendError::Role(error) => error.code(),
-        PartitionAppendError::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
-        PartitionAppendError::Log(error) => match error {
-            AppendError::NotLeader => ErrorCode::NotLeaderOrFollower,
-            AppendError::TooLarge { .. } => ErrorCode::RecordListTooLarge,
-            AppendError::Producer(error) => match error {
-                ProducerError::InvalidEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-                ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
-                ProducerError::NotInTransaction { .. } | ProducerError::TransactionOpen { .. } => {
-                    ErrorCode::InvalidTxnState
-                }
-                ProducerError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
-            },
-            AppendError::Record(error) => error.code(),
-            AppendError::UnexpectedOffset { .. } | AppendError::OffsetsOutOfOrder => ErrorCode::UnknownServerError,
-            // The directory has told why, once.
-            AppendError::Dir(DirError::Damaged(_)) => ErrorCode::CorruptMessage,
-            AppendError::Dir(_) => ErrorCode::KafkaStorageError,
-        },
-    };
-    code.into()
 }
 
 /// `compression.type`; None keeps what the producer chose.
@@ -588,13 +604,4 @@ fn target_compression(config: &LogConfig) -> Option<Compression> {
         BrokerCompression::Lz4(level) => Compression::Lz4(level),
         BrokerCompression::Zstd(level) => Compression::Zstd(level),
     })
-}
-
-fn refused(error: ValidateError) -> AppendFailure {
-    AppendFailure {
-        code: error.code(),
-        message: error.client_message().map(str::to_owned),
-        record_errors: error.record_errors().to_vec(),
-        log_start_offset: -1,
-    }
 }

@@ -14,9 +14,13 @@ mod state_change;
 mod truncation;
 
 pub use fetcher::manager::FetcherSettings;
-pub use log_dirs::MoveRound;
-pub use manager::{AppendFailure, Appended, ReplicaManager, ReplicaSettings};
+pub use log_dirs::{AlterLogDirError, MoveRound};
+pub use log_port::InternalReadError;
+pub use manager::{
+    AppendError, AppendFailure, Appended, NotHosted, ReplicaManager, ReplicaSettings, StaleController,
+    WaitDeletedError, WaitError,
+};
 pub use partitions::Hosted;
 pub use quota::UNLIMITED;
-pub use read::{Consumer, FetchLimits, FetchRead, PartitionFetch, ReadPartition, read_error};
-pub use state_change::{LeaderAndIsr, StateChange, StopReplica};
+pub use read::{Consumer, FetchError, FetchLimits, FetchRead, PartitionFetch, ReadPartition};
+pub use state_change::{LeaderAndIsr, LeaderAndIsrError, StateChange, StopReplica, StopReplicaError};

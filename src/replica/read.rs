@@ -1,10 +1,10 @@
 //! Owns reads over many partitions within the limits of one fetch. Kafka: `ReplicaManager.readFromLog`, `DelayedFetch`.
 
-use super::manager::ReplicaManager;
+use super::manager::{NotHosted, ReplicaManager};
 use super::selector;
 use crate::cluster::isr::FollowerFetch;
-use crate::cluster::partition::Partition;
-use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicPartition, Uuid};
+use crate::cluster::partition::{Partition, PartitionError};
+use crate::common::{BrokerId, LeaderEpoch, Offset, TopicPartition, Uuid};
 use crate::disk::FileSlice;
 use crate::log::index::AbortedTxn;
 use crate::log::{Doubtful, FetchIsolation, ReadError, UnifiedLog};
@@ -57,10 +57,41 @@ pub struct PartitionFetch {
     pub log_start_offset: Offset,
 }
 
+/// Why a partition gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    #[error("no topic of that id is known")]
+    UnknownTopicId,
+    #[error("the partition is of a topic with another id")]
+    OtherTopicId,
+    #[error(transparent)]
+    NotHosted(#[from] NotHosted),
+    #[error(transparent)]
+    Role(#[from] PartitionError),
+    #[error("the offset is out of range")]
+    OffsetOutOfRange,
+    /// The bytes of the log are damaged there.
+    #[error("the log is damaged")]
+    Corrupt,
+    #[error("the log directory has failed")]
+    Dir,
+}
+
+impl From<ReadError> for FetchError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::OffsetOutOfRange { .. } => Self::OffsetOutOfRange,
+            ReadError::Corrupt(_) => Self::Corrupt,
+            ReadError::Dir(_) => Self::Dir,
+        }
+    }
+}
+
 /// What a partition gave.
 #[derive(Clone, Debug)]
 pub struct ReadPartition {
-    pub error: ErrorCode,
+    /// Then all offsets are -1, and there is nothing else.
+    pub error: Option<FetchError>,
     pub high_watermark: Offset,
     pub last_stable_offset: Offset,
     pub log_start_offset: Offset,
@@ -76,9 +107,9 @@ pub struct ReadPartition {
 }
 
 impl ReadPartition {
-    fn failed(error: ErrorCode) -> Self {
+    fn failed(error: FetchError) -> Self {
         Self {
-            error,
+            error: Some(error),
             high_watermark: -1,
             last_stable_offset: -1,
             log_start_offset: -1,
@@ -171,7 +202,7 @@ impl ReplicaManager {
             }
             left = left.saturating_sub(bytes);
             total += u64::from(bytes);
-            complete |= answer.error.is_error() || answer.diverging.is_some() || answer.preferred.is_some();
+            complete |= answer.error.is_some() || answer.diverging.is_some() || answer.preferred.is_some();
             answers.push(answer);
         }
         complete |= total >= u64::from(limits.min_bytes);
@@ -185,24 +216,24 @@ impl ReplicaManager {
         max_bytes: u32,
         min_one_batch: bool,
         is_first: bool,
-    ) -> Result<ReadPartition, ErrorCode> {
-        let topic = fetch.topic.as_ref().ok_or(ErrorCode::UnknownTopicId)?;
+    ) -> Result<ReadPartition, FetchError> {
+        let topic = fetch.topic.as_ref().ok_or(FetchError::UnknownTopicId)?;
         let partition = self.partition(topic, fetch.partition)?;
         if !fetch.topic_id.is_zero() && partition.topic_id().is_some_and(|id| id != fetch.topic_id) {
-            return Err(ErrorCode::InconsistentTopicId);
+            return Err(FetchError::OtherTopicId);
         }
         let preferred = limits.consumer.and_then(|consumer| self.preferred_replica(&partition, fetch, consumer));
         let leader_only = limits.leader_only && preferred.is_none();
         let epoch = partition.leader_epoch();
-        let log = partition.log_for(fetch.current_leader_epoch, leader_only).map_err(|error| error.code())?;
+        let log = partition.log_for(fetch.current_leader_epoch, leader_only)?;
         if let Some(follower) = limits.follower {
-            partition.check_follower(follower, fetch.current_leader_epoch).map_err(|error| error.code())?;
+            partition.check_follower(follower, fetch.current_leader_epoch)?;
         }
         let offsets = log.offsets();
         let (high_watermark, last_stable_offset) = (offsets.high_watermark.offset, offsets.last_stable.offset);
         let (log_start_offset, log_end) = (offsets.log_start, offsets.log_end.offset);
         let mut answer = ReadPartition {
-            error: ErrorCode::None,
+            error: None,
             high_watermark,
             last_stable_offset,
             log_start_offset,
@@ -216,9 +247,9 @@ impl ReplicaManager {
             return Ok(answer);
         }
         if fetch.last_fetched_epoch != LeaderEpoch::NONE {
-            let end = log.end_offset_for_epoch(fetch.last_fetched_epoch).ok_or(ErrorCode::OffsetOutOfRange)?;
+            let end = log.end_offset_for_epoch(fetch.last_fetched_epoch).ok_or(FetchError::OffsetOutOfRange)?;
             if fetch.fetch_offset < log_start_offset {
-                return Err(ErrorCode::OffsetOutOfRange);
+                return Err(FetchError::OffsetOutOfRange);
             }
             if end.epoch < fetch.last_fetched_epoch || end.end_offset < fetch.fetch_offset {
                 answer.diverging = Some((end.epoch, end.end_offset));
@@ -232,14 +263,14 @@ impl ReplicaManager {
         } else {
             FetchIsolation::HighWatermark
         };
-        let read = log.read(fetch.fetch_offset, max_bytes, isolation, min_one_batch).map_err(|e| read_error(&e))?;
+        let read = log.read(fetch.fetch_offset, max_bytes, isolation, min_one_batch)?;
         // Consumers from version 3 on make progress without half a batch, and would not expect one.
         answer.records = read.records.filter(|_| limits.hard || !read.first_entry_incomplete);
         answer.aborted = read.aborted;
         answer.doubtful = read.doubtful.filter(|_| answer.records.is_some());
         if let Some(follower) = limits.follower {
             // Read as a leader, or it may be another leader's records.
-            partition.log_for(epoch, leader_only).map_err(|error| error.code())?;
+            partition.log_for(epoch, leader_only)?;
             if is_first {
                 let fetch =
                     FollowerFetch { from: read.start, log_start: fetch.log_start_offset, leader_log_end: log_end };
@@ -310,20 +341,11 @@ async fn check(mut read: FetchRead) -> FetchRead {
             if let (Some(doubtful), Some(records)) = (partition.doubtful.take(), &mut partition.records) {
                 match doubtful.check(records) {
                     Ok(valid) => records.len = valid,
-                    Err(error) => *partition = ReadPartition::failed(read_error(&error)),
+                    Err(error) => *partition = ReadPartition::failed(error.into()),
                 }
             }
         }
         read
     });
     checking.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
-}
-
-/// Kafka: `KafkaApis`' mapping of what a read throws.
-pub fn read_error(error: &ReadError) -> ErrorCode {
-    match error {
-        ReadError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-        ReadError::Corrupt(_) => ErrorCode::CorruptMessage,
-        ReadError::Dir(_) => ErrorCode::KafkaStorageError,
-    }
 }

@@ -2,10 +2,10 @@
 //! `ReplicaManager.becomeLeaderOrFollower`, `stopReplicas`. These calls touch the disk: they run on the blocking pool.
 
 use super::fetcher::manager::FetchFrom;
-use super::manager::ReplicaManager;
+use super::manager::{ReplicaManager, StaleController};
 use super::partitions::Hosted;
 use crate::cluster::partition::{LeadershipState, Partition};
-use crate::common::{BrokerId, ControllerEpoch, ErrorCode, LeaderEpoch, Millis, TopicPartition, Uuid};
+use crate::common::{BrokerId, ControllerEpoch, LeaderEpoch, Millis, TopicPartition, Uuid};
 use crate::config::endpoint::Endpoint;
 use crate::log::log_dir::{DirError, LogDir};
 use crate::log::{CreateLogError, Recovered, UnifiedLog};
@@ -38,15 +38,52 @@ pub struct StopReplica {
     pub delete: bool,
 }
 
-/// What a request of the controller has changed here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StateChange {
+/// What a request of the controller has changed here. `E` says why a partition did not obey.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChange<E> {
     /// One a partition, in the order of the request.
-    pub codes: Vec<ErrorCode>,
+    pub outcomes: Vec<Result<(), E>>,
     /// Partitions that this broker leads and did not lead before.
     pub elected: Vec<(TopicPartition, LeaderEpoch)>,
     /// Partitions that it now follows; without an epoch those that are deleted.
     pub resigned: Vec<(TopicPartition, Option<LeaderEpoch>)>,
+}
+
+impl<E: Clone> StateChange<E> {
+    fn of(partitions: usize) -> Self {
+        Self { outcomes: vec![Ok(()); partitions], elected: Vec::new(), resigned: Vec::new() }
+    }
+}
+
+/// Why a partition does not take the state that the controller has decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaderAndIsrError {
+    /// Nor will any, until this broker is started again.
+    #[error("there is no log that could be used")]
+    Offline,
+    /// The partition stays what it is; the controller is to ask again.
+    #[error("there is no room for the log")]
+    NoRoom,
+    #[error("the log is of another topic of that name")]
+    OtherTopic,
+    /// It was overtaken.
+    #[error("the leader epoch is not newer")]
+    StaleEpoch,
+    #[error("this broker is not one of the replicas")]
+    NotAssigned,
+}
+
+/// Why a replica is not stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StopReplicaError {
+    #[error("the log directory is offline")]
+    Offline,
+    /// It was overtaken.
+    #[error("the leader epoch is older")]
+    Fenced,
+    /// It is served no more, and its log is still there.
+    #[error("the log could not be deleted")]
+    NotDeleted,
 }
 
 /// What one partition is to become.
@@ -67,26 +104,6 @@ struct Accepted<'a> {
     role: Role,
 }
 
-/// Why a partition has no log here.
-#[derive(Clone, Copy)]
-enum NoLog {
-    /// The log is of another topic of that name.
-    OtherTopic,
-    /// There is none that could be used until this broker is started again.
-    Failed,
-    /// None could be made for now. The partition stays what it is.
-    NoRoom,
-}
-
-impl NoLog {
-    fn code(self) -> ErrorCode {
-        match self {
-            Self::OtherTopic => ErrorCode::InconsistentTopicId,
-            Self::Failed | Self::NoRoom => ErrorCode::KafkaStorageError,
-        }
-    }
-}
-
 impl ReplicaManager {
     /// Takes over what the controller decided. The error refuses the whole request.
     pub fn become_leader_or_follower(
@@ -95,16 +112,16 @@ impl ReplicaManager {
         epoch: ControllerEpoch,
         partitions: &[LeaderAndIsr],
         now: Millis,
-    ) -> Result<StateChange, ErrorCode> {
+    ) -> Result<StateChange<LeaderAndIsrError>, StaleController> {
         let _state_change = self.state_change.lock();
         self.hear_controller(controller, epoch, "LeaderAndIsr")?;
-        let mut done = StateChange { codes: vec![ErrorCode::None; partitions.len()], ..Default::default() };
+        let mut done = StateChange::of(partitions.len());
         let mut accepted = Vec::with_capacity(partitions.len());
         for (index, wanted) in partitions.iter().enumerate() {
             match self.accept(wanted) {
                 Ok(Some((partition, role))) => accepted.push(Accepted { wanted, index, partition, role }),
                 Ok(None) => {}
-                Err(code) => done.codes[index] = code,
+                Err(error) => done.outcomes[index] = Err(error),
             }
         }
         // Before a role changes nothing is copied any more.
@@ -116,28 +133,30 @@ impl ReplicaManager {
         }
         self.fetchers.stop_idle();
         if partitions.len() > TOLD_ONE_BY_ONE {
-            let refused = done.codes.iter().filter(|code| code.is_error()).count();
+            let refused = done.outcomes.iter().filter(|outcome| outcome.is_err()).count();
             let (elected, following) = (done.elected.len(), done.resigned.len());
             info!(partitions = partitions.len(), %controller, %epoch, elected, following, refused, "states changed");
         }
         Ok(done)
     }
 
-    fn take_roles(&self, accepted: Vec<Accepted<'_>>, now: Millis, done: &mut StateChange) {
+    fn take_roles(&self, accepted: Vec<Accepted<'_>>, now: Millis, done: &mut StateChange<LeaderAndIsrError>) {
         let (mut changes, mut to_fetch) = (Vec::new(), Vec::new());
         for accepted in accepted {
             let tp = accepted.wanted.topic_partition.clone();
             match self.obey(&accepted, now, done, &mut to_fetch) {
                 Ok(()) => changes.push((tp, Some(Hosted::Online(accepted.partition)))),
                 Err(why) => {
-                    done.codes[accepted.index] = why.code();
+                    done.outcomes[accepted.index] = Err(why);
                     match why {
-                        NoLog::Failed => {
+                        LeaderAndIsrError::Offline => {
                             accepted.partition.resign();
                             changes.push((tp, Some(Hosted::Offline)));
                         }
-                        NoLog::NoRoom => self.room_wanted.notify_one(),
-                        NoLog::OtherTopic => {}
+                        LeaderAndIsrError::NoRoom => self.room_wanted.notify_one(),
+                        LeaderAndIsrError::OtherTopic
+                        | LeaderAndIsrError::StaleEpoch
+                        | LeaderAndIsrError::NotAssigned => {}
                     }
                 }
             }
@@ -149,17 +168,17 @@ impl ReplicaManager {
     }
 
     /// Whether a partition's new state is in order, and what it makes of the partition; None when nothing changes.
-    fn accept(&self, wanted: &LeaderAndIsr) -> Result<Option<(Arc<Partition>, Role)>, ErrorCode> {
+    fn accept(&self, wanted: &LeaderAndIsr) -> Result<Option<(Arc<Partition>, Role)>, LeaderAndIsrError> {
         let tp = &wanted.topic_partition;
         let partition = match self.partitions.get(&tp.topic, tp.partition) {
             Some(Hosted::Online(partition)) => partition,
-            Some(Hosted::Offline) => return Err(ErrorCode::KafkaStorageError),
+            Some(Hosted::Offline) => return Err(LeaderAndIsrError::Offline),
             None => Arc::new(Partition::new(tp.clone(), self.local)),
         };
         let stored_id = partition.topic_id();
         if stored_id.is_some_and(|id| !wanted.topic_id.is_zero() && id != wanted.topic_id) {
             error!(%tp, stored = ?stored_id, asked = %wanted.topic_id, "topic id does not match");
-            return Err(ErrorCode::InconsistentTopicId);
+            return Err(LeaderAndIsrError::OtherTopic);
         }
         let current = partition.leader_epoch();
         let asked = wanted.state.leader_epoch;
@@ -175,15 +194,15 @@ impl ReplicaManager {
                         self.fetchers.set_topic_id(tp, wanted.topic_id);
                         Ok(None)
                     }
-                    Err(_) => Err(ErrorCode::InconsistentTopicId),
+                    Err(_) => Err(LeaderAndIsrError::OtherTopic),
                 };
             }
             debug!(%tp, %asked, %current, "leader epoch is not newer");
-            return Err(ErrorCode::StaleControllerEpoch);
+            return Err(LeaderAndIsrError::StaleEpoch);
         }
         if !wanted.state.replicas.contains(&self.local) {
             warn!(%tp, replicas = ?wanted.state.replicas, "this broker is not assigned");
-            return Err(ErrorCode::UnknownTopicOrPartition);
+            return Err(LeaderAndIsrError::NotAssigned);
         }
         Ok(Some((partition, self.role_of(wanted))))
     }
@@ -209,9 +228,9 @@ impl ReplicaManager {
         &self,
         accepted: &Accepted<'_>,
         now: Millis,
-        done: &mut StateChange,
+        done: &mut StateChange<LeaderAndIsrError>,
         to_fetch: &mut Vec<FetchFrom>,
-    ) -> Result<(), NoLog> {
+    ) -> Result<(), LeaderAndIsrError> {
         let Accepted { wanted, partition, role, .. } = accepted;
         let (tp, state) = (&wanted.topic_partition, &wanted.state);
         if partition.log().is_none() {
@@ -251,7 +270,7 @@ impl ReplicaManager {
             }
             Role::Unreachable => return Ok(()),
         }
-        if done.codes.len() <= TOLD_ONE_BY_ONE {
+        if done.outcomes.len() <= TOLD_ONE_BY_ONE {
             info!(%tp, leads, leader = %state.leader, %epoch, isr = ?state.isr, version = state.partition_epoch, "state changed");
         } else {
             debug!(%tp, leads, leader = %state.leader, %epoch, isr = ?state.isr, version = state.partition_epoch, "state changed");
@@ -262,7 +281,7 @@ impl ReplicaManager {
     /// Sets aside what an earlier topic of that name has left here. Only a replica that is not counted on gives way: one of a
     /// topic that is just made, or one that is not in sync and copies everything from its leader. What is in sync is the
     /// topic, whatever id an Apache controller has given it (one does when a tool has written the znode without its id).
-    fn make_way(&self, wanted: &LeaderAndIsr) -> Result<(), NoLog> {
+    fn make_way(&self, wanted: &LeaderAndIsr) -> Result<(), LeaderAndIsrError> {
         let tp = &wanted.topic_partition;
         let stored = match self.logs.recovering(tp) {
             Some(log) => log.topic_id(),
@@ -272,11 +291,11 @@ impl ReplicaManager {
         let Some(stored) = stored.filter(|stored| !asked.is_zero() && asked != *stored) else { return Ok(()) };
         if !wanted.is_new && wanted.state.isr.contains(&self.local) {
             error!(%tp, %stored, %asked, "the log is of another topic of that name, and in sync");
-            return Err(NoLog::OtherTopic);
+            return Err(LeaderAndIsrError::OtherTopic);
         }
         self.logs.set_aside(tp).map_err(|error| {
             error!(%tp, %error, "log of an earlier topic not set aside");
-            NoLog::Failed
+            LeaderAndIsrError::Offline
         })
     }
 
@@ -293,7 +312,7 @@ impl ReplicaManager {
 
     /// Recovers the next log of a directory that the start has left, and lets its partition take the role that the
     /// controller has given it meanwhile. `None` when there are none. On the blocking pool: takes long.
-    pub fn recover_next(&self, dir: &Arc<LogDir>, now: Millis) -> Option<(Recovered, StateChange)> {
+    pub fn recover_next(&self, dir: &Arc<LogDir>, now: Millis) -> Option<(Recovered, StateChange<LeaderAndIsrError>)> {
         let recovered = self.logs.recover_next(dir, now)?;
         let change = match &recovered {
             Recovered::Ready(tp) => self.serve_recovered(tp),
@@ -303,16 +322,16 @@ impl ReplicaManager {
                 if self.logs.is_damaged(tp) {
                     self.take_offline(vec![tp.clone()]);
                 }
-                StateChange::default()
+                StateChange::of(0)
             }
-            Recovered::Left => StateChange::default(),
+            Recovered::Left => StateChange::of(0),
         };
         Some((recovered, change))
     }
 
-    fn serve_recovered(&self, tp: &TopicPartition) -> StateChange {
+    fn serve_recovered(&self, tp: &TopicPartition) -> StateChange<LeaderAndIsrError> {
         let _state_change = self.state_change.lock();
-        let mut done = StateChange { codes: vec![ErrorCode::None], ..Default::default() };
+        let mut done = StateChange::of(1);
         // It has changed since the start, perhaps.
         self.logs.take_configs(|topic| topic == &*tp.topic, |topic| self.topic_config(topic));
         let Some(wanted) = self.awaited.lock().remove(tp) else { return done };
@@ -323,7 +342,7 @@ impl ReplicaManager {
         done
     }
 
-    fn log_of(&self, wanted: &LeaderAndIsr, now: Millis) -> Result<Arc<UnifiedLog>, NoLog> {
+    fn log_of(&self, wanted: &LeaderAndIsr, now: Millis) -> Result<Arc<UnifiedLog>, LeaderAndIsrError> {
         let tp = &wanted.topic_partition;
         let topic_id = (!wanted.topic_id.is_zero()).then_some(wanted.topic_id);
         let is_there = self.logs.log(tp).is_some();
@@ -331,12 +350,12 @@ impl ReplicaManager {
         let log = self.logs.get_or_create(tp, wanted.is_new, topic_id, &config, now).map_err(|error| {
             error!(%tp, %error, "log not available");
             match error {
-                CreateLogError::TopicId(_) => NoLog::OtherTopic,
-                CreateLogError::Dir(DirError::Full { .. }) => NoLog::NoRoom,
+                CreateLogError::TopicId(_) => LeaderAndIsrError::OtherTopic,
+                CreateLogError::Dir(DirError::Full { .. }) => LeaderAndIsrError::NoRoom,
                 CreateLogError::Dir(_)
                 | CreateLogError::DirsOffline(_)
                 | CreateLogError::Damaged { .. }
-                | CreateLogError::Recovering(_) => NoLog::Failed,
+                | CreateLogError::Recovering(_) => LeaderAndIsrError::Offline,
             }
         })?;
         if !is_there {
@@ -352,7 +371,7 @@ impl ReplicaManager {
         controller: BrokerId,
         epoch: ControllerEpoch,
         partitions: &[StopReplica],
-    ) -> Result<StateChange, ErrorCode> {
+    ) -> Result<StateChange<StopReplicaError>, StaleController> {
         let _state_change = self.state_change.lock();
         self.hear_controller(controller, epoch, "StopReplica")?;
         let checks: Vec<_> = partitions.iter().map(|wanted| self.check_stop(wanted)).collect();
@@ -365,15 +384,15 @@ impl ReplicaManager {
         }
         let leaving = partitions.iter().zip(&checks).filter(|(wanted, check)| wanted.delete && check.is_ok());
         let failed = self.delete(leaving.map(|(wanted, _)| wanted.topic_partition.clone()).collect());
-        let mut done = StateChange::default();
+        let mut done = StateChange::of(0);
         for (wanted, check) in partitions.iter().zip(checks) {
             let is_left = failed.contains(&wanted.topic_partition);
-            let outcome = check.and(if is_left { Err(ErrorCode::KafkaStorageError) } else { Ok(()) });
+            let outcome = check.and(if is_left { Err(StopReplicaError::NotDeleted) } else { Ok(()) });
             if outcome.is_ok() && wanted.delete {
                 let epoch = Some(wanted.leader_epoch).filter(|epoch| epoch.0 >= 0);
                 done.resigned.push((wanted.topic_partition.clone(), epoch));
             }
-            done.codes.push(outcome.err().unwrap_or(ErrorCode::None));
+            done.outcomes.push(outcome);
         }
         for wanted in partitions {
             self.wake_all(&wanted.topic_partition);
@@ -382,14 +401,14 @@ impl ReplicaManager {
         Ok(done)
     }
 
-    fn check_stop(&self, wanted: &StopReplica) -> Result<(), ErrorCode> {
+    fn check_stop(&self, wanted: &StopReplica) -> Result<(), StopReplicaError> {
         let tp = &wanted.topic_partition;
         match self.partitions.get(&tp.topic, tp.partition) {
-            Some(Hosted::Offline) => Err(ErrorCode::KafkaStorageError),
+            Some(Hosted::Offline) => Err(StopReplicaError::Offline),
             Some(Hosted::Online(partition)) => {
                 let checked = !matches!(wanted.leader_epoch, EPOCH_DURING_DELETE | LeaderEpoch::NONE);
                 if checked && wanted.leader_epoch < partition.leader_epoch() {
-                    return Err(ErrorCode::FencedLeaderEpoch);
+                    return Err(StopReplicaError::Fenced);
                 }
                 Ok(())
             }

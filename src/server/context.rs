@@ -161,7 +161,7 @@ impl Broker {
 
     /// Tells the coordinators which of their partitions this broker leads now, and which no longer. Does not wait for what
     /// they have to load.
-    pub(super) fn follow_leadership(&self, change: &StateChange) {
+    pub(super) fn follow_leadership<E>(&self, change: &StateChange<E>) {
         for (tp, epoch) in &change.elected {
             match &*tp.topic {
                 OFFSETS_TOPIC => self.groups.on_election(tp.partition, *epoch),

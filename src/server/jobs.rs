@@ -252,7 +252,7 @@ async fn recover_logs(broker: Arc<Broker>, dir: Arc<LogDir>, stop: CancellationT
         match done {
             Ok(Some((recovered, change))) => {
                 broker.follow_leadership(&change);
-                if matches!(recovered, Recovered::Damaged(_)) || change.codes.iter().any(|code| code.is_error()) {
+                if matches!(recovered, Recovered::Damaged(_)) || change.outcomes.iter().any(Result::is_err) {
                     tell_controller(Arc::clone(&broker), stop.clone()).await;
                 }
             }

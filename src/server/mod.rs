@@ -2,6 +2,7 @@
 
 mod apis;
 pub mod broker;
+mod codes;
 pub mod context;
 mod controlled_shutdown;
 pub mod dispatch;

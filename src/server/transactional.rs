@@ -2,13 +2,13 @@
 //! that the transaction has not written to yet must be in it, which only its coordinator knows (KIP-890). Kafka:
 //! `ReplicaManager.maybeStartTransactionVerificationForPartitions`.
 
+use super::codes::{ProduceRefusal, Unverified};
 use super::context::Broker;
 use crate::common::{ErrorCode, TopicPartition};
 use crate::coordinator::transaction::ProducerIdAndEpoch;
 use crate::log::producer_state::VerificationGuard;
 use crate::protocol::Str;
 use crate::record;
-use crate::replica::AppendFailure;
 use crate::util::clock::wall_ms;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,18 +19,18 @@ const ABORTABLE_VERSION: i16 = 11;
 
 /// What each partition of a request needs for its append. Partitions without transactional records are not in it.
 #[derive(Debug, Default)]
-pub(super) struct Verified(BTreeMap<TopicPartition, Result<VerificationGuard, ErrorCode>>);
+pub(super) struct Verified(BTreeMap<TopicPartition, Result<VerificationGuard, Unverified>>);
 
 impl Verified {
     /// The proof for an append, if it needs one, or why it must not happen.
-    pub(super) fn guard(&self, topic: &str, partition: i32) -> Result<Option<VerificationGuard>, AppendFailure> {
+    pub(super) fn guard(&self, topic: &str, partition: i32) -> Result<Option<VerificationGuard>, ProduceRefusal> {
         if self.0.is_empty() {
             return Ok(None);
         }
         match self.0.get(&TopicPartition::new(topic, partition)) {
             None => Ok(None),
             Some(Ok(guard)) => Ok(Some(*guard)),
-            Some(Err(code)) => Err(failure(*code)),
+            Some(Err(error)) => Err((*error).into()),
         }
     }
 }
@@ -47,14 +47,14 @@ struct Begun {
 pub(super) fn check<'a>(
     transactional_id: Option<&Str>,
     entries: impl IntoIterator<Item = &'a Bytes>,
-) -> Result<(), AppendFailure> {
+) -> Result<(), ProduceRefusal> {
     for records in entries {
         match record::batches(records).next().transpose() {
             Ok(first) if first.is_none_or(|batch| !batch.is_transactional()) => {}
             Ok(_) if transactional_id.is_some() => return Ok(()),
             Ok(_) => return Err(ErrorCode::TransactionalIdAuthorizationFailed.into()),
             Err(error) => {
-                return Err(AppendFailure { message: Some(error.to_string()), ..error.code().into() });
+                return Err(ProduceRefusal { message: Some(error.to_string()), ..error.code().into() });
             }
         }
     }
@@ -67,7 +67,7 @@ pub(super) async fn verify(
     version: i16,
     transactional_id: Option<&Str>,
     sound: &BTreeMap<(Str, i32), Bytes>,
-) -> Result<Verified, AppendFailure> {
+) -> Result<Verified, ProduceRefusal> {
     let mut producers = BTreeSet::new();
     let mut begun = Vec::new();
     for ((topic, index), records) in sound {
@@ -86,7 +86,7 @@ pub(super) async fn verify(
     let Some((producer_id, epoch)) = producers.next() else { return Ok(Verified::default()) };
     if producers.next().is_some() {
         let message = "Transactional records contained more than one producer ID".to_owned();
-        return Err(AppendFailure { message: Some(message), ..ErrorCode::InvalidProducerIdMapping.into() });
+        return Err(ProduceRefusal { message: Some(message), ..ErrorCode::InvalidProducerIdMapping.into() });
     }
     let transactional_id = transactional_id.ok_or(ErrorCode::TransactionalIdAuthorizationFailed)?;
     if !broker.config.load().transaction_partition_verification_enable {
@@ -106,57 +106,31 @@ async fn ask(
 ) -> Verified {
     let mut verified = BTreeMap::new();
     for Begun { partition: tp, base_sequence } in begun {
-        let started = broker.replicas.partition(&tp.topic, tp.partition).and_then(|partition| {
-            partition.start_transaction_verification(producer.producer_id, base_sequence, producer.epoch, wall_ms())
-        });
+        let started = start(broker, &tp, producer, base_sequence);
         match started {
             // The transaction has written here before.
             Ok(None) => {}
             Ok(Some(guard)) => drop(verified.insert(tp, Ok(guard))),
-            Err(code) => drop(verified.insert(tp, Err(code))),
+            Err(error) => drop(verified.insert(tp, Err(error))),
         }
     }
     let open: BTreeSet<TopicPartition> =
         verified.iter().filter(|(_, started)| started.is_ok()).map(|(tp, _)| tp.clone()).collect();
     if !open.is_empty() {
         let refused = Arc::clone(&broker.verifier).verify(transactional_id, producer, open, knows_abortable).await;
-        verified.extend(refused.into_iter().map(|(tp, code)| (tp, Err(code))));
+        verified.extend(refused.into_iter().map(|(tp, error)| (tp, Err(error.into()))));
     }
     Verified(verified)
 }
 
-/// What the producer hears. Errors that time heals are said in a way that makes every client try again: this one does
-/// not even make it look for another leader.
-fn failure(code: ErrorCode) -> AppendFailure {
-    let (code, message) = match code {
-        ErrorCode::InvalidTxnState => (code, Some("Partition was not added to the transaction".to_owned())),
-        ErrorCode::ConcurrentTransactions
-        | ErrorCode::NetworkException
-        | ErrorCode::CoordinatorLoadInProgress
-        | ErrorCode::CoordinatorNotAvailable
-        | ErrorCode::NotCoordinator => {
-            let message =
-                format!("Unable to verify the partition has been added to the transaction. Underlying error: {code}");
-            (ErrorCode::NotEnoughReplicas, Some(message))
-        }
-        other => (other, None),
-    };
-    AppendFailure { message, ..code.into() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_that_time_heals_are_those_that_every_client_retries() {
-        let told = failure(ErrorCode::ConcurrentTransactions);
-        assert_eq!(told.code, ErrorCode::NotEnoughReplicas);
-        assert!(told.message.unwrap().ends_with("Underlying error: CONCURRENT_TRANSACTIONS"));
-        assert_eq!(failure(ErrorCode::InvalidProducerEpoch), ErrorCode::InvalidProducerEpoch.into());
-        assert_eq!(
-            failure(ErrorCode::InvalidTxnState).message.as_deref(),
-            Some("Partition was not added to the transaction")
-        );
-    }
+/// Begins the verification of a transaction in one partition; None: it needs none, since it has written there before.
+pub(super) fn start(
+    broker: &Broker,
+    tp: &TopicPartition,
+    producer: ProducerIdAndEpoch,
+    base_sequence: i32,
+) -> Result<Option<VerificationGuard>, Unverified> {
+    let partition = broker.replicas.partition(&tp.topic, tp.partition)?;
+    let (producer_id, epoch) = (producer.producer_id, producer.epoch);
+    Ok(partition.start_transaction_verification(producer_id, base_sequence, epoch, wall_ms())?)
 }

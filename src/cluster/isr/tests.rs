@@ -141,35 +141,20 @@ fn a_follower_of_a_busy_log_counts_as_caught_up_as_of_its_previous_fetch() {
 
 #[test]
 fn refusals_revert_wait_or_repeat_as_in_kafka() {
-    use ErrorCode::{
-        FencedLeaderEpoch, IneligibleReplica, InvalidRequest, InvalidUpdateVersion, NewLeaderElected,
-        OperationNotAttempted, UnknownServerError, UnknownTopicId, UnknownTopicOrPartition,
-    };
     let m = moment(1_001, 20, 10);
     let changed = || {
         let mut isr = leader(&[1, 2], &[1]);
         let change = isr.on_follower_fetch(&m, BrokerId(2), &fetch(20, 20)).submit.expect("a change");
         (isr, change)
     };
-    for code in [OperationNotAttempted, IneligibleReplica] {
-        let (mut isr, change) = changed();
-        assert_eq!(isr.on_answer(&m, &change, Err(code)), Effects::default());
-        assert_eq!((isr.pending.clone(), isr.maximal_len()), (None, 1), "{code}");
-    }
-    for code in [
-        UnknownTopicOrPartition,
-        UnknownTopicId,
-        FencedLeaderEpoch,
-        InvalidUpdateVersion,
-        InvalidRequest,
-        NewLeaderElected,
-    ] {
-        let (mut isr, change) = changed();
-        assert_eq!(isr.on_answer(&m, &change, Err(code)), Effects::default());
-        assert_eq!(isr.pending, Some(change), "{code}");
-    }
     let (mut isr, change) = changed();
-    assert_eq!(isr.on_answer(&m, &change, Err(UnknownServerError)).submit, Some(change.clone()));
+    assert_eq!(isr.on_answer(&m, &change, Err(IsrRefusal::NotNow)), Effects::default());
+    assert_eq!((isr.pending.clone(), isr.maximal_len()), (None, 1));
+    let (mut isr, change) = changed();
+    assert_eq!(isr.on_answer(&m, &change, Err(IsrRefusal::Superseded)), Effects::default());
+    assert_eq!(isr.pending, Some(change));
+    let (mut isr, change) = changed();
+    assert_eq!(isr.on_answer(&m, &change, Err(IsrRefusal::Failed)).submit, Some(change.clone()));
     assert_eq!(isr.pending, Some(change));
 }
 
@@ -221,25 +206,20 @@ enum Input {
     Wait(Millis),
     Tick,
     /// The controller answers what is under way, or refuses it.
-    Answer(Option<ErrorCode>),
+    Answer(Option<IsrRefusal>),
     /// A follower's broker comes or goes.
     Toggle(usize),
 }
 
 fn inputs() -> impl Strategy<Value = Input> {
-    let code = proptest::sample::select(vec![
-        ErrorCode::OperationNotAttempted,
-        ErrorCode::IneligibleReplica,
-        ErrorCode::UnknownServerError,
-        ErrorCode::InvalidUpdateVersion,
-    ]);
+    let refusal = proptest::sample::select(vec![IsrRefusal::NotNow, IsrRefusal::Superseded, IsrRefusal::Failed]);
     prop_oneof![
         3 => (1..20_i64).prop_map(Input::Append),
         6 => (0..3_usize, 0..30_i64).prop_map(|(who, behind)| Input::Fetch(who, behind)),
         2 => (1..LAG).prop_map(Input::Wait),
         2 => Just(Input::Tick),
         3 => Just(Input::Answer(None)),
-        1 => code.prop_map(|code| Input::Answer(Some(code))),
+        1 => refusal.prop_map(|refusal| Input::Answer(Some(refusal))),
         1 => (0..3_usize).prop_map(Input::Toggle),
     ]
 }
@@ -289,7 +269,7 @@ proptest! {
                         let altered = Altered { leader_epoch: LeaderEpoch(5), partition_epoch: change.partition_epoch + 1, isr: change.isr.clone() };
                         let effects = isr.on_answer(&m, &change, refusal.map_or(Ok(altered), Err));
                         // Waits for the controller's next word, which does not come here.
-                        if refusal == Some(ErrorCode::InvalidUpdateVersion) {
+                        if refusal == Some(IsrRefusal::Superseded) {
                             break;
                         }
                         effects

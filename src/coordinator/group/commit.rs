@@ -1,13 +1,13 @@
 //! Owns commits of offsets, plain and as part of a transaction, and the answers to who asks for them. Kafka:
 //! `handleCommitOffsets`, `handleTxnCommitOffsets`, `handleFetchOffsets`, `storeOffsets`. Pure.
 
-use super::effects::{CommitTicket, Effect, commit_error};
+use super::effects::{CommitTicket, Effect};
 use super::metadata::{Group, GroupState, Pending, Step};
 use super::offsets::{CommittedOffset, Expiry};
 use super::records;
 use super::sync::GroupMember;
 use crate::common::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
-use crate::coordinator::runtime::{AppendId, TxnProducer};
+use crate::coordinator::runtime::{AppendId, StoreError, TxnProducer};
 use crate::protocol::Str;
 
 /// Offsets to store. The partitions exist, each once.
@@ -118,7 +118,7 @@ impl Group {
         &mut self,
         append: AppendId,
         pending: &PendingCommit,
-        stored: Result<Offset, ErrorCode>,
+        stored: Result<Offset, StoreError>,
         step: &mut Step<'_>,
     ) {
         for (tp, committed) in &pending.offsets {
@@ -167,9 +167,4 @@ impl Group {
         };
         self.offsets.remove_expired(step.now.wall, step.env.config.offsets_retention_ms, &expiry)
     }
-}
-
-/// What a client hears of a commit whose records ended so.
-pub(super) fn commit_code(stored: Result<Offset, ErrorCode>) -> ErrorCode {
-    stored.map_or_else(commit_error, |_| ErrorCode::None)
 }

@@ -67,34 +67,3 @@ pub enum Note {
     NotBack { member: Str },
     Dead { generation: i32 },
 }
-
-/// What a client is told when the record of a group could not be written. Kafka: `GroupMetadataManager.storeGroup`.
-pub(super) fn store_error(code: ErrorCode) -> ErrorCode {
-    match code {
-        ErrorCode::UnknownTopicOrPartition | ErrorCode::NotEnoughReplicas | ErrorCode::NotEnoughReplicasAfterAppend => {
-            ErrorCode::CoordinatorNotAvailable
-        }
-        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
-        ErrorCode::RequestTimedOut => ErrorCode::RebalanceInProgress,
-        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge | ErrorCode::InvalidFetchSize => {
-            ErrorCode::UnknownServerError
-        }
-        other => other,
-    }
-}
-
-/// What a client is told when offsets could not be written. Kafka: `maybeConvertOffsetCommitError`.
-pub fn commit_error(code: ErrorCode) -> ErrorCode {
-    match code {
-        // Of the verification of a transaction: old clients retry this code, and not the other.
-        ErrorCode::NetworkException => ErrorCode::CoordinatorLoadInProgress,
-        ErrorCode::UnknownTopicOrPartition | ErrorCode::NotEnoughReplicas | ErrorCode::NotEnoughReplicasAfterAppend => {
-            ErrorCode::CoordinatorNotAvailable
-        }
-        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge | ErrorCode::InvalidFetchSize => {
-            ErrorCode::InvalidCommitOffsetSize
-        }
-        other => other,
-    }
-}

@@ -1,13 +1,15 @@
 //! Owns the first phase of a rebalance: members join until all are there or time is up. Kafka: `handleJoinGroup`,
 //! `prepareRebalance`, `onCompleteJoin`, `InitialDelayedJoin`. Pure.
 
-use super::effects::{Effect, JoinTicket, Note, store_error};
+use super::effects::{Effect, JoinTicket, Note};
 use super::member::{Member, Protocol};
 use super::metadata::{Group, GroupState, Pending, Step};
 use super::records;
 use super::sync::SyncAnswer;
 use super::timers::What;
 use crate::common::{ErrorCode, Millis, Offset};
+use crate::coordinator::codes;
+use crate::coordinator::runtime::StoreError;
 use crate::protocol::Str;
 use crate::protocol::codec::MAX_STRING_BYTES;
 use bytes::Bytes;
@@ -322,7 +324,7 @@ impl Group {
     pub(super) fn on_static_member_stored(
         &mut self,
         replaced: Replaced,
-        stored: Result<Offset, ErrorCode>,
+        stored: Result<Offset, StoreError>,
         step: &mut Step<'_>,
     ) {
         let waits = self.members.get(&replaced.new_id).is_some_and(|m| m.waits_for_join == Some(replaced.ticket));
@@ -330,8 +332,9 @@ impl Group {
         if !waits || !self.is(GroupState::Stable) {
             return;
         }
-        if let Err(code) = stored {
-            let error = store_error(code);
+        if let Err(refused) = stored {
+            let error = codes::group_code(refused);
+            let code = codes::log_code(refused);
             step.note(&self.id, Note::StaticMemberNotStored { member: replaced.new_id.clone(), code });
             self.answer_join(&replaced.new_id, step.out, |group| JoinAnswer {
                 error,

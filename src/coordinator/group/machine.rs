@@ -4,7 +4,7 @@
 //! [`GroupMachine::unload`]. Whoever drives it appends what the effects say in their order, tells how each append ended
 //! ([`GroupMachine::on_appended`]), and calls [`GroupMachine::on_tick`] at [`GroupMachine::next_deadline`].
 
-use super::commit::{Commit, FetchedOffset, commit_code};
+use super::commit::{Commit, FetchedOffset};
 use super::effects::{CommitTicket, Effect, Effects, JoinTicket, Note, SyncTicket};
 use super::join::{Join, JoinAnswer};
 use super::loading::Loaded;
@@ -14,7 +14,8 @@ use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
 use super::timers::{Timers, What};
 use crate::common::{ErrorCode, Millis, Now, Offset, TopicPartition};
 use crate::config::GroupConfig;
-use crate::coordinator::runtime::{AppendId, Record};
+use crate::coordinator::codes;
+use crate::coordinator::runtime::{AppendId, Record, StoreError};
 use crate::protocol::Str;
 use crate::record::NO_SEQUENCE;
 use std::collections::BTreeMap;
@@ -330,10 +331,11 @@ impl GroupMachine {
     }
 
     /// Records are in the log and on all replicas, at this base offset; or they are not.
-    pub fn on_appended(&mut self, now: Now, id: AppendId, stored: Result<Offset, ErrorCode>, out: &mut Effects) {
+    pub fn on_appended(&mut self, now: Now, id: AppendId, stored: Result<Offset, StoreError>, out: &mut Effects) {
         let Some((group, pending)) = self.env.appends.remove(&id) else { return };
         if let Pending::Offsets(commit) = &pending {
-            out.push(Effect::AnswerCommit(commit.ticket, commit.answer(commit_code(stored))));
+            let code = stored.map_or_else(codes::commit_code, |_| ErrorCode::None);
+            out.push(Effect::AnswerCommit(commit.ticket, commit.answer(code)));
         }
         self.with_group(&group, now, out, |group, step| match pending {
             Pending::Offsets(commit) => group.on_offsets_stored(id, &commit, stored, step),
@@ -343,8 +345,8 @@ impl GroupMachine {
             Pending::StaticMember(replaced) => group.on_static_member_stored(*replaced, stored, step),
             // The generation before may come back after a failover; it has no members either, and times out.
             Pending::Empty => {
-                if let Err(code) = stored {
-                    step.note(&group.id, Note::EmptyNotStored { code });
+                if let Err(error) = stored {
+                    step.note(&group.id, Note::EmptyNotStored { code: codes::log_code(error) });
                 }
             }
         });

@@ -31,7 +31,7 @@ mod timers;
 
 pub use super::runtime::{Append, AppendId, Record, TxnProducer};
 pub use commit::{Commit, CommitAnswer, FetchedOffset};
-pub use effects::{CommitTicket, Effect, Effects, JoinTicket, Note, SyncTicket, commit_error};
+pub use effects::{CommitTicket, Effect, Effects, JoinTicket, Note, SyncTicket};
 pub use join::{Join, JoinAnswer, JoinedMember};
 pub use loading::{Loaded, Loader};
 pub use machine::GroupMachine;

@@ -10,8 +10,8 @@ use super::shard::Groups;
 use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
 use crate::common::{ErrorCode, LeaderEpoch, Now, Offset, TopicPartition};
 use crate::config::GroupConfig;
-use crate::coordinator::runtime::{Runtime, RuntimeParts};
-use crate::coordinator::{OFFSETS_TOPIC, partition_for};
+use crate::coordinator::runtime::{NotServing, Runtime, RuntimeParts};
+use crate::coordinator::{OFFSETS_TOPIC, codes, partition_for};
 use crate::protocol::Str;
 use crate::replica::ReplicaManager;
 use crate::util::task::{Group, StillRunning};
@@ -80,9 +80,9 @@ impl GroupCoordinator {
 
     // ---- routing
 
-    fn shard_of(&self, group: &str, id: GroupId) -> Result<i32, ErrorCode> {
+    fn shard_of(&self, group: &str, id: GroupId) -> Result<i32, NotServing> {
         if group.is_empty() && id == GroupId::NotEmpty {
-            return Err(ErrorCode::InvalidGroupId);
+            return Err(NotServing::InvalidKey);
         }
         Ok(self.partition_for(group))
     }
@@ -95,7 +95,8 @@ impl GroupCoordinator {
         question: impl FnOnce(&mut GroupMachine, Now, &mut Effects) -> T + Send + 'static,
     ) -> Result<T, ErrorCode> {
         let question = |to: &mut Groups, now, out: &mut Effects| question(&mut to.machine, now, out);
-        self.runtime.ask(self.shard_of(group, id)?, question).await.answer().await
+        let partition = self.shard_of(group, id).map_err(code)?;
+        self.runtime.ask(partition, question).await.answer().await.map_err(code)
     }
 
     /// Asks what is answered in time, by the ticket that the question takes for its reply.
@@ -105,7 +106,8 @@ impl GroupCoordinator {
         id: GroupId,
         question: impl FnOnce(&mut Groups, Now, oneshot::Sender<T>, &mut Effects) + Send + 'static,
     ) -> Result<T, ErrorCode> {
-        self.runtime.put(self.shard_of(group, id)?, question).await.answer().await
+        let partition = self.shard_of(group, id).map_err(code)?;
+        self.runtime.put(partition, question).await.answer().await.map_err(code)
     }
 
     // ---- members
@@ -163,7 +165,7 @@ impl GroupCoordinator {
 
     /// What a transactional commit to this group is refused with before its transaction is verified.
     pub fn check_transactional(&self, group: &str) -> Result<(), ErrorCode> {
-        self.runtime.check(self.shard_of(group, GroupId::NotEmpty)?)
+        self.shard_of(group, GroupId::NotEmpty).and_then(|partition| self.runtime.check(partition)).map_err(code)
     }
 
     /// Makes the group if there is none: Kafka does so before it verifies the transaction of a commit.
@@ -236,4 +238,8 @@ impl GroupCoordinator {
         let code = if is_loading { ErrorCode::CoordinatorLoadInProgress } else { ErrorCode::None };
         (code, listed.into_iter().flatten().collect())
     }
+}
+
+fn code(error: NotServing) -> ErrorCode {
+    codes::not_serving_code(error, ErrorCode::InvalidGroupId)
 }

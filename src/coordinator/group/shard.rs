@@ -8,9 +8,9 @@ use super::loading::Loader;
 use super::machine::GroupMachine;
 use super::metadata::ACKS_ALL;
 use super::sync::SyncAnswer;
-use crate::common::{ErrorCode, Millis, Now, Offset, TopicPartition};
+use crate::common::{Millis, Now, Offset, TopicPartition};
 use crate::config::GroupConfig;
-use crate::coordinator::runtime::{Append, AppendId, Machine, Term, Tickets};
+use crate::coordinator::runtime::{Append, AppendId, Machine, StoreError, Term, Tickets};
 use crate::record::{Codec, Compression};
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -72,7 +72,7 @@ impl Machine for Groups {
                 match append.id {
                     // Kafka takes them at its start and refuses every commit.
                     Some(id) if !(ACKS_ALL..=1).contains(&acks) => {
-                        self.machine.on_appended(now, id, Err(ErrorCode::InvalidRequiredAcks), out);
+                        self.machine.on_appended(now, id, Err(StoreError::InvalidAcks), out);
                     }
                     _ => return Some(append),
                 }
@@ -83,7 +83,7 @@ impl Machine for Groups {
         None
     }
 
-    fn on_appended(&mut self, now: Now, id: AppendId, stored: Result<Offset, ErrorCode>, out: &mut Vec<Effect>) {
+    fn on_appended(&mut self, now: Now, id: AppendId, stored: Result<Offset, StoreError>, out: &mut Vec<Effect>) {
         self.machine.on_appended(now, id, stored, out);
     }
 

@@ -1,10 +1,12 @@
 //! Owns the second phase of a rebalance, and the life of members after it: assignments, heartbeats, leaving. Kafka:
 //! `handleSyncGroup`, `handleHeartbeat`, `handleLeaveGroup`, `DelayedSync`, `DelayedHeartbeat`. Pure.
 
-use super::effects::{Effect, Note, SyncTicket, store_error};
+use super::effects::{Effect, Note, SyncTicket};
 use super::metadata::{Group, GroupState, Pending, Step};
 use super::timers::What;
 use crate::common::{ErrorCode, Offset};
+use crate::coordinator::codes;
+use crate::coordinator::runtime::StoreError;
 use crate::protocol::Str;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -125,7 +127,7 @@ impl Group {
         &mut self,
         generation: i32,
         assignments: BTreeMap<Str, Bytes>,
-        stored: Result<Offset, ErrorCode>,
+        stored: Result<Offset, StoreError>,
         step: &mut Step<'_>,
     ) {
         // A member joined or left meanwhile: the next generation is on its way.
@@ -141,12 +143,12 @@ impl Group {
                 self.answer_syncs(step, |assigned| assigned);
                 self.enter(GroupState::Stable, step.now);
             }
-            Err(code) => {
-                step.note(&self.id, Note::AssignmentsNotStored { generation, code });
+            Err(refused) => {
+                step.note(&self.id, Note::AssignmentsNotStored { generation, code: codes::log_code(refused) });
                 for member in self.members.values_mut() {
                     member.assignment = Bytes::new();
                 }
-                let error = store_error(code);
+                let error = codes::group_code(refused);
                 self.answer_syncs(step, |_| SyncAnswer::failed(error));
                 self.maybe_prepare_rebalance("the assignments were not stored", None, step);
                 self.try_complete_join(step);

@@ -40,9 +40,14 @@ mod shard;
 pub use self::service::Asked;
 pub(super) use self::service::{Runtime, RuntimeParts, Shards};
 
+use crate::cluster::partition::{CommitError, PartitionAppendError};
 use crate::common::{ErrorCode, LeaderEpoch, Millis, Now, Offset, TopicPartition};
-use crate::log::VerificationGuard;
+use crate::log::log_dir::DirError;
+use crate::log::producer_state::ProducerError;
+use crate::log::{AppendError as LogError, VerificationGuard};
 use crate::record::Compression;
+use crate::record::validate::ValidateError;
+use crate::replica::{AppendError, NotHosted, WaitError};
 use crate::util::task::Group;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -76,8 +81,8 @@ pub(super) trait Machine: Sized + Send + 'static {
     fn perform(&mut self, now: Now, effect: Self::Effect, out: &mut Vec<Self::Effect>) -> Option<Append>;
 
     /// An append has ended: its first record is at this offset, in the log and, if that was wanted, on the replicas; or it
-    /// failed with the log's own error.
-    fn on_appended(&mut self, now: Now, id: AppendId, stored: Result<Offset, ErrorCode>, out: &mut Vec<Self::Effect>);
+    /// failed.
+    fn on_appended(&mut self, now: Now, id: AppendId, stored: Result<Offset, StoreError>, out: &mut Vec<Self::Effect>);
 
     /// When [`Self::on_tick`] is due, in ticks.
     fn next_deadline(&self) -> Millis;
@@ -93,6 +98,103 @@ pub(super) trait Machine: Sized + Send + 'static {
 
     /// Asserts what must hold between two turns. Called in debug builds.
     fn check(&self) {}
+}
+
+/// Why records of a coordinator are not in its log, or not on enough replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    #[error("the partition is not known here")]
+    UnknownPartition,
+    #[error("this broker does not lead the partition")]
+    NotLeader,
+    #[error("the log directory has failed")]
+    Offline,
+    #[error("too few replicas are in sync")]
+    NotEnoughReplicas,
+    #[error("they are on too few replicas")]
+    NotEnoughReplicasAfterAppend,
+    #[error("the replicas did not have them in time")]
+    TimedOut,
+    #[error("the batch is larger than max.message.bytes")]
+    BatchTooLarge,
+    #[error("the batch is larger than segment.bytes")]
+    LargerThanSegment,
+    /// Of the producer whose transaction they are part of.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    #[error("the log is damaged")]
+    Damaged,
+    /// With the code that `record` gives to what it finds.
+    #[error("the batch is not valid: {0}")]
+    Invalid(ErrorCode),
+    /// `offsets.commit.required.acks` is a number that means nothing.
+    #[error("acks that mean nothing")]
+    InvalidAcks,
+    /// A batch that could not be built, or is no batch of a coordinator.
+    #[error("internal error")]
+    Internal,
+}
+
+impl From<AppendError> for StoreError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::NotHosted(NotHosted::Offline) | AppendError::NotFlushed => Self::Offline,
+            AppendError::NotHosted(NotHosted::Elsewhere) => Self::NotLeader,
+            AppendError::NotHosted(NotHosted::Unknown) => Self::UnknownPartition,
+            AppendError::Invalid(ValidateError::TooLarge(_)) => Self::BatchTooLarge,
+            AppendError::Invalid(error @ (ValidateError::Batch(_) | ValidateError::Records { .. })) => {
+                Self::Invalid(error.code())
+            }
+            AppendError::Partition(PartitionAppendError::NotLeader(_)) => Self::NotLeader,
+            AppendError::Partition(PartitionAppendError::NotEnoughReplicas { .. }) => Self::NotEnoughReplicas,
+            AppendError::Partition(PartitionAppendError::Log(error)) => match error {
+                LogError::NotLeader => Self::NotLeader,
+                LogError::TooLarge { .. } => Self::LargerThanSegment,
+                LogError::Producer(error) => Self::Producer(error),
+                LogError::Record(error) => Self::Invalid(error.code()),
+                LogError::UnexpectedOffset { .. } | LogError::OffsetsOutOfOrder => Self::Internal,
+                LogError::Dir(DirError::Damaged(_)) => Self::Damaged,
+                LogError::Dir(
+                    DirError::Failed { .. }
+                    | DirError::Offline(_)
+                    | DirError::Full { .. }
+                    | DirError::Gone(_)
+                    | DirError::Reserved(_),
+                ) => Self::Offline,
+            },
+        }
+    }
+}
+
+impl From<CommitError> for StoreError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::NotLeader(_) => Self::NotLeader,
+            CommitError::NotEnoughReplicas => Self::NotEnoughReplicasAfterAppend,
+        }
+    }
+}
+
+impl From<WaitError> for StoreError {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::Lost(error) => error.into(),
+            WaitError::TimedOut => Self::TimedOut,
+        }
+    }
+}
+
+/// Why a request is not taken to a shard, or has no answer of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotServing {
+    /// The front of a coordinator has found the key to be none.
+    #[error("no coordinator has such a key")]
+    InvalidKey,
+    #[error("another broker coordinates it")]
+    Elsewhere,
+    /// A client asks again.
+    #[error("the shard is still loading")]
+    Loading,
 }
 
 /// What is asked of a machine: it is run in one of its turns, and dropped with its way back when the shard ends before.

@@ -3,8 +3,8 @@
 
 use super::leadership::{Election, Epochs};
 use super::shard::{self, Door, ShardParts};
-use super::{Machine, Operation, Term, answer, group_of};
-use crate::common::{ErrorCode, LeaderEpoch, Now, TopicPartition};
+use super::{Machine, NotServing, Operation, Term, answer, group_of};
+use crate::common::{LeaderEpoch, Now, TopicPartition};
 use crate::replica::ReplicaManager;
 use crate::util::task::{Group, StillRunning, shut_down_all};
 use parking_lot::RwLock;
@@ -195,13 +195,13 @@ impl<M: Machine> Runtime<M> {
 
     // ---- requests
 
-    fn shard(&self, partition: i32) -> Result<Arc<Handle<M>>, ErrorCode> {
-        let shard = self.parts.shards.get(partition).ok_or(ErrorCode::NotCoordinator)?;
-        if shard.door.is_loaded() { Ok(shard) } else { Err(ErrorCode::CoordinatorLoadInProgress) }
+    fn shard(&self, partition: i32) -> Result<Arc<Handle<M>>, NotServing> {
+        let shard = self.parts.shards.get(partition).ok_or(NotServing::Elsewhere)?;
+        if shard.door.is_loaded() { Ok(shard) } else { Err(NotServing::Loading) }
     }
 
     /// Whether the shard of a partition is here, and loaded.
-    pub(in crate::coordinator) fn check(&self, partition: i32) -> Result<(), ErrorCode> {
+    pub(in crate::coordinator) fn check(&self, partition: i32) -> Result<(), NotServing> {
         self.shard(partition).map(drop)
     }
 
@@ -214,11 +214,11 @@ impl<M: Machine> Runtime<M> {
     ) -> Asked<T> {
         let shard = match self.shard(partition) {
             Ok(shard) => shard,
-            Err(code) => return Asked(Err(code)),
+            Err(error) => return Asked(Err(error)),
         };
         let (reply, answer) = oneshot::channel();
         let sent = shard.mailbox.send(Box::new(move |machine, now, out| question(machine, now, reply, out))).await;
-        Asked(sent.map(|()| answer).map_err(|_| ErrorCode::NotCoordinator))
+        Asked(sent.map(|()| answer).map_err(|_| NotServing::Elsewhere))
     }
 
     /// Asks a shard what it answers at once.
@@ -263,7 +263,7 @@ impl<M: Machine> Runtime<M> {
             match self.ask(shard.term.partition, question.clone()).await.answer().await {
                 Ok(said) => answers.push(said),
                 // One that has moved on since answers at its new place.
-                Err(code) => is_loading |= code == ErrorCode::CoordinatorLoadInProgress,
+                Err(error) => is_loading |= error == NotServing::Loading,
             }
         }
         (answers, is_loading)
@@ -272,15 +272,15 @@ impl<M: Machine> Runtime<M> {
 
 /// A question that a shard has.
 #[must_use]
-pub struct Asked<T>(Result<oneshot::Receiver<T>, ErrorCode>);
+pub struct Asked<T>(Result<oneshot::Receiver<T>, NotServing>);
 
 impl<T> Asked<T> {
-    pub(in crate::coordinator) fn refused(code: ErrorCode) -> Self {
-        Self(Err(code))
+    pub(in crate::coordinator) fn refused(error: NotServing) -> Self {
+        Self(Err(error))
     }
 
-    pub(in crate::coordinator) async fn answer(self) -> Result<T, ErrorCode> {
+    pub(in crate::coordinator) async fn answer(self) -> Result<T, NotServing> {
         // A shard that ends answers no one: by then it is not the coordinator any more.
-        self.0?.await.map_err(|_| ErrorCode::NotCoordinator)
+        self.0?.await.map_err(|_| NotServing::Elsewhere)
     }
 }

@@ -5,16 +5,17 @@
 //! the order of the machine's decisions, and are confirmed in the same order.
 
 use super::service::RELOAD_PAUSE;
-use super::{Append, AppendId, Machine, Operation, Term};
-use crate::common::{ErrorCode, LeaderEpoch, Millis, Now, Offset, TopicPartition};
+use super::{Append, AppendId, Machine, Operation, StoreError, Term};
+use crate::common::{LeaderEpoch, Millis, Now, Offset, TopicPartition};
 use crate::record::{BatchBuilder, BatchOptions, Compression, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, RecordError};
-use crate::replica::{Appended, ReplicaManager};
+use crate::replica::{AppendError, Appended, InternalReadError, ReplicaManager};
 use crate::util::clock::Clock;
 use crate::util::task::{self, Group};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::future::{Future, pending};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,7 +69,7 @@ struct Shard<M: Machine> {
     writes: VecDeque<Write>,
 }
 
-type Appending = Pin<Box<dyn Future<Output = Result<Appended, ErrorCode>> + Send>>;
+type Appending = Pin<Box<dyn Future<Output = Result<Appended, AppendError>> + Send>>;
 
 /// A batch that is on its way.
 struct Write {
@@ -110,13 +111,13 @@ async fn load<M: Machine>(parts: &ShardParts<M>) -> M::Loader {
     loop {
         match read(parts).await {
             Ok(loader) => return loader,
-            Err(code) => warn!(coordinator = M::NAME, log = %parts.log, %code, "not loaded, trying again"),
+            Err(error) => warn!(coordinator = M::NAME, log = %parts.log, %error, "not loaded, trying again"),
         }
         tokio::time::sleep(RELOAD_PAUSE).await;
     }
 }
 
-async fn read<M: Machine>(parts: &ShardParts<M>) -> Result<M::Loader, ErrorCode> {
+async fn read<M: Machine>(parts: &ShardParts<M>) -> Result<M::Loader, InternalReadError> {
     *parts.door.listens.lock() = false;
     let (start, _) = parts.replicas.internal_bounds(&parts.log)?;
     let loader = M::loader(&parts.log, start);
@@ -131,7 +132,7 @@ async fn read_to_end<M: Machine>(
     parts: &ShardParts<M>,
     mut loader: M::Loader,
     mut next: Offset,
-) -> Result<(M::Loader, Offset), ErrorCode> {
+) -> Result<(M::Loader, Offset), InternalReadError> {
     while next < parts.replicas.internal_bounds(&parts.log)?.1 {
         let batches = parts.replicas.read_internal(&parts.log, next, parts.load_buffer_bytes).await?;
         let log = parts.log.clone();
@@ -139,7 +140,7 @@ async fn read_to_end<M: Machine>(
             let behind = M::read(&mut loader, &log, &batches);
             (loader, behind)
         });
-        let (taken, behind) = taking.await.map_err(|_| ErrorCode::UnknownServerError)?;
+        let (taken, behind) = taking.await.map_err(io::Error::from)?;
         loader = taken;
         match behind {
             Some(behind) if behind > next => next = behind,
@@ -253,7 +254,7 @@ impl<M: Machine> Shard<M> {
             Ok(batch) => batch,
             Err(error) => {
                 warn!(coordinator = M::NAME, log = %self.log, %error, "a batch that cannot be built");
-                return self.on_ended(now, ids, Err(ErrorCode::UnknownServerError), out);
+                return self.on_ended(now, ids, Err(StoreError::Internal), out);
             }
         };
         let (acks_all, guard) = (first.acks_all, first.producer.and_then(|producer| producer.guard));
@@ -265,24 +266,24 @@ impl<M: Machine> Shard<M> {
         // The first look appends; only a flush that is due then takes longer, and goes on by itself.
         let progress = match appending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(appended)) => Progress::InLog(appended),
-            Poll::Ready(Err(code)) => return self.on_ended(now, ids, Err(code), out),
+            Poll::Ready(Err(error)) => return self.on_ended(now, ids, Err(error.into()), out),
             Poll::Pending => Progress::Flushing(appending),
         };
         self.writes.push_back(Write { ids, progress, acks_all, deadline: now.ticks.saturating_add(timeout_ms) });
     }
 
     /// The oldest write is flushed.
-    fn on_flushed(&mut self, flushed: Result<Appended, ErrorCode>) {
+    fn on_flushed(&mut self, flushed: Result<Appended, AppendError>) {
         match flushed {
             Ok(appended) => {
                 if let Some(first) = self.writes.front_mut() {
                     first.progress = Progress::InLog(appended);
                 }
             }
-            Err(code) => {
+            Err(error) => {
                 let ids = self.writes.pop_front().map_or_else(Vec::new, |first| first.ids);
                 let mut out = Vec::new();
-                self.on_ended(self.clock.now(), ids, Err(code), &mut out);
+                self.on_ended(self.clock.now(), ids, Err(error.into()), &mut out);
                 self.run_effects(out);
             }
         }
@@ -293,7 +294,7 @@ impl<M: Machine> Shard<M> {
         while let Some(Write { progress: Progress::InLog(appended), acks_all, .. }) = self.writes.front() {
             let stored = match appended.is_committed() {
                 Ok(false) if *acks_all => break,
-                Err(code) if *acks_all => Err(code),
+                Err(error) if *acks_all => Err(error.into()),
                 _ => Ok(appended.info.first_offset),
             };
             let ids = self.writes.pop_front().map_or_else(Vec::new, |first| first.ids);
@@ -313,7 +314,7 @@ impl<M: Machine> Shard<M> {
             matches!(write.progress, Progress::Flushing(_))
         });
         if !late.is_empty() {
-            self.on_ended(now, late, Err(ErrorCode::RequestTimedOut), out);
+            self.on_ended(now, late, Err(StoreError::TimedOut), out);
         }
     }
 
@@ -321,11 +322,11 @@ impl<M: Machine> Shard<M> {
         &mut self,
         now: Now,
         ids: Vec<(AppendId, Offset)>,
-        stored: Result<Offset, ErrorCode>,
+        stored: Result<Offset, StoreError>,
         out: &mut Vec<M::Effect>,
     ) {
-        if let (true, Err(code)) = (ids.is_empty(), stored) {
-            warn!(coordinator = M::NAME, log = %self.log, %code, "records are not written");
+        if let (true, Err(error)) = (ids.is_empty(), stored) {
+            warn!(coordinator = M::NAME, log = %self.log, %error, "records are not written");
         }
         for (id, place) in ids {
             self.machine.on_appended(now, id, stored.map(|base| base + place), out);
@@ -353,7 +354,7 @@ impl<M: Machine> Shard<M> {
 }
 
 /// Ends when the oldest write is flushed; never while none is to be. Cancel safe.
-async fn first_flushed(writes: &mut VecDeque<Write>) -> Result<Appended, ErrorCode> {
+async fn first_flushed(writes: &mut VecDeque<Write>) -> Result<Appended, AppendError> {
     match writes.front_mut().map(|write| &mut write.progress) {
         Some(Progress::Flushing(appending)) => appending.await,
         _ => pending().await,

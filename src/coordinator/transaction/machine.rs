@@ -24,7 +24,8 @@ use super::effects::{
 use super::state::{Outcome, ProducerIdAndEpoch, TransactionMetadata, TransactionState, Transit};
 use crate::common::ids::{Millis, TopicPartition};
 use crate::common::{ErrorCode, Now};
-use crate::coordinator::runtime::AppendId;
+use crate::coordinator::codes;
+use crate::coordinator::runtime::{AppendId, StoreError};
 
 #[cfg(test)]
 mod tests;
@@ -182,7 +183,7 @@ impl Machine {
         now: Now,
         ticket: Ticket,
         asked: InitProducerId,
-        fresh_id: impl Fn() -> Result<i64, ErrorCode>,
+        fresh_id: impl Fn() -> Option<i64>,
         out: &mut Vec<Effect>,
     ) {
         let refuse = |code| Effect::Reply(ticket, Answer::Producer(Err(code)));
@@ -193,8 +194,8 @@ impl Machine {
         let Transaction { metadata, .. } = match self.transactions.entry(Arc::clone(&id)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(vacant) => match fresh_id() {
-                Err(code) => return out.push(refuse(code)),
-                Ok(producer_id) => {
+                None => return out.push(refuse(ErrorCode::CoordinatorLoadInProgress)),
+                Some(producer_id) => {
                     let metadata = TransactionMetadata::new(producer_id, asked.timeout_ms, now.wall);
                     vacant.insert(Transaction::new(metadata, now))
                 }
@@ -214,8 +215,8 @@ impl Machine {
         let is_current = asked.expected.is_none_or(|expected| expected.epoch == metadata.producer.epoch);
         let prepared = if is_exhausted && is_current {
             match fresh_id() {
-                Err(code) => return out.push(refuse(code)),
-                Ok(fresh) => metadata
+                None => return out.push(refuse(ErrorCode::CoordinatorLoadInProgress)),
+                Some(fresh) => metadata
                     .prepare_new_producer_id(fresh, asked.timeout_ms, asked.expected.is_some(), now.wall)
                     .map(Some),
             }
@@ -353,10 +354,10 @@ impl Machine {
 
     // ---- what became of effects
 
-    /// `code` is the log's own error. Kafka: `appendTransactionToLog`'s callback, and those of its callers.
-    pub fn on_append_done(&mut self, now: Now, id: AppendId, code: ErrorCode, out: &mut Vec<Effect>) {
+    /// Kafka: `appendTransactionToLog`'s callback, and those of its callers.
+    pub fn on_append_done(&mut self, now: Now, id: AppendId, stored: Result<(), StoreError>, out: &mut Vec<Effect>) {
         let Some(append) = self.appends.remove(&id) else { return };
-        let error = coordinator_error(code);
+        let error = stored.map_or_else(codes::transaction_code, |()| ErrorCode::None);
         let Some(txn) = self.transactions.get_mut(&append.transactional_id) else { return };
         let Append { transactional_id, prepared, .. } = append;
         let is_written = !error.is_error();
@@ -704,19 +705,6 @@ fn end_reply(reply: EndReply, transactional_id: &Arc<str>, code: ErrorCode, out:
             Effect::Note(Note::TimedOut { transactional_id: Arc::clone(transactional_id), error: code })
         }
     });
-}
-
-/// The log's errors as a coordinator's client hears them.
-fn coordinator_error(code: ErrorCode) -> ErrorCode {
-    match code {
-        ErrorCode::UnknownTopicOrPartition
-        | ErrorCode::NotEnoughReplicas
-        | ErrorCode::NotEnoughReplicasAfterAppend
-        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
-        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => ErrorCode::UnknownServerError,
-        other => other,
-    }
 }
 
 /// Errors of markers that time heals, and that need no line in the log.

@@ -29,6 +29,6 @@ pub use self::producer_ids::ProducerIds;
 pub use self::service::{CoordinatorParts, TransactionCoordinator};
 pub use self::shard::Verified;
 pub use self::state::{Outcome, ProducerIdAndEpoch};
-pub use self::verifier::{Refused, Verifier};
+pub use self::verifier::{Refused, Verifier, VerifyError};
 pub use self::write_markers::MarkerWriter;
 pub use super::runtime::Asked;

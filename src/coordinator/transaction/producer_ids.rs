@@ -69,13 +69,13 @@ impl ProducerIds {
         ids
     }
 
-    /// An id that no one else gets; COORDINATOR_LOAD_IN_PROGRESS while there is no block.
-    pub fn next(&self) -> Result<i64, ErrorCode> {
+    /// An id that no one else gets; None while there is no block.
+    pub fn next(&self) -> Option<i64> {
         let (id, is_block_wanted) = self.blocks.lock().claim(Instant::now());
         if is_block_wanted {
             self.wanted.notify_one();
         }
-        id.ok_or(ErrorCode::CoordinatorLoadInProgress)
+        id
     }
 
     fn on_answer(&self, given: Result<Range<i64>, ProducerIdError>) {

@@ -17,8 +17,8 @@ use super::write_markers::MarkerWriter;
 use crate::cluster::image::MetadataImage;
 use crate::common::ids::{BrokerId, LeaderEpoch, TopicPartition};
 use crate::common::{ErrorCode, Now};
-use crate::coordinator::runtime::{Asked, Runtime, RuntimeParts, Shards, answer};
-use crate::coordinator::{TRANSACTIONS_TOPIC, partition_for};
+use crate::coordinator::runtime::{Asked, NotServing, Runtime, RuntimeParts, Shards, answer};
+use crate::coordinator::{TRANSACTIONS_TOPIC, codes, partition_for};
 use crate::replica::ReplicaManager;
 use crate::util::task::{Group, StillRunning};
 
@@ -116,7 +116,7 @@ impl TransactionCoordinator {
             let (ticket, ids) = (Ticket(to.tickets.issue(reply)), &to.parts.producer_ids);
             to.machine.on_init_producer_id(now, ticket, asked, || ids.next(), out);
         };
-        match self.put(transactional_id, question).await.answer().await? {
+        match self.put(transactional_id, question).await.answer().await.map_err(code)? {
             Answer::Producer(told) => told,
             Answer::Code(code) => Err(code),
         }
@@ -166,7 +166,7 @@ impl TransactionCoordinator {
         let question = move |to: &mut Transactions, _, reply, _: &mut Vec<Effect>| {
             answer(reply, to.machine.describe(&id));
         };
-        self.put(transactional_id, question).await.answer().await?
+        self.put(transactional_id, question).await.answer().await.map_err(code)?
     }
 
     /// The transactions of every shard that this broker has.
@@ -182,7 +182,7 @@ impl TransactionCoordinator {
         question: impl FnOnce(&mut Transactions, Now, oneshot::Sender<T>, &mut Vec<Effect>) + Send + 'static,
     ) -> Asked<T> {
         if transactional_id.is_empty() {
-            return Asked::refused(ErrorCode::InvalidRequest);
+            return Asked::refused(NotServing::InvalidKey);
         }
         self.runtime.put(self.partition_for(transactional_id), question).await
     }
@@ -191,7 +191,8 @@ impl TransactionCoordinator {
 impl Asked<Answer> {
     pub async fn code(self) -> ErrorCode {
         match self.answer().await {
-            Ok(Answer::Code(code)) | Ok(Answer::Producer(Err(code))) | Err(code) => code,
+            Ok(Answer::Code(code)) | Ok(Answer::Producer(Err(code))) => code,
+            Err(error) => code(error),
             Ok(Answer::Producer(Ok(_))) => ErrorCode::UnknownServerError,
         }
     }
@@ -200,6 +201,10 @@ impl Asked<Answer> {
 impl Asked<Verified> {
     /// For each partition whether it is in the transaction, or why none is.
     pub async fn verified(self) -> Verified {
-        self.answer().await?
+        self.answer().await.map_err(code)?
     }
+}
+
+fn code(error: NotServing) -> ErrorCode {
+    codes::not_serving_code(error, ErrorCode::InvalidRequest)
 }

@@ -14,7 +14,7 @@ use super::records::{self, Loader};
 use super::sender::MarkerSender;
 use crate::common::ids::{Millis, Offset, TopicPartition};
 use crate::common::{ErrorCode, Now};
-use crate::coordinator::runtime::{Append, AppendId, Machine, Term, Tickets};
+use crate::coordinator::runtime::{Append, AppendId, Machine, StoreError, Term, Tickets};
 use crate::record::NO_SEQUENCE;
 
 /// For each partition whether it is in the transaction, or why none is.
@@ -87,7 +87,7 @@ impl Machine for Transactions {
                     // Does not happen to what came over the wire: names there are as short as here.
                     Err(why) => {
                         error!(%transactional_id, %why, "a transaction that no record can hold");
-                        self.machine.on_append_done(now, id, ErrorCode::UnknownServerError, out);
+                        self.machine.on_append_done(now, id, Err(StoreError::Internal), out);
                     }
                 }
             }
@@ -95,8 +95,8 @@ impl Machine for Transactions {
         None
     }
 
-    fn on_appended(&mut self, now: Now, id: AppendId, stored: Result<Offset, ErrorCode>, out: &mut Vec<Effect>) {
-        self.machine.on_append_done(now, id, stored.err().unwrap_or(ErrorCode::None), out);
+    fn on_appended(&mut self, now: Now, id: AppendId, stored: Result<Offset, StoreError>, out: &mut Vec<Effect>) {
+        self.machine.on_append_done(now, id, stored.map(drop), out);
     }
 
     fn next_deadline(&self) -> Millis {

@@ -35,8 +35,38 @@ const BATCHED_VERSION: i16 = 4;
 /// ApiVersions as every broker since 2.4 knows it.
 const API_VERSIONS_VERSION: i16 = 3;
 
+/// Why nothing may be written to a partition for a transaction, by what its producer can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// Ask again, as for the next three.
+    #[error("the coordinator was not reached")]
+    Unreachable,
+    #[error("no coordinator is known")]
+    NoCoordinator,
+    #[error("the broker that was asked is not the coordinator")]
+    NotCoordinator,
+    #[error("the coordinator is still loading")]
+    Loading,
+    #[error("the transaction before is still ending")]
+    Concurrent,
+    #[error("the partition is not in the transaction")]
+    NotInTransaction,
+    /// As before, to a client that knows to abort then.
+    #[error("the transaction has to be aborted")]
+    Abortable,
+    /// There is a later producer with this transactional id.
+    #[error("the producer is fenced")]
+    Fenced,
+    /// To the coordinator's broker.
+    #[error("the partition is unknown")]
+    UnknownPartition,
+    /// Whatever else the coordinator says, for the producer as it is.
+    #[error("{0}")]
+    Refused(ErrorCode),
+}
+
 /// Partitions that must not be written to, each with its reason. Empty: go on.
-pub type Refused = BTreeMap<TopicPartition, ErrorCode>;
+pub type Refused = BTreeMap<TopicPartition, VerifyError>;
 
 /// See the module's page.
 pub struct Verifier {
@@ -64,8 +94,8 @@ struct Question {
 }
 
 impl Question {
-    fn refuse(self, code: ErrorCode) {
-        let refused = self.partitions.into_iter().map(|tp| (tp, code)).collect();
+    fn refuse(self, error: VerifyError) {
+        let refused = all(self.partitions, error);
         // The producer may have gone.
         drop(self.reply.send(refused));
     }
@@ -93,23 +123,23 @@ impl Verifier {
         knows_abortable: bool,
     ) -> Refused {
         let mut refused = match self.coordinator_of(transactional_id) {
-            None => all(partitions, ErrorCode::CoordinatorNotAvailable),
+            None => all(partitions, VerifyError::NoCoordinator),
             Some(broker) if broker == self.us => {
                 let asked = self.coordinator.verify(transactional_id, producer, partitions.clone()).await;
                 match asked.verified().await {
-                    Ok(told) => told.into_iter().filter(|(_, code)| code.is_error()).collect(),
-                    Err(code) => all(partitions, code),
+                    Ok(told) => {
+                        let refused = told.into_iter().filter(|(_, code)| code.is_error());
+                        refused.map(|(tp, code)| (tp, refusal(code))).collect()
+                    }
+                    Err(code) => all(partitions, refusal(code)),
                 }
             }
             Some(broker) => self.ask(broker, transactional_id, producer, partitions).await,
         };
-        for code in refused.values_mut() {
-            *code = match *code {
-                // Producers know this one from the partition itself.
-                ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
-                ErrorCode::TransactionAbortable if !knows_abortable => ErrorCode::InvalidTxnState,
-                other => other,
-            };
+        if !knows_abortable {
+            for error in refused.values_mut().filter(|error| **error == VerifyError::Abortable) {
+                *error = VerifyError::NotInTransaction;
+            }
         }
         refused
     }
@@ -140,14 +170,12 @@ impl Verifier {
             let mut waiting = node.waiting.lock();
             match waiting.get(transactional_id) {
                 // The one that waits is of a later producer.
-                Some(before) if before.producer.epoch > producer.epoch => {
-                    Some((question, ErrorCode::InvalidProducerEpoch))
-                }
+                Some(before) if before.producer.epoch > producer.epoch => Some((question, VerifyError::Fenced)),
                 Some(before) => {
                     // Of an earlier producer, or the same asks again because it gave up waiting.
                     let is_fenced = before.producer.epoch < producer.epoch;
-                    let code = if is_fenced { ErrorCode::InvalidProducerEpoch } else { ErrorCode::NetworkException };
-                    waiting.insert(transactional_id.clone(), question).map(|before| (before, code))
+                    let error = if is_fenced { VerifyError::Fenced } else { VerifyError::Unreachable };
+                    waiting.insert(transactional_id.clone(), question).map(|before| (before, error))
                 }
                 None => {
                     waiting.insert(transactional_id.clone(), question);
@@ -155,12 +183,12 @@ impl Verifier {
                 }
             }
         };
-        if let Some((question, code)) = overtaken {
-            question.refuse(code);
+        if let Some((question, error)) = overtaken {
+            question.refuse(error);
         }
         node.wake.notify_one();
         // The task ends with the broker only.
-        told.await.unwrap_or_else(|_| all(partitions, ErrorCode::NetworkException))
+        told.await.unwrap_or_else(|_| all(partitions, VerifyError::Unreachable))
     }
 
     async fn run(self: Arc<Self>, broker: BrokerId, node: Arc<Node>, stop: CancellationToken) {
@@ -214,7 +242,7 @@ impl Verifier {
                 *connection = None;
                 warn!(%broker, error, "transactions not verified");
                 for question in questions.into_values() {
-                    question.refuse(ErrorCode::NetworkException);
+                    question.refuse(VerifyError::Unreachable);
                 }
             }
         }
@@ -245,8 +273,25 @@ impl Verifier {
     }
 }
 
-fn all(partitions: BTreeSet<TopicPartition>, code: ErrorCode) -> Refused {
-    partitions.into_iter().map(|tp| (tp, code)).collect()
+fn all(partitions: BTreeSet<TopicPartition>, error: VerifyError) -> Refused {
+    partitions.into_iter().map(|tp| (tp, error)).collect()
+}
+
+/// What a coordinator's code means here. Kafka: `AddPartitionsToTxnHandler.onComplete`.
+fn refusal(code: ErrorCode) -> VerifyError {
+    match code {
+        ErrorCode::NetworkException => VerifyError::Unreachable,
+        ErrorCode::CoordinatorNotAvailable => VerifyError::NoCoordinator,
+        ErrorCode::NotCoordinator => VerifyError::NotCoordinator,
+        ErrorCode::CoordinatorLoadInProgress => VerifyError::Loading,
+        ErrorCode::ConcurrentTransactions => VerifyError::Concurrent,
+        ErrorCode::InvalidTxnState => VerifyError::NotInTransaction,
+        ErrorCode::TransactionAbortable => VerifyError::Abortable,
+        ErrorCode::ProducerFenced | ErrorCode::InvalidProducerEpoch => VerifyError::Fenced,
+        ErrorCode::UnknownTopicOrPartition => VerifyError::UnknownPartition,
+        // Of another broker, which may be a newer one.
+        code => VerifyError::Refused(code),
+    }
 }
 
 fn request(questions: &BTreeMap<Str, Question>) -> AddPartitionsToTxnRequest {
@@ -277,13 +322,13 @@ fn request(questions: &BTreeMap<Str, Question>) -> AddPartitionsToTxnRequest {
 /// A transaction that the answer leaves out was not verified.
 fn tell(mut questions: BTreeMap<Str, Question>, answer: &AddPartitionsToTxnResponse) {
     if answer.error_code != ErrorCode::None.wire() {
-        let code = match ErrorCode::from_wire(answer.error_code) {
+        let error = match ErrorCode::from_wire(answer.error_code) {
             // Not the producer's fault, and no code that it would understand.
-            ErrorCode::ClusterAuthorizationFailed => ErrorCode::InvalidTxnState,
-            other => other,
+            ErrorCode::ClusterAuthorizationFailed => VerifyError::NotInTransaction,
+            code => refusal(code),
         };
         for question in questions.into_values() {
-            question.refuse(code);
+            question.refuse(error);
         }
         return;
     }
@@ -296,13 +341,13 @@ fn tell(mut questions: BTreeMap<Str, Question>, answer: &AddPartitionsToTxnRespo
                 let code = ErrorCode::from_wire(partition.partition_error_code);
                 if code.is_error() {
                     let tp = TopicPartition { topic: Arc::clone(&name), partition: partition.partition_index };
-                    refused.insert(tp, code);
+                    refused.insert(tp, refusal(code));
                 }
             }
         }
         drop(question.reply.send(refused));
     }
     for question in questions.into_values() {
-        question.refuse(ErrorCode::NetworkException);
+        question.refuse(VerifyError::Unreachable);
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::common::ErrorCode;
 use crate::common::ids::{LeaderEpoch, TopicPartition};
-use crate::coordinator::OFFSETS_TOPIC;
 use crate::coordinator::group::GroupCoordinator;
-use crate::coordinator::runtime::group_of;
+use crate::coordinator::runtime::{StoreError, group_of};
+use crate::coordinator::{OFFSETS_TOPIC, codes};
 use crate::protocol::Str;
 use crate::protocol::messages::write_txn_markers_response::{
     WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
@@ -61,19 +61,21 @@ impl MarkerWriter {
                         of_groups.push((producer_id, tp, completing));
                     }
                     Ok(done) => appended.push((producer_id, tp, done)),
-                    Err(code) => {
-                        results.entry(producer_id).or_default().insert(tp, code);
+                    Err(error) => {
+                        results.entry(producer_id).or_default().insert(tp, codes::log_code(error));
                     }
                 }
             }
         }
         let waits: Vec<_> = appended.iter().map(|(.., done)| done).collect();
-        let codes = self.replicas.wait_committed(&waits, timeout).await;
-        for ((producer_id, tp, _), code) in appended.into_iter().zip(codes) {
+        let replicated = self.replicas.wait_committed(&waits, timeout).await;
+        for ((producer_id, tp, _), outcome) in appended.into_iter().zip(replicated) {
+            let code = outcome.map_or_else(|error| codes::log_code(error.into()), |()| ErrorCode::None);
             results.entry(producer_id).or_default().insert(tp, code);
         }
         for (producer_id, tp, completing) in of_groups {
-            let code = completing.await.ok().flatten().unwrap_or(ErrorCode::UnknownServerError);
+            let outcome = completing.await.ok().flatten().unwrap_or(Err(StoreError::Internal));
+            let code = outcome.map_or_else(codes::log_code, |()| ErrorCode::None);
             results.entry(producer_id).or_default().insert(tp, code);
         }
         answer(results)
@@ -87,18 +89,19 @@ impl MarkerWriter {
         committed: bool,
         appended: Appended,
         timeout: Duration,
-    ) -> JoinHandle<Option<ErrorCode>> {
+    ) -> JoinHandle<Option<Result<(), StoreError>>> {
         let (replicas, groups) = (Arc::clone(&self.replicas), Arc::clone(&self.groups));
         let group = group_of(&self.tasks, partition);
         let stop = group.stop_token().clone();
         group.spawn_isolated("transaction-completion", async move {
             let waiting = [&appended];
-            let codes = stop.run_until_cancelled(replicas.wait_committed(&waiting, timeout)).await.unwrap_or_default();
-            let code = codes.first().copied().unwrap_or(ErrorCode::NotLeaderOrFollower);
-            if code == ErrorCode::None {
+            let outcomes =
+                stop.run_until_cancelled(replicas.wait_committed(&waiting, timeout)).await.unwrap_or_default();
+            let outcome = outcomes.first().map_or(Err(StoreError::NotLeader), |outcome| Ok((*outcome)?));
+            if outcome.is_ok() {
                 groups.on_transaction_marker(partition, producer_id, committed, appended.info.first_offset).await;
             }
-            code
+            outcome
         })
     }
 
@@ -108,15 +111,17 @@ impl MarkerWriter {
         end: EndTransactionMarker,
         producer_id: i64,
         epoch: i16,
-    ) -> Result<Appended, ErrorCode> {
+    ) -> Result<Appended, StoreError> {
         // As Kafka looks for the format of the log first: no log, no such partition.
         let hosted = self.replicas.partition(&tp.topic, tp.partition).ok().and_then(|partition| partition.log());
         if hosted.is_none() {
-            return Err(ErrorCode::UnknownTopicOrPartition);
+            return Err(StoreError::UnknownPartition);
         }
         let now = wall_ms();
-        let batch = end.batch(0, LeaderEpoch::NONE, now, producer_id, epoch).map_err(|error| error.code())?;
-        self.replicas.append_internal(tp, &batch, None, true, None, now).await
+        let batch = end
+            .batch(0, LeaderEpoch::NONE, now, producer_id, epoch)
+            .map_err(|error| StoreError::Invalid(error.code()))?;
+        Ok(self.replicas.append_internal(tp, &batch, None, true, None, now).await?)
     }
 }
 

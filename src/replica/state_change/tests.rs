@@ -6,7 +6,7 @@ use crate::common::BrokerEpoch;
 use crate::config::{BrokerConfig, LogConfig, Props};
 use crate::log::producer_state::ProducerStateConfig;
 use crate::log::{LogManager, LogManagerOptions};
-use crate::replica::ReplicaSettings;
+use crate::replica::{NotHosted, ReplicaSettings};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -51,13 +51,17 @@ impl Host {
         Self::on(dirs)
     }
 
-    fn obey(&self, wanted: LeaderAndIsr) -> ErrorCode {
+    fn obey(&self, wanted: LeaderAndIsr) -> Result<(), LeaderAndIsrError> {
         self.obey_in(1, wanted).unwrap()
     }
 
-    fn obey_in(&self, controller_epoch: i32, wanted: LeaderAndIsr) -> Result<ErrorCode, ErrorCode> {
+    fn obey_in(
+        &self,
+        controller_epoch: i32,
+        wanted: LeaderAndIsr,
+    ) -> Result<Result<(), LeaderAndIsrError>, StaleController> {
         let epoch = ControllerEpoch(controller_epoch);
-        Ok(self.replicas.become_leader_or_follower(CONTROLLER, epoch, &[wanted], 0)?.codes[0])
+        Ok(self.replicas.become_leader_or_follower(CONTROLLER, epoch, &[wanted], 0)?.outcomes[0])
     }
 
     fn dir_of(&self, tp: &TopicPartition) -> PathBuf {
@@ -99,17 +103,17 @@ fn nobody_leads_in_a_directory_that_has_failed_whichever_comes_first() {
     let id = Uuid::random();
     // The failure is known before its news is handled.
     let host = Host::new();
-    assert_eq!(host.obey(lead(0, id, true)), ErrorCode::None);
+    assert_eq!(host.obey(lead(0, id, true)), Ok(()));
     let dir = host.dir_of(&tp());
     host.fail(&dir);
-    assert_eq!(host.obey(lead(1, id, false)), ErrorCode::KafkaStorageError);
-    assert_eq!(host.replicas.partition("t", 0).unwrap_err(), ErrorCode::KafkaStorageError);
+    assert_eq!(host.obey(lead(1, id, false)), Err(LeaderAndIsrError::Offline));
+    assert_eq!(host.replicas.partition("t", 0).unwrap_err(), NotHosted::Offline);
     assert!(host.replicas.on_dir_failure(&dir), "the controller is notified");
-    assert_eq!(host.replicas.partition("t", 0).unwrap_err(), ErrorCode::KafkaStorageError);
+    assert_eq!(host.replicas.partition("t", 0).unwrap_err(), NotHosted::Offline);
     // Its news comes beside the controller's word, in any order.
     for _ in 0..200 {
         let host = Host::new();
-        assert_eq!(host.obey(lead(0, id, true)), ErrorCode::None);
+        assert_eq!(host.obey(lead(0, id, true)), Ok(()));
         let dir = host.dir_of(&tp());
         let partition = host.replicas.partition("t", 0).unwrap();
         host.fail(&dir);
@@ -117,7 +121,7 @@ fn nobody_leads_in_a_directory_that_has_failed_whichever_comes_first() {
             scope.spawn(|| host.replicas.on_dir_failure(&dir));
             scope.spawn(|| host.obey(lead(1, id, false)));
         });
-        assert_eq!(host.replicas.partition("t", 0).unwrap_err(), ErrorCode::KafkaStorageError);
+        assert_eq!(host.replicas.partition("t", 0).unwrap_err(), NotHosted::Offline);
         assert!(!partition.is_leader(), "no holder of it appends");
     }
 }
@@ -127,36 +131,36 @@ fn all_requests_of_a_controller_share_its_epoch() {
     let host = Host::new();
     let stop = |epoch| host.replicas.stop_replicas(CONTROLLER, ControllerEpoch(epoch), &[]).map(drop);
     let metadata = |epoch| host.replicas.hear_controller(CONTROLLER, ControllerEpoch(epoch), "UpdateMetadata");
-    let stale = ErrorCode::StaleControllerEpoch;
+    let stale = |latest| StaleController { latest: ControllerEpoch(latest) };
     assert_eq!(metadata(100), Ok(()));
-    assert_eq!(host.obey_in(99, lead(0, Uuid::random(), true)), Err(stale));
-    assert_eq!(stop(99), Err(stale));
+    assert_eq!(host.obey_in(99, lead(0, Uuid::random(), true)), Err(stale(100)));
+    assert_eq!(stop(99), Err(stale(100)));
     assert_eq!(stop(101), Ok(()));
-    assert_eq!((metadata(100), metadata(101)), (Err(stale), Ok(())));
-    assert_eq!(host.obey_in(102, lead(0, Uuid::random(), true)), Ok(ErrorCode::None));
-    assert_eq!((metadata(101), stop(101)), (Err(stale), Err(stale)));
+    assert_eq!((metadata(100), metadata(101)), (Err(stale(101)), Ok(())));
+    assert_eq!(host.obey_in(102, lead(0, Uuid::random(), true)), Ok(Ok(())));
+    assert_eq!((metadata(101), stop(101)), (Err(stale(102)), Err(stale(102))));
 }
 
 #[test]
 fn an_earlier_topics_log_gives_way_to_a_new_one_and_is_kept() {
     let host = Host::new();
     let (earlier, id) = (Uuid::random(), Uuid::random());
-    assert_eq!(host.obey(lead(3, earlier, true)), ErrorCode::None);
+    assert_eq!(host.obey(lead(3, earlier, true)), Ok(()));
     // Served now: the controller's word on another topic is not about it.
-    assert_eq!(host.obey(lead(4, id, true)), ErrorCode::InconsistentTopicId);
+    assert_eq!(host.obey(lead(4, id, true)), Err(LeaderAndIsrError::OtherTopic));
     let host = host.restarted();
     // In sync, and not new: it may be the topic itself under the id that another controller has given it.
-    assert_eq!(host.obey(lead(4, id, false)), ErrorCode::InconsistentTopicId);
+    assert_eq!(host.obey(lead(4, id, false)), Err(LeaderAndIsrError::OtherTopic));
     assert_eq!(host.names(), ["t-0"]);
-    assert_eq!(host.obey_in(0, lead(0, id, true)), Err(ErrorCode::StaleControllerEpoch), "not of an old controller");
-    assert_eq!(host.obey(lead(0, id, true)), ErrorCode::None);
+    assert!(host.obey_in(0, lead(0, id, true)).is_err(), "not of an old controller");
+    assert_eq!(host.obey(lead(0, id, true)), Ok(()));
     let names = host.names();
     assert!(names.len() == 2 && names[0] == "t-0" && names[1].ends_with("-stray"), "{names:?}");
     let log = host.replicas.partition("t", 0).unwrap().log().unwrap();
     assert_eq!((log.topic_id(), log.log_end_offset()), (Some(id), 0));
     // It stays there: deletion and restarts are about the new one.
     let host = host.restarted();
-    assert_eq!(host.obey(lead(1, id, false)), ErrorCode::None);
+    assert_eq!(host.obey(lead(1, id, false)), Ok(()));
     let gone = StopReplica { topic_partition: tp(), leader_epoch: LeaderEpoch(-2), delete: true };
     host.replicas.stop_replicas(CONTROLLER, ControllerEpoch(1), &[gone]).unwrap();
     for dir in host.replicas.logs().live_dirs() {
@@ -165,10 +169,10 @@ fn an_earlier_topics_log_gives_way_to_a_new_one_and_is_kept() {
     assert_eq!(host.names(), [names[1].clone()]);
     // Not in sync, it copies everything from its leader.
     let host = host.restarted();
-    assert_eq!(host.obey(lead(0, id, true)), ErrorCode::None);
+    assert_eq!(host.obey(lead(0, id, true)), Ok(()));
     let host = host.restarted();
     let mut follow = lead(5, earlier, false);
     follow.state.isr = vec![BrokerId(2)];
-    assert_eq!(host.obey(follow), ErrorCode::None);
+    assert_eq!(host.obey(follow), Ok(()));
     assert_eq!(host.names().iter().filter(|name| name.ends_with("-stray")).count(), 2);
 }

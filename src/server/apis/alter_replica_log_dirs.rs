@@ -7,6 +7,7 @@ use crate::protocol::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
 };
 use crate::protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse};
+use crate::server::codes::code_of;
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::util::clock::wall_ms;
@@ -27,16 +28,16 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let replicas = Arc::clone(&broker.replicas);
     let answers = broker.blocking(move || {
         let answer = |(tp, dir): (TopicPartition, PathBuf)| {
-            let code = replicas.alter_log_dir(&tp, &dir, wall_ms());
-            (tp, code)
+            let outcome = replicas.alter_log_dir(&tp, &dir, wall_ms());
+            (tp, outcome)
         };
         wanted.into_iter().map(answer).collect::<Vec<_>>()
     });
     let mut results: BTreeMap<Arc<str>, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
-    for (tp, code) in answers.await {
+    for (tp, outcome) in answers.await {
         results.entry(tp.topic).or_default().push(AlterReplicaLogDirPartitionResult {
             partition_index: tp.partition,
-            error_code: code.wire(),
+            error_code: code_of(outcome).wire(),
             ..Default::default()
         });
     }

@@ -2,7 +2,6 @@
 
 use crate::cluster::partition::Partition;
 use crate::common::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
-use crate::log::LogStartError;
 use crate::network::Reply;
 use crate::protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use crate::protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
@@ -40,7 +39,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let waiting: Vec<Deleted> = deleted.iter().filter_map(|outcome| outcome.clone().ok()).collect();
     let mut reached = broker.replicas.wait_deleted(&waiting, timeout).await.into_iter();
     let outcomes = deleted.into_iter().map(|outcome| match outcome {
-        Ok(_) => reached.next().unwrap_or(Err(ErrorCode::UnknownServerError)),
+        Ok(_) => reached.next().map_or(Err(ErrorCode::UnknownServerError), |low| low.map_err(ErrorCode::from)),
         Err(code) => Err(code),
     });
     let mut topics: Vec<DeleteRecordsTopicResult> = Vec::new();
@@ -66,7 +65,7 @@ fn delete_before(replicas: &ReplicaManager, topic: &str, number: i32, offset: Of
         return Err(ErrorCode::InvalidTopicException);
     }
     let partition = replicas.partition(topic, number)?;
-    let log = partition.log_for(LeaderEpoch::NONE, true).map_err(|error| error.code())?;
+    let log = partition.log_for(LeaderEpoch::NONE, true)?;
     if !log.config().delete {
         return Err(ErrorCode::PolicyViolation);
     }
@@ -76,8 +75,7 @@ fn delete_before(replicas: &ReplicaManager, topic: &str, number: i32, offset: Of
     }
     match partition.on_log(|log| log.maybe_increment_log_start(to)) {
         Some(Ok(_)) => Ok((partition, to)),
-        Some(Err(LogStartError::AboveHighWatermark { .. })) => Err(ErrorCode::OffsetOutOfRange),
-        Some(Err(LogStartError::Dir(_))) => Err(ErrorCode::KafkaStorageError),
+        Some(Err(error)) => Err(error.into()),
         None => Err(ErrorCode::NotLeaderOrFollower),
     }
 }

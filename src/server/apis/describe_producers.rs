@@ -41,7 +41,7 @@ fn describe(broker: &Broker, topic: &str, number: i32) -> PartitionResponse {
     }
     let partition = match broker.replicas.partition(topic, number) {
         Ok(partition) => partition,
-        Err(code) => return refuse(code, None),
+        Err(error) => return refuse(error.into(), None),
     };
     let Some(log) = partition.log() else { return refuse(ErrorCode::NotLeaderOrFollower, None) };
     let active_producers = log.active_producers().into_iter().map(|(producer_id, producer)| ProducerState {

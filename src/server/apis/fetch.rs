@@ -10,7 +10,7 @@ use crate::protocol::messages::fetch_response::{
 use crate::protocol::messages::{FetchRequest, FetchResponse};
 use crate::protocol::{Records, Str};
 use crate::record::convert;
-use crate::replica::{Consumer, FetchLimits, PartitionFetch, ReadPartition};
+use crate::replica::{Consumer, FetchError, FetchLimits, NotHosted, PartitionFetch, ReadPartition};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::server::fetch_session::{Answer, FetchMetadata, FetchPartition, PartitionKey};
@@ -69,9 +69,9 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     // Kafka's order: what it read, then, of consumers, ids without a topic, then partitions that do not exist. It decides
     // which partitions of a topic share an entry of the answer.
     told.sort_by_key(|(_, read)| match read.error {
-        ErrorCode::UnknownTopicId => 1,
-        ErrorCode::UnknownTopicOrPartition if replica_id >= 0 => 1,
-        ErrorCode::UnknownTopicOrPartition => 2,
+        Some(FetchError::UnknownTopicId) => 1,
+        Some(FetchError::NotHosted(NotHosted::Unknown)) if replica_id >= 0 => 1,
+        Some(FetchError::NotHosted(NotHosted::Unknown)) => 2,
         _ => 0,
     });
     for (asked, answer) in told {
@@ -140,10 +140,14 @@ const fn is_missing(error: ErrorCode) -> bool {
     matches!(error, ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition)
 }
 
+fn code_of_read(read: &ReadPartition) -> ErrorCode {
+    read.error.as_ref().map_or(ErrorCode::None, ErrorCode::from)
+}
+
 fn to_answer(read: &ReadPartition) -> Answer {
     Answer {
         has_records: read.bytes() > 0,
-        error: read.error,
+        error: code_of_read(read),
         high_watermark: read.high_watermark,
         log_start_offset: read.log_start_offset,
         must_tell: read.diverging.is_some() || read.preferred.is_some(),
@@ -167,7 +171,7 @@ impl<'a> FetchReply<'a> {
     fn add(&mut self, asked: &FetchPartition, read: ReadPartition) {
         let version = self.call.version();
         let name = asked.topic.as_deref().unwrap_or_default();
-        let mut error = read.error;
+        let mut error = code_of_read(&read);
         if let Some(code) = self.unreadable(name, asked.partition) {
             return self.refuse(asked, name, code);
         }

@@ -17,7 +17,10 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let told = match expected(&request) {
         Err(code) => Err(code),
         Ok(expected) => match request.transactional_id.as_deref() {
-            None => broker.producer_ids.next().map(|producer_id| ProducerIdAndEpoch { producer_id, epoch: 0 }),
+            None => {
+                let id = broker.producer_ids.next().ok_or(ErrorCode::CoordinatorLoadInProgress);
+                id.map(|producer_id| ProducerIdAndEpoch { producer_id, epoch: 0 })
+            }
             Some(id) => broker.transactions.init_producer_id(id, request.transaction_timeout_ms, expected).await,
         },
     };

@@ -8,6 +8,7 @@ use crate::protocol::messages::leader_and_isr_request::LeaderAndIsrPartitionStat
 use crate::protocol::messages::leader_and_isr_response::{LeaderAndIsrPartitionError, LeaderAndIsrTopicError};
 use crate::protocol::messages::{LeaderAndIsrRequest, LeaderAndIsrResponse};
 use crate::replica::LeaderAndIsr;
+use crate::server::codes::code_of;
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::util::clock::wall_ms;
@@ -46,12 +47,12 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     match outcome {
         Ok(change) => {
             let mut codes = vec![ErrorCode::UnknownServerError; partitions.len()];
-            places.iter().zip(&change.codes).for_each(|(place, code)| codes[*place] = *code);
+            places.iter().zip(&change.outcomes).for_each(|(place, outcome)| codes[*place] = code_of(*outcome));
             let reply = call.reply(&response(call.version(), &partitions, |i| codes[i]));
             broker.follow_leadership(&change);
             reply
         }
-        Err(code) => refuse(code),
+        Err(stale) => refuse(stale.into()),
     }
 }
 

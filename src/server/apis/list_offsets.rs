@@ -8,7 +8,6 @@ use crate::protocol::Str;
 use crate::protocol::messages::list_offsets_request::ListOffsetsPartition;
 use crate::protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use crate::protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
-use crate::replica::read_error;
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::util::clock::wall_ms;
@@ -86,8 +85,7 @@ impl Lookup<'_> {
         }
         let partition = self.broker.replicas.partition(topic, asked.partition_index)?;
         let leader_only = self.request.replica_id != DEBUGGER;
-        let log =
-            partition.log_for(LeaderEpoch(asked.current_leader_epoch), leader_only).map_err(|error| error.code())?;
+        let log = partition.log_for(LeaderEpoch(asked.current_leader_epoch), leader_only)?;
         let last_fetchable = match self.request.isolation_level {
             _ if !is_consumer => log.log_end_offset(),
             READ_COMMITTED => log.last_stable_offset(),
@@ -96,7 +94,7 @@ impl Lookup<'_> {
         if self.version == 0 {
             // Of a negative number Kafka cannot make an array.
             let max = usize::try_from(asked.max_num_offsets).map_err(|_| ErrorCode::UnknownServerError)?;
-            let offsets = log.legacy_offsets_before(asked.timestamp, max, wall_ms()).map_err(|e| read_error(&e))?;
+            let offsets = log.legacy_offsets_before(asked.timestamp, max, wall_ms())?;
             return Ok(ListOffsetsPartitionResponse {
                 old_style_offsets: legacy_for_consumers(offsets, is_consumer, last_fetchable),
                 ..unknown(asked.partition_index)
@@ -127,7 +125,7 @@ impl Lookup<'_> {
             timestamp => {
                 let query =
                     if timestamp == MAX_TIMESTAMP { OffsetQuery::MaxTimestamp } else { OffsetQuery::At(timestamp) };
-                let found = log.fetch_offset(query).map_err(|error| read_error(&error))?;
+                let found = log.fetch_offset(query)?;
                 match found.filter(|found| found.offset < last_fetchable) {
                     Some(found) => Ok(answer(found.timestamp, found.offset, found.leader_epoch)),
                     None => not_yet.map_or_else(|| Ok(unknown(asked.partition_index)), Err),

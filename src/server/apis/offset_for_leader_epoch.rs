@@ -38,6 +38,6 @@ fn end_offset(
     asked: &OffsetForLeaderPartition,
 ) -> Result<Option<(LeaderEpoch, i64)>, ErrorCode> {
     let partition = broker.replicas.partition(topic, asked.partition)?;
-    let log = partition.log_for(LeaderEpoch(asked.current_leader_epoch), true).map_err(|error| error.code())?;
+    let log = partition.log_for(LeaderEpoch(asked.current_leader_epoch), true)?;
     Ok(log.end_offset_for_epoch(LeaderEpoch(asked.leader_epoch)).map(|end| (end.epoch, end.end_offset)))
 }

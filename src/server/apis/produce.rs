@@ -9,7 +9,8 @@ use crate::protocol::messages::produce_response::{
 use crate::protocol::messages::{ProduceRequest, ProduceResponse};
 use crate::protocol::{Records, Str};
 use crate::record::validate;
-use crate::replica::{AppendFailure, Appended};
+use crate::replica::Appended;
+use crate::server::codes::{ProduceRefusal, code_of};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::server::transactional::{self, Verified};
@@ -23,7 +24,7 @@ const ADMIN_CLIENT_ID: &str = "__admin_client";
 
 /// What the producer hears of a partition so far: its records are in the log, with what became of the replicas, or they
 /// are not.
-type Outcome = Result<(Appended, ErrorCode), AppendFailure>;
+type Outcome = Result<(Appended, ErrorCode), ProduceRefusal>;
 
 /// By topic and partition.
 type Each<T> = BTreeMap<(Str, i32), T>;
@@ -70,7 +71,7 @@ fn named(request: &ProduceRequest) -> impl Iterator<Item = ((Str, i32), &Bytes)>
 }
 
 /// The error is that of every partition, and nothing is appended.
-async fn append(broker: &Broker, call: &Call, request: &ProduceRequest) -> Result<Each<Outcome>, AppendFailure> {
+async fn append(broker: &Broker, call: &Call, request: &ProduceRequest) -> Result<Each<Outcome>, ProduceRefusal> {
     let transactional_id = request.transactional_id.as_ref();
     transactional::check(transactional_id, named(request).map(|(_, records)| records))?;
     let (sound, refused) = sort(&broker.image.load(), call.version(), request);
@@ -126,10 +127,10 @@ async fn append_one(
 async fn wait_committed(broker: &Broker, outcomes: &mut Each<Outcome>, timeout_ms: i32) {
     let appended: Vec<_> = outcomes.values().filter_map(|o| o.as_ref().ok()).map(|(appended, _)| appended).collect();
     let timeout = Duration::from_millis(timeout_ms.max(0) as u64);
-    let codes = broker.replicas.wait_committed(&appended, timeout).await;
+    let replicated = broker.replicas.wait_committed(&appended, timeout).await;
     let in_log = outcomes.values_mut().filter_map(|outcome| outcome.as_mut().ok());
-    for ((_, of_replicas), code) in in_log.zip(codes) {
-        *of_replicas = code;
+    for ((_, of_replicas), outcome) in in_log.zip(replicated) {
+        *of_replicas = code_of(outcome);
     }
 }
 
@@ -161,7 +162,7 @@ fn to_partition(
     answer
 }
 
-fn refuse(answer: &mut PartitionProduceResponse, failure: AppendFailure) {
+fn refuse(answer: &mut PartitionProduceResponse, failure: ProduceRefusal) {
     const NO_OFFSET: Offset = -1;
     answer.error_code = failure.code.wire();
     answer.base_offset = NO_OFFSET;

@@ -5,6 +5,7 @@ use crate::network::Reply;
 use crate::protocol::messages::stop_replica_response::StopReplicaPartitionError;
 use crate::protocol::messages::{StopReplicaRequest, StopReplicaResponse};
 use crate::replica::StopReplica;
+use crate::server::codes::code_of;
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use std::sync::Arc;
@@ -20,13 +21,13 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let wanted = partitions.clone();
     let change = match broker.blocking(move || replicas.stop_replicas(controller, epoch, &wanted)).await {
         Ok(change) => change,
-        Err(code) => return refuse(code),
+        Err(stale) => return refuse(stale.into()),
     };
     broker.follow_leadership(&change);
-    let errors = partitions.iter().zip(change.codes).map(|(partition, code)| StopReplicaPartitionError {
+    let errors = partitions.iter().zip(change.outcomes).map(|(partition, outcome)| StopReplicaPartitionError {
         topic_name: (&*partition.topic_partition.topic).into(),
         partition_index: partition.topic_partition.partition,
-        error_code: code.wire(),
+        error_code: code_of(outcome).wire(),
         ..Default::default()
     });
     call.reply(&StopReplicaResponse { partition_errors: errors.collect(), ..Default::default() })

@@ -5,7 +5,7 @@ use super::offsets::Asked;
 use super::{group_member, owned};
 use crate::common::{ErrorCode, LeaderEpoch, TopicPartition};
 use crate::coordinator::OFFSETS_TOPIC;
-use crate::coordinator::group::{Commit, CommittedOffset, TxnProducer, commit_error};
+use crate::coordinator::group::{Commit, CommittedOffset, TxnProducer};
 use crate::coordinator::transaction::ProducerIdAndEpoch;
 use crate::log::VerificationGuard;
 use crate::network::Reply;
@@ -16,8 +16,10 @@ use crate::protocol::messages::txn_offset_commit_response::{
 };
 use crate::protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 use crate::record::NO_SEQUENCE;
+use crate::server::codes::{Unverified, unverified_commit};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
+use crate::server::transactional;
 use crate::util::clock::wall_ms;
 use std::sync::Arc;
 
@@ -75,9 +77,9 @@ async fn commit(
     let knows_abortable = version >= ABORTABLE_VERSION;
     let guard = match verify(broker, &request.transactional_id, producer, partition, knows_abortable).await {
         Ok(guard) => guard,
-        Err(code) => {
+        Err(error) => {
             broker.groups.make_group(owned(&request.group_id)).await;
-            return all(commit_error(code));
+            return all(unverified_commit(error));
         }
     };
     let instance = request.group_instance_id.as_ref();
@@ -93,18 +95,16 @@ async fn verify(
     producer: ProducerIdAndEpoch,
     tp: TopicPartition,
     knows_abortable: bool,
-) -> Result<Option<VerificationGuard>, ErrorCode> {
+) -> Result<Option<VerificationGuard>, Unverified> {
     if !broker.config.load().transaction_partition_verification_enable {
         return Ok(None);
     }
-    let partition = broker.replicas.partition(&tp.topic, tp.partition)?;
-    let (producer_id, epoch) = (producer.producer_id, producer.epoch);
-    let started = partition.start_transaction_verification(producer_id, NO_SEQUENCE, epoch, wall_ms())?;
+    let started = transactional::start(broker, &tp, producer, NO_SEQUENCE)?;
     let Some(guard) = started else { return Ok(None) };
     let asked = [tp.clone()].into();
     let refused = Arc::clone(&broker.verifier).verify(&owned(transactional_id), producer, asked, knows_abortable).await;
     match refused.get(&tp) {
-        Some(code) => Err(*code),
+        Some(error) => Err((*error).into()),
         None => Ok(Some(guard)),
     }
 }

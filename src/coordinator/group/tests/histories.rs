@@ -3,6 +3,7 @@
 use super::super::*;
 use super::rig::*;
 use crate::common::{ErrorCode, Millis, Offset};
+use crate::coordinator::runtime::StoreError;
 use crate::protocol::Str;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -138,7 +139,7 @@ impl World {
             }
             Act::AppendEnds { stored } => {
                 // What failed stays in the log: the replicas may get it later.
-                let outcome = if stored { Ok(()) } else { Err(ErrorCode::RequestTimedOut) };
+                let outcome = if stored { Ok(()) } else { Err(StoreError::TimedOut) };
                 self.rig.end_append(outcome);
             }
             Act::Pass { ms } => self.rig.pass(ms),

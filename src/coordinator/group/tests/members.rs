@@ -3,6 +3,7 @@
 use super::super::*;
 use super::rig::*;
 use crate::common::ErrorCode;
+use crate::coordinator::runtime::StoreError;
 
 #[test]
 fn the_first_members_gather_for_the_initial_delay_and_the_leader_learns_of_all() {
@@ -155,7 +156,7 @@ fn assignments_that_are_not_stored_are_nobodys_and_the_next_generation_begins() 
     rig.pass(2 * DELAY_MS);
     let id = rig.joined(a).member_id.clone();
     let sync = rig.sync(&id, 1, &[(&id, "A")]);
-    rig.end_append(Err(ErrorCode::NotEnoughReplicas));
+    rig.end_append(Err(StoreError::NotEnoughReplicas));
     assert_eq!(rig.syncs[&sync].error, ErrorCode::CoordinatorNotAvailable);
     let again = rig.rejoin(&id);
     assert_eq!(rig.joined(again).generation, 2);
@@ -223,7 +224,7 @@ fn a_static_member_whose_new_id_is_not_stored_keeps_the_old_one() {
     rig.settle();
     let back = Join { instance_id: Some("i".into()), ..rig.new_member() };
     let back = rig.join(back);
-    rig.end_append(Err(ErrorCode::RequestTimedOut));
+    rig.end_append(Err(StoreError::TimedOut));
     assert_eq!(rig.joined(back).error, ErrorCode::RebalanceInProgress);
     assert_eq!(rig.heartbeat(&old, 1), ErrorCode::None);
 }

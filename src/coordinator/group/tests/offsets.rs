@@ -3,6 +3,7 @@
 use super::super::*;
 use super::rig::*;
 use crate::common::{ErrorCode, TopicPartition};
+use crate::coordinator::runtime::StoreError;
 
 const PRODUCER: TxnProducer = TxnProducer { id: 7, epoch: 0, guard: None };
 
@@ -24,11 +25,11 @@ fn a_commit_that_fails_leaves_what_was() {
     rig.commit(0, 10);
     rig.settle();
     let lost = rig.commit(0, 20);
-    rig.end_append(Err(ErrorCode::NotLeaderOrFollower));
+    rig.end_append(Err(StoreError::NotLeader));
     assert_eq!(rig.commits[&lost], [ErrorCode::NotCoordinator]);
     assert_eq!(rig.committed(0), 10);
     let too_large = rig.commit(0, 30);
-    rig.end_append(Err(ErrorCode::RecordListTooLarge));
+    rig.end_append(Err(StoreError::LargerThanSegment));
     assert_eq!(rig.commits[&too_large], [ErrorCode::InvalidCommitOffsetSize]);
 }
 

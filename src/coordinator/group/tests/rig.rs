@@ -3,6 +3,7 @@
 use super::super::*;
 use crate::common::{ErrorCode, LeaderEpoch, Millis, Now, Offset, TopicPartition};
 use crate::config::GroupConfig;
+use crate::coordinator::runtime::StoreError;
 use crate::protocol::Str;
 use crate::protocol::consumer_protocol::ConsumerProtocolSubscription;
 use crate::record::{BatchBuilder, BatchOptions, NO_PRODUCER_EPOCH, NO_PRODUCER_ID};
@@ -148,7 +149,7 @@ impl Rig {
     }
 
     /// Ends the oldest append.
-    pub(super) fn end_append(&mut self, outcome: Result<(), ErrorCode>) -> bool {
+    pub(super) fn end_append(&mut self, outcome: Result<(), StoreError>) -> bool {
         let Some((id, base)) = self.appends.pop_front() else { return false };
         self.step(|m, now, out| m.on_appended(now, id, outcome.map(|()| base), out));
         true

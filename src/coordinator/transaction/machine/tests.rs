@@ -33,7 +33,7 @@ fn asked(expected: Option<ProducerIdAndEpoch>) -> InitProducerId {
     InitProducerId { transactional_id: T.into(), timeout_ms: TIMEOUT_MS, expected }
 }
 
-fn no_id() -> Result<i64, ErrorCode> {
+fn no_id() -> Option<i64> {
     panic!("no producer id is needed")
 }
 
@@ -66,7 +66,7 @@ impl Bench {
             let next = self.out.iter().position(|effect| matches!(effect, Effect::Append { .. }));
             let Some(at) = next else { break };
             if let Effect::Append { id, .. } = self.out.remove(at) {
-                self.machine.on_append_done(self.now, id, ErrorCode::None, &mut self.out);
+                self.machine.on_append_done(self.now, id, Ok(()), &mut self.out);
             }
         }
         self.machine.check();
@@ -92,7 +92,7 @@ impl Bench {
         expected: Option<ProducerIdAndEpoch>,
         fresh_id: Option<i64>,
     ) -> Result<ProducerIdAndEpoch, ErrorCode> {
-        let fresh_id = || fresh_id.ok_or(ErrorCode::CoordinatorLoadInProgress);
+        let fresh_id = || fresh_id;
         self.machine.on_init_producer_id(self.now, Ticket(1), asked(expected), fresh_id, &mut self.out);
         self.settle();
         match self.answer() {
@@ -352,7 +352,7 @@ fn a_completion_that_the_log_refused_is_written_again() {
     let markers = b.markers().unwrap();
     b.machine.on_markers_written(at(0), T, markers.completion, [(tp(0), MarkerResult::Written)], &mut b.out);
     let Some(Effect::Append { id, state: Some(_), .. }) = b.out.pop() else { panic!("a completion") };
-    b.machine.on_append_done(at(0), id, ErrorCode::NotEnoughReplicas, &mut b.out);
+    b.machine.on_append_done(at(0), id, Err(StoreError::NotEnoughReplicas), &mut b.out);
     b.machine.check();
     assert_eq!(b.state(), TransactionState::PrepareCommit);
     b.tick(RETRY_MS);
@@ -362,16 +362,16 @@ fn a_completion_that_the_log_refused_is_written_again() {
 #[test]
 fn errors_of_the_log_are_those_of_a_coordinator() {
     for (log, told) in [
-        (ErrorCode::NotEnoughReplicas, ErrorCode::CoordinatorNotAvailable),
-        (ErrorCode::RequestTimedOut, ErrorCode::CoordinatorNotAvailable),
-        (ErrorCode::NotLeaderOrFollower, ErrorCode::NotCoordinator),
-        (ErrorCode::KafkaStorageError, ErrorCode::NotCoordinator),
-        (ErrorCode::MessageTooLarge, ErrorCode::UnknownServerError),
+        (StoreError::NotEnoughReplicas, ErrorCode::CoordinatorNotAvailable),
+        (StoreError::TimedOut, ErrorCode::CoordinatorNotAvailable),
+        (StoreError::NotLeader, ErrorCode::NotCoordinator),
+        (StoreError::Offline, ErrorCode::NotCoordinator),
+        (StoreError::BatchTooLarge, ErrorCode::UnknownServerError),
     ] {
         let mut b = Bench::ongoing();
         b.machine.on_end_txn(at(0), Ticket(3), T, producer(7, 0), Outcome::Commit, &mut b.out);
         let Some(Effect::Append { id, .. }) = b.out.pop() else { panic!("an append") };
-        b.machine.on_append_done(at(0), id, log, &mut b.out);
+        b.machine.on_append_done(at(0), id, Err(log), &mut b.out);
         assert_eq!((b.code(), b.state(), b.markers()), (told, TransactionState::Ongoing, None));
         assert_eq!(b.end(producer(7, 0), Outcome::Abort), ErrorCode::None, "another try may end otherwise");
     }
@@ -535,7 +535,7 @@ impl World {
                 let request = InitProducerId { transactional_id: id, ..asked(expected) };
                 self.next_producer_id += 1;
                 let fresh = self.next_producer_id;
-                self.machine.on_init_producer_id(now, ticket, request, || Ok(fresh), &mut out);
+                self.machine.on_init_producer_id(now, ticket, request, || Some(fresh), &mut out);
             }
             Op::Add(id, who, partition) => {
                 let id = Arc::clone(&self.ids[id]);
@@ -552,14 +552,14 @@ impl World {
             Op::Wrote(at) if !self.writes.is_empty() => {
                 let (write, id, state) = self.writes.remove(at % self.writes.len());
                 self.log.insert(id, state);
-                self.machine.on_append_done(now, write, ErrorCode::None, &mut out);
+                self.machine.on_append_done(now, write, Ok(()), &mut out);
             }
             Op::Failed(at, in_log) if !self.writes.is_empty() => {
                 let (write, id, state) = self.writes.remove(at % self.writes.len());
                 if in_log {
                     self.log.insert(id, state);
                 }
-                self.machine.on_append_done(now, write, ErrorCode::RequestTimedOut, &mut out);
+                self.machine.on_append_done(now, write, Err(StoreError::TimedOut), &mut out);
             }
             Op::Markers(at, bits) if !self.markers.is_empty() => {
                 let markers = self.markers.remove(at % self.markers.len());
