@@ -45,6 +45,32 @@ impl Answer {
     }
 }
 
+/// Why a broker gets no producer ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProducerIdsError {
+    #[error("this broker is not the controller")]
+    NotController,
+    #[error("no broker is registered under this id")]
+    NotRegistered,
+    #[error("the broker has registered again since")]
+    StaleEpoch,
+    /// The node says nothing that another block could follow.
+    #[error("there is no block to give out")]
+    NoBlock,
+}
+
+/// Why a broker that is about to stop keeps what it leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlledShutdownError {
+    #[error("this broker is not the controller")]
+    NotController,
+    /// `names_epoch`: the request has a broker epoch.
+    #[error("no broker is registered under this id")]
+    NotRegistered { names_epoch: bool },
+    #[error("the broker has registered again since")]
+    StaleEpoch,
+}
+
 /// What only the active controller does, each with the way back. One whose `reply` is dropped was asked of a broker that
 /// is not the controller, or no longer.
 #[derive(Debug)]
@@ -58,13 +84,13 @@ pub enum Question {
     AllocateProducerIds {
         broker: BrokerId,
         epoch: BrokerEpoch,
-        reply: oneshot::Sender<Result<ProducerIdBlock, ErrorCode>>,
+        reply: oneshot::Sender<Result<ProducerIdBlock, ProducerIdsError>>,
     },
     /// Gives the partitions that the broker still leads.
     ControlledShutdown {
         broker: BrokerId,
         epoch: BrokerEpoch,
-        reply: oneshot::Sender<Result<Vec<TopicPartition>, ErrorCode>>,
+        reply: oneshot::Sender<Result<Vec<TopicPartition>, ControlledShutdownError>>,
     },
     AlterReassignments {
         targets: ReassignmentTargets,

@@ -14,6 +14,10 @@
 //! Every write of a controller on topics goes through only under its own epoch, so one that was superseded without
 //! noticing changes nothing; brokers in turn refuse its requests by the epoch in them.
 //!
+//! Why a broker gets no producer ids, or keeps what it leads, is an enum. AlterPartition, elections and reassignments are
+//! judged partition by partition, with the codes of their answers: here a request of another broker or of an administrator
+//! enters, and each refusal is one that Kafka's protocol has a name for.
+//!
 //! What Kafka leaves to the logs of all brokers, why a partition is not well, is logged every half minute: [`diagnosis`].
 
 mod backlog;
@@ -54,7 +58,7 @@ use tracing::{debug, error, info, warn};
 pub use self::batch::ControlRequest;
 pub use self::channels::{BrokerChannels, ChannelSettings, TcpChannels};
 pub use self::context::LiveBroker;
-pub use self::events::ReassignmentTargets;
+pub use self::events::{ControlledShutdownError, ProducerIdsError, ReassignmentTargets};
 use self::events::{ElectionKind, ElectionResults, Event, Question, ReassignmentResults};
 pub use self::term::ControllerSettings;
 use self::term::{Term, TermError};
@@ -154,9 +158,9 @@ impl ControllerHandle {
         &self,
         broker: BrokerId,
         epoch: BrokerEpoch,
-    ) -> Result<ProducerIdBlock, ErrorCode> {
+    ) -> Result<ProducerIdBlock, ProducerIdsError> {
         let answer = self.ask(|reply| Question::AllocateProducerIds { broker, epoch, reply }).await;
-        answer.unwrap_or(Err(ErrorCode::NotController))
+        answer.unwrap_or(Err(ProducerIdsError::NotController))
     }
 
     /// Moves everything off a broker that is about to stop. Gives the partitions that it still leads.
@@ -164,10 +168,9 @@ impl ControllerHandle {
         &self,
         broker: BrokerId,
         epoch: BrokerEpoch,
-    ) -> Result<Vec<TopicPartition>, ErrorCode> {
+    ) -> Result<Vec<TopicPartition>, ControlledShutdownError> {
         let answer = self.ask(|reply| Question::ControlledShutdown { broker, epoch, reply }).await;
-        // Kafka's word for it here.
-        answer.unwrap_or(Err(ErrorCode::StaleControllerEpoch))
+        answer.unwrap_or(Err(ControlledShutdownError::NotController))
     }
 
     /// Elects leaders where that is needed. Gives them, or why there is none, for each of `partitions`.

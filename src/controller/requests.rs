@@ -12,7 +12,7 @@ use super::batch::BatchBuilder;
 use super::channels::BrokerChannels;
 use super::context::{Leadership, Replica};
 use super::election::Strategy;
-use super::events::{ElectionKind, ElectionResults, Question};
+use super::events::{ControlledShutdownError, ElectionKind, ElectionResults, ProducerIdsError, Question};
 use super::isr_updates::{self, Outcomes, Proposals, Verdict};
 use super::rebalance;
 use super::replica_state::ReplicaState;
@@ -157,10 +157,10 @@ impl<C: BrokerChannels> Term<C> {
         &mut self,
         broker: BrokerId,
         epoch: BrokerEpoch,
-    ) -> Result<Result<ProducerIdBlock, ErrorCode>, TermError> {
+    ) -> Result<Result<ProducerIdBlock, ProducerIdsError>, TermError> {
         match self.context.broker(broker).map(|broker| broker.epoch) {
-            None => return Ok(Err(ErrorCode::BrokerIdNotRegistered)),
-            Some(known) if known != epoch => return Ok(Err(ErrorCode::StaleBrokerEpoch)),
+            None => return Ok(Err(ProducerIdsError::NotRegistered)),
+            Some(known) if known != epoch => return Ok(Err(ProducerIdsError::StaleEpoch)),
             Some(_) => {}
         }
         loop {
@@ -172,7 +172,7 @@ impl<C: BrokerChannels> Term<C> {
                     None
                 }
             };
-            let Some(block) = block else { return Ok(Err(ErrorCode::UnknownServerError)) };
+            let Some(block) = block else { return Ok(Err(ProducerIdsError::NoBlock)) };
             match self.zk.multi(&[latest.followed_by(&block)]).await {
                 Ok(_) => {
                     info!(broker = broker.0, first = block.first, last = block.last, "producer ids given out");
@@ -192,12 +192,10 @@ impl<C: BrokerChannels> Term<C> {
         &mut self,
         broker: BrokerId,
         epoch: BrokerEpoch,
-    ) -> Result<Result<Vec<TopicPartition>, ErrorCode>, TermError> {
+    ) -> Result<Result<Vec<TopicPartition>, ControlledShutdownError>, TermError> {
         match self.context.broker(broker).map(|broker| broker.epoch) {
-            // Kafka means BROKER_NOT_AVAILABLE, and stumbles before where the request names an epoch.
-            None if epoch.0 >= 0 => return Ok(Err(ErrorCode::UnknownServerError)),
-            None => return Ok(Err(ErrorCode::BrokerNotAvailable)),
-            Some(known) if epoch.0 >= 0 && epoch < known => return Ok(Err(ErrorCode::StaleBrokerEpoch)),
+            None => return Ok(Err(ControlledShutdownError::NotRegistered { names_epoch: epoch.0 >= 0 })),
+            Some(known) if epoch.0 >= 0 && epoch < known => return Ok(Err(ControlledShutdownError::StaleEpoch)),
             Some(_) => {}
         }
         info!(broker = broker.0, "controlled shutdown");

@@ -3,6 +3,7 @@
 
 use crate::cluster::partition::{CommitError, NotLeader, PartitionAppendError, PartitionError};
 use crate::common::{ErrorCode, Offset};
+use crate::controller::{ControlledShutdownError, ProducerIdsError};
 use crate::coordinator::transaction::VerifyError;
 use crate::log::AppendError as LogAppendError;
 use crate::log::log_dir::DirError;
@@ -286,6 +287,32 @@ impl From<AlterLogDirError> for ErrorCode {
             // Kafka keeps to the code that old clients of this API know.
             AlterLogDirError::NotHosted(NotHosted::Elsewhere) | AlterLogDirError::NotReady => Self::ReplicaNotAvailable,
             AlterLogDirError::NotHosted(NotHosted::Unknown) => Self::UnknownTopicOrPartition,
+        }
+    }
+}
+
+// ---- requests to the controller
+
+impl From<ProducerIdsError> for ErrorCode {
+    fn from(error: ProducerIdsError) -> Self {
+        match error {
+            ProducerIdsError::NotController => Self::NotController,
+            ProducerIdsError::NotRegistered => Self::BrokerIdNotRegistered,
+            ProducerIdsError::StaleEpoch => Self::StaleBrokerEpoch,
+            ProducerIdsError::NoBlock => Self::UnknownServerError,
+        }
+    }
+}
+
+impl From<ControlledShutdownError> for ErrorCode {
+    fn from(error: ControlledShutdownError) -> Self {
+        match error {
+            // Kafka's word for it here.
+            ControlledShutdownError::NotController => Self::StaleControllerEpoch,
+            // Kafka means BROKER_NOT_AVAILABLE, and stumbles before where the request names an epoch.
+            ControlledShutdownError::NotRegistered { names_epoch: true } => Self::UnknownServerError,
+            ControlledShutdownError::NotRegistered { names_epoch: false } => Self::BrokerNotAvailable,
+            ControlledShutdownError::StaleEpoch => Self::StaleBrokerEpoch,
         }
     }
 }

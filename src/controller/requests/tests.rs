@@ -161,9 +161,10 @@ async fn who_shuts_down_leads_nothing_and_leaves_the_isrs() {
     three.one.until_state("alone", 0, 2, 0).await;
     let epoch = three.epoch_of(2).await;
     let ask = async |broker, epoch| three.one.handle.controlled_shutdown(BrokerId(broker), BrokerEpoch(epoch)).await;
-    assert_eq!(ask(2, epoch.0 - 1).await, Err(ErrorCode::StaleBrokerEpoch));
-    assert_eq!(ask(9, 5).await, Err(ErrorCode::UnknownServerError));
-    assert_eq!(ask(9, -1).await, Err(ErrorCode::BrokerNotAvailable));
+    assert_eq!(ask(2, epoch.0 - 1).await, Err(ControlledShutdownError::StaleEpoch));
+    let unknown = |names_epoch| Err(ControlledShutdownError::NotRegistered { names_epoch });
+    assert_eq!(ask(9, 5).await, unknown(true));
+    assert_eq!(ask(9, -1).await, unknown(false));
     assert_eq!(ask(2, epoch.0).await, Ok(vec![]));
     // A lone replica stays where it is.
     assert_eq!(three.one.until_state("u", 0, 1, 1).await.leader_and_isr.isr, ids(&[1]));
@@ -291,8 +292,8 @@ async fn producer_ids_are_given_to_registered_brokers_in_blocks() {
     assert_eq!((first.first, first.last, second.first, second.broker), (0, 999, 1000, BrokerId(3)));
     let refused =
         async |broker, epoch| three.one.handle.allocate_producer_ids(BrokerId(broker), epoch).await.unwrap_err();
-    assert_eq!(refused(9, epoch).await, ErrorCode::BrokerIdNotRegistered);
-    assert_eq!(refused(2, epoch).await, ErrorCode::StaleBrokerEpoch);
+    assert_eq!(refused(9, epoch).await, ProducerIdsError::NotRegistered);
+    assert_eq!(refused(2, epoch).await, ProducerIdsError::StaleEpoch);
     three.one.zk.set(paths::LATEST_PRODUCER_ID_BLOCK, b"poison", -1).await.unwrap();
-    assert_eq!(refused(3, epoch).await, ErrorCode::UnknownServerError);
+    assert_eq!(refused(3, epoch).await, ProducerIdsError::NoBlock);
 }

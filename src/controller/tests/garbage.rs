@@ -130,7 +130,7 @@ async fn garbage_in_registrations_and_of_the_controller_stops_nobody() {
     assert_eq!(registered.iter().map(|(broker, _)| broker.id).collect::<Vec<_>>(), ids(&[1]));
     let epoch = registered[0].1;
     let ids_given = here.one.handle.allocate_producer_ids(BrokerId(1), epoch).await;
-    assert_eq!(ids_given.map(|_| ()), Err(ErrorCode::UnknownServerError));
+    assert_eq!(ids_given.map(|_| ()), Err(ProducerIdsError::NoBlock));
     for notes in ["/isr_change_notification", "/log_dir_event_notification"] {
         let watcher = here.one.zk.watcher();
         let read = async {

@@ -1,7 +1,7 @@
 //! AllocateProducerIds: a broker asks the controller for a block of producer ids. Kafka:
 //! `KafkaApis.handleAllocateProducerIdsRequest`.
 
-use crate::common::{BrokerEpoch, BrokerId};
+use crate::common::{BrokerEpoch, BrokerId, ErrorCode};
 use crate::network::Reply;
 use crate::protocol::messages::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
 use crate::server::context::Broker;
@@ -15,7 +15,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
             producer_id_len: (block.last - block.first + 1) as i32,
             ..Default::default()
         },
-        Err(code) => AllocateProducerIdsResponse { error_code: code.wire(), ..Default::default() },
+        Err(error) => AllocateProducerIdsResponse { error_code: ErrorCode::from(error).wire(), ..Default::default() },
     };
     call.reply(&answer)
 }

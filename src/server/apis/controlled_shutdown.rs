@@ -1,7 +1,7 @@
 //! ControlledShutdown: a broker that is about to stop asks the controller to move its leaderships away. Kafka:
 //! `KafkaApis.handleControlledShutdownRequest`.
 
-use crate::common::{BrokerEpoch, BrokerId};
+use crate::common::{BrokerEpoch, BrokerId, ErrorCode};
 use crate::network::Reply;
 use crate::protocol::messages::controlled_shutdown_response::RemainingPartition;
 use crate::protocol::messages::{ControlledShutdownRequest, ControlledShutdownResponse};
@@ -22,7 +22,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
                 .collect(),
             ..Default::default()
         },
-        Err(code) => ControlledShutdownResponse { error_code: code.wire(), ..Default::default() },
+        Err(error) => ControlledShutdownResponse { error_code: ErrorCode::from(error).wire(), ..Default::default() },
     };
     call.reply(&answer)
 }
