@@ -2,7 +2,7 @@
 
 use super::context::{Broker, CoordinatorPartitions};
 use super::controlled_shutdown;
-use super::dynamic_config::{self, LiveConfig};
+use super::dynamic_config::{self, LiveConfig, connection_limits};
 use super::features;
 use super::fetch_session::FetchSessionCache;
 use super::identity::{self, DirMeta, IdentityError};
@@ -23,7 +23,7 @@ use crate::disk::{self, DiskError};
 use crate::log::checkpoint::{self, MetaProperties};
 use crate::log::producer_state::ProducerStateConfig;
 use crate::log::{CleanerSettings, LogManager, LogManagerOptions, StartError};
-use crate::network::{ConnectionLimits, Listener, NetworkConfig, SocketServer};
+use crate::network::{Listener, NetworkConfig, SocketServer};
 use crate::replica::{ReplicaManager, ReplicaSettings};
 use crate::util::clock::{Clock, wall_ms};
 use crate::util::task::Group;
@@ -527,25 +527,6 @@ fn network_config(config: &BrokerConfig) -> NetworkConfig {
         },
         limits: connection_limits(config),
         inter_broker_listener: config.inter_broker_listener_name.to_string(),
-    }
-}
-
-/// Blocks: the hosts of `max.connections.per.ip.overrides` are resolved.
-pub(super) fn connection_limits(config: &BrokerConfig) -> ConnectionLimits {
-    let bound = |value: i32| usize::try_from(value).unwrap_or(0);
-    let overrides = config.max_connections_per_ip_overrides.iter().flat_map(|(host, max)| {
-        let addresses = (host.as_str(), 0).to_socket_addrs().into_iter().flatten();
-        addresses.map(|address| (address.ip().to_canonical(), bound(*max))).collect::<Vec<_>>()
-    });
-    let of_listener = config.listeners.iter().filter_map(|e| {
-        let max = config.at_listener(&e.listener).ok()?.max_connections;
-        Some((e.listener.to_string(), bound(max)))
-    });
-    ConnectionLimits {
-        max: bound(config.max_connections),
-        max_of_listener: of_listener.collect(),
-        max_per_ip: bound(config.max_connections_per_ip),
-        max_per_ip_overrides: overrides.collect(),
     }
 }
 

@@ -6,18 +6,19 @@
 //! configuration that DescribeConfigs shows, and act from the next start on.
 //! Absent so far: quotas of users, clients and addresses.
 
-use super::broker::connection_limits;
 use super::context::{Broker, Learned, LearnedConfig};
 use crate::common::BrokerId;
 use crate::config::dynamic::{Applied, Layer};
 use crate::config::{BrokerConfig, ConfigError, DynamicConfig, Props, topic};
 use crate::log::CleanerSettings;
+use crate::network::ConnectionLimits;
 use crate::util::clock::wall_ms;
 use crate::zk::client::{Client, Error};
 use crate::zk::configs::{self, ConfigChanges};
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use std::collections::HashSet;
+use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -191,5 +192,24 @@ impl Broker {
             }
         }
         Ok(())
+    }
+}
+
+/// Blocks: the hosts of `max.connections.per.ip.overrides` are resolved.
+pub(super) fn connection_limits(config: &BrokerConfig) -> ConnectionLimits {
+    let bound = |value: i32| usize::try_from(value).unwrap_or(0);
+    let overrides = config.max_connections_per_ip_overrides.iter().flat_map(|(host, max)| {
+        let addresses = (host.as_str(), 0).to_socket_addrs().into_iter().flatten();
+        addresses.map(|address| (address.ip().to_canonical(), bound(*max))).collect::<Vec<_>>()
+    });
+    let of_listener = config.listeners.iter().filter_map(|e| {
+        let max = config.at_listener(&e.listener).ok()?.max_connections;
+        Some((e.listener.to_string(), bound(max)))
+    });
+    ConnectionLimits {
+        max: bound(config.max_connections),
+        max_of_listener: of_listener.collect(),
+        max_per_ip: bound(config.max_connections_per_ip),
+        max_per_ip_overrides: overrides.collect(),
     }
 }
