@@ -261,7 +261,7 @@ impl Driver {
             }
             Refused::Error(error) => debug!(%address, %error, "ZooKeeper does not take us"),
             Refused::Silent => debug!(%address, "no answer from ZooKeeper in time"),
-            Refused::SessionGone => {}
+            Refused::Reaches | Refused::SessionGone => {}
             Refused::Foreign { found } => {
                 if let Some(left_out) = NOT_JOINED.permit() {
                     let ours = self.settings.cluster_id.get();
@@ -292,7 +292,7 @@ impl Driver {
     }
 
     /// Opens the session at an address, or takes it up there. As a stranger, we have seen nothing and have no session:
-    /// whether a server that is behind us takes anyone. One that takes the stranger has given our session up.
+    /// whether a server that is behind us takes anyone. One that takes the stranger and is behind has given our session up.
     async fn attach(
         &mut self,
         address: SocketAddr,
@@ -307,6 +307,11 @@ impl Driver {
         let known = if as_stranger { None } else { self.known.clone() };
         let was = known.as_ref().map(SessionInfo::id);
         let attached = self.connect(address, patience, known).await?;
+        if as_stranger && timeout(patience, probe::reaches(address, seen)).await != Ok(Err(Met::Closed)) {
+            // Since it refused us, a majority came back: our session may be there, with its whole time.
+            attached.end().await;
+            return Err(Refused::Reaches);
+        }
         let id = attached.zk.session_id();
         let session = format!("0x{:x}", id.0);
         if was == Some(id) {
@@ -468,6 +473,8 @@ async fn closed(mut changes: StateWatcher) {
 enum Refused {
     /// It was asked how far its history reaches.
     Behind(Met),
+    /// It is no longer behind, or does not say.
+    Reaches,
     Error(package::Error),
     Silent,
     /// It does not know our session.

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, ConnectOptions, CreateMode, Error, MultiError, Write, Written};
 use super::configs::{self, ConfigChanges};
@@ -75,15 +76,14 @@ struct Proxy {
     server: Arc<Mutex<String>>,
     /// How many connections came.
     taken: watch::Sender<usize>,
-    connections: Arc<Mutex<Option<Vec<tokio_util::sync::CancellationToken>>>>,
+    connections: Arc<Mutex<Option<Vec<CancellationToken>>>>,
 }
 
 impl Proxy {
     async fn to(server: &str, group: &Group) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address").to_string();
-        let connections: Arc<Mutex<Option<Vec<tokio_util::sync::CancellationToken>>>> =
-            Arc::new(Mutex::new(Some(Vec::new())));
+        let connections: Arc<Mutex<Option<Vec<CancellationToken>>>> = Arc::new(Mutex::new(Some(Vec::new())));
         let server = Arc::new(Mutex::new(server.to_owned()));
         let taken = watch::Sender::new(0);
         let (shared, inner, target, count) =
@@ -91,7 +91,7 @@ impl Proxy {
         group.spawn("proxy", async move {
             while let Ok((mut near, _)) = listener.accept().await {
                 count.send_modify(|count| *count += 1);
-                let cut = tokio_util::sync::CancellationToken::new();
+                let cut = CancellationToken::new();
                 match shared.lock().as_mut() {
                     Some(open) => open.push(cut.clone()),
                     None => continue,
@@ -586,6 +586,62 @@ async fn a_session_that_a_restored_ensemble_refuses_is_given_up() {
     timeout(PATIENCE, zk.session().wait_for(taken)).await.unwrap().unwrap();
     assert_eq!(bound.get(paths::CLUSTER_ID).await, Err(Error::SessionExpired));
     zk.create("/after", None, CreateMode::Persistent).await.unwrap();
+}
+
+/// Servers in front of `server` that lose their majority at `away` and close every greeting that has seen something, until one
+/// comes that has seen nothing: then they are back. Meanwhile the clocks of sessions stand still.
+async fn servers_without_a_majority(server: String, away: CancellationToken, group: &Group) -> String {
+    const GREETING: usize = 49;
+    /// | length | xid -2 | ping |
+    const PING: [u8; 12] = [0, 0, 0, 8, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 11];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (back, inner) = (CancellationToken::new(), group.clone());
+    group.spawn("servers", async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut greeting = [0; GREETING];
+            if near.read_exact(&mut greeting).await.is_err() {
+                continue;
+            }
+            if away.is_cancelled() && !back.is_cancelled() {
+                if greeting[8..16] != [0; 8] {
+                    continue;
+                }
+                back.cancel();
+            }
+            let mut far = TcpStream::connect(&server).await.expect("reach the server");
+            far.write_all(&greeting).await.expect("forward the greeting");
+            let (away, back) =
+                (if back.is_cancelled() { CancellationToken::new() } else { away.clone() }, back.clone());
+            inner.spawn("relay", async move {
+                tokio::select! {
+                    () = away.cancelled() => drop(near),
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
+                }
+                while timeout(Duration::from_millis(200), back.cancelled()).await.is_err() {
+                    far.write_all(&PING).await.expect("the server keeps the session");
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_majority_that_is_back_as_we_give_our_session_up_keeps_it() {
+    let world = World::new().await;
+    let server = server_of(Some("ours"), 100, &world).await;
+    let away = CancellationToken::new();
+    let servers = servers_without_a_majority(server, away.clone(), &world.group).await;
+    let zk = Client::connect(&world.options_through(&servers), &world.group).await.unwrap();
+    zk.get(paths::CLUSTER_ID).await.unwrap();
+    let before = *zk.session().borrow();
+    zk.create("/mine", None, CreateMode::Ephemeral).await.unwrap();
+    away.cancel();
+    timeout(PATIENCE, zk.session().wait_for(|s| s.phase == Phase::Disconnected)).await.unwrap().unwrap();
+    timeout(PATIENCE, zk.session().wait_for(|s| s.phase == Phase::Connected)).await.unwrap().unwrap();
+    assert_eq!(*zk.session().borrow(), before);
+    assert_eq!(zk.exists("/mine").await.unwrap().unwrap().ephemeral_owner, before.id);
 }
 
 #[tokio::test]
