@@ -252,7 +252,7 @@ impl Append {
     }
 
     fn may_share_with(&self, other: &Self) -> bool {
-        let terms = |append: &Self| (append.base_sequence, append.acks_all);
+        let terms = |append: &Self| (append.base_sequence, append.acks_all, append.timeout_ms);
         self.producer.is_none() && other.producer.is_none() && terms(self) == terms(other)
     }
 }

@@ -244,11 +244,10 @@ impl<M: Machine> Shard<M> {
 
     /// Appends a batch.
     fn append(&mut self, now: Now, first: &Append, rest: &[Append], out: &mut Vec<M::Effect>) {
-        let (mut ids, mut place, mut timeout_ms) = (Vec::with_capacity(1 + rest.len()), 0, 0);
+        let (mut ids, mut place) = (Vec::with_capacity(1 + rest.len()), 0);
         for append in std::iter::once(first).chain(rest) {
             ids.extend(append.id.map(|id| (id, place)));
             place += append.records.len() as Offset;
-            timeout_ms = append.timeout_ms.max(timeout_ms);
         }
         let batch = match batch(first, rest, self.machine.compression(), now.wall) {
             Ok(batch) => batch,
@@ -269,7 +268,8 @@ impl<M: Machine> Shard<M> {
             Poll::Ready(Err(error)) => return self.on_ended(now, ids, Err(error.into()), out),
             Poll::Pending => Progress::Flushing(appending),
         };
-        self.writes.push_back(Write { ids, progress, acks_all, deadline: now.ticks.saturating_add(timeout_ms) });
+        let deadline = now.ticks.saturating_add(first.timeout_ms);
+        self.writes.push_back(Write { ids, progress, acks_all, deadline });
     }
 
     /// The oldest write is flushed.
