@@ -1,12 +1,14 @@
-//! Owns a plain connection to another broker on which one request is under way at a time. Kafka: `NetworkClient` as
-//! `ControllerChannelManager`, replica fetchers and controlled shutdown use it: no ApiVersions exchange, versions are
-//! those of the inter-broker protocol.
+//! Owns a plain connection to a broker on which one request is under way at a time, from another broker or a tool. Kafka:
+//! `NetworkClient`. As there, `ControllerChannelManager`, replica fetchers and controlled shutdown take the versions of
+//! the inter-broker protocol; others ask for them first.
 //!
 //! Absent on purpose: retries (the caller knows what may be sent twice), TLS and SASL.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,7 +17,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use crate::common::ErrorCode;
 use crate::protocol::frame::{self, FrameError};
+use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use crate::protocol::{ApiKey, DecodeError, EncodeError, Frame, Message, Reader, RequestHeader, ResponseHeader, Str};
 use crate::util::dial::dial;
 
@@ -42,6 +46,12 @@ pub enum CallError {
     #[error("request: {0}")]
     Encode(#[from] EncodeError),
 }
+
+/// Which versions of which APIs a broker has, by the number of the API.
+pub type ApiVersions = BTreeMap<i16, RangeInclusive<i16>>;
+
+/// The version of ApiVersions that is asked for first.
+const API_VERSIONS_VERSION: i16 = 3;
 
 pub struct BrokerConnection {
     stream: TcpStream,
@@ -90,6 +100,24 @@ impl BrokerConnection {
     ) -> Result<A, CallError> {
         let mut body = self.call_raw(key, version, request, within).await?;
         Ok(A::decode(&mut body, version)?)
+    }
+
+    /// What the broker says that it has, for those who do not take it from the inter-broker protocol's version.
+    pub async fn api_versions(&mut self, within: Duration) -> Result<ApiVersions, CallError> {
+        let request = ApiVersionsRequest {
+            client_software_name: env!("CARGO_PKG_NAME").into(),
+            client_software_version: env!("CARGO_PKG_VERSION").into(),
+            ..Default::default()
+        };
+        let mut version = API_VERSIONS_VERSION;
+        let mut body = self.call_raw(ApiKey::ApiVersions, version, &request, within).await?;
+        // A broker that does not know this version answers in version 0, whose first field is the error too.
+        if body.clone().i16()? == ErrorCode::UnsupportedVersion.wire() {
+            version = 0;
+            body = self.call_raw(ApiKey::ApiVersions, version, &ApiVersionsRequest::default(), within).await?;
+        }
+        let answer = ApiVersionsResponse::decode(&mut body, version)?;
+        Ok(answer.api_keys.iter().map(|api| (api.api_key, api.min_version..=api.max_version)).collect())
     }
 
     /// As [`Self::call`], with the answer's body not yet decoded.

@@ -5,22 +5,17 @@
 //! over; so the controller may see it twice. Connections are kept for the next request. The controller is reached over its
 //! inter-broker listener also where it is this broker.
 
-use super::broker_client::{BrokerConnection, CallError};
+use super::broker_client::{ApiVersions, BrokerConnection, CallError};
 use crate::common::{BrokerId, ErrorCode};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
-use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use crate::protocol::{ApiKey, DecodeError, EncodeError, Message, Reader, Str};
+use crate::protocol::{ApiKey, DecodeError, EncodeError, Message, Reader};
 use crate::util::rate_limit::RateLimit;
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info};
-
-/// The version of ApiVersions that every broker since 2.4 answers.
-const API_VERSIONS_VERSION: i16 = 3;
 
 static LOST: RateLimit = RateLimit::every(Duration::from_secs(5));
 
@@ -84,7 +79,7 @@ struct Shared {
 struct Link {
     node: ControllerNode,
     connection: BrokerConnection,
-    versions: HashMap<i16, RangeInclusive<i16>>,
+    versions: ApiVersions,
 }
 
 impl ControllerChannel {
@@ -181,14 +176,7 @@ impl ControllerChannel {
         let client_id = settings.us.to_string().into();
         let mut connection =
             BrokerConnection::connect(host, node.endpoint.port, client_id, settings.connect_timeout).await?;
-        let request = ApiVersionsRequest {
-            client_software_name: Str::from("zurau"),
-            client_software_version: Str::from(env!("CARGO_PKG_VERSION")),
-            ..Default::default()
-        };
-        let answer: ApiVersionsResponse =
-            connection.call(ApiKey::ApiVersions, API_VERSIONS_VERSION, &request, settings.request_timeout).await?;
-        let versions = answer.api_keys.iter().map(|api| (api.api_key, api.min_version..=api.max_version)).collect();
+        let versions = connection.api_versions(settings.request_timeout).await?;
         debug!(controller = %node.id, endpoint = %node.endpoint, "connected to the controller");
         Ok(Link { node: node.clone(), connection, versions })
     }
@@ -243,7 +231,7 @@ mod tests {
     use super::*;
     use crate::config::endpoint::ListenerName;
     use crate::protocol::messages::api_versions_response::ApiVersion;
-    use crate::protocol::messages::{AllocateProducerIdsRequest, AllocateProducerIdsResponse};
+    use crate::protocol::messages::{AllocateProducerIdsRequest, AllocateProducerIdsResponse, ApiVersionsResponse};
     use crate::protocol::{Frame, RequestHeader};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;

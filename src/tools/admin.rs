@@ -1,26 +1,22 @@
 //! Owns the conversation of an admin tool with a cluster: finds brokers, sends one request at a time and waits for its answer.
-//! Kafka: `KafkaAdminClient`, `NetworkClient`. Blocking on purpose: a tool has nothing else to do, and starts sooner without a
-//! runtime. What is not there yet: TLS and SASL.
+//! Kafka: `KafkaAdminClient`. Connections are the brokers' own ([`BrokerConnection`]), which get TLS and SASL for both.
+//! Blocking on purpose: a tool has nothing else to do while it waits, so a runtime of this thread alone drives the
+//! connection of the call.
 
 use super::client_properties::{Properties, number};
 use super::errors;
 use super::terminal::{self, Failure};
+use crate::client::broker_client::{ApiVersions, BrokerConnection, CallError};
 use crate::common::ErrorCode;
 use crate::common::java;
 use crate::protocol::internal::txn::PartitionsSchema;
 use crate::protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
-use crate::protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse, metadata_request::MetadataRequestTopic,
-};
-use crate::protocol::{
-    ApiKey, DecodeError, EncodeError, Frame, FrameError, Message, Reader, RequestHeader, ResponseHeader, frame,
-};
-use bytes::Bytes;
+use crate::protocol::messages::{MetadataRequest, MetadataResponse, metadata_request::MetadataRequestTopic};
+use crate::protocol::{ApiKey, Message};
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::ops::RangeInclusive;
+use std::net::ToSocketAddrs;
 use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
 
 const NETWORK_CLIENT: &str = "org.apache.kafka.clients.NetworkClient";
 const API_TIMEOUT_MS: u64 = 60_000;
@@ -28,8 +24,6 @@ const REQUEST_TIMEOUT_MS: u64 = 30_000;
 /// Pauses between attempts to reach a broker.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// The largest answer that a tool takes, in bytes.
-const RESPONSE_MAX_BYTES: usize = 100 * 1024 * 1024;
 
 /// Why a call has no answer, or an answer that is an error. The text is the message of Kafka's exception.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -88,6 +82,7 @@ pub(super) struct Node {
 }
 
 pub(super) struct Admin {
+    runtime: Runtime,
     client_id: String,
     bootstrap: Vec<String>,
     nodes: BTreeMap<i32, Node>,
@@ -105,28 +100,13 @@ enum ExchangeError {
     Refused(AdminError),
 }
 
-impl From<io::Error> for ExchangeError {
-    fn from(_: io::Error) -> Self {
-        Self::Io
-    }
-}
-
 /// A broker that sends what cannot be read is as good as gone.
-impl From<DecodeError> for ExchangeError {
-    fn from(_: DecodeError) -> Self {
-        Self::Io
-    }
-}
-
-impl From<FrameError> for ExchangeError {
-    fn from(_: FrameError) -> Self {
-        Self::Io
-    }
-}
-
-impl From<EncodeError> for ExchangeError {
-    fn from(e: EncodeError) -> Self {
-        Self::Refused(AdminError::Unsupported(e.to_string()))
+impl From<CallError> for ExchangeError {
+    fn from(e: CallError) -> Self {
+        match e {
+            CallError::Encode(e) => Self::Refused(AdminError::Unsupported(e.to_string())),
+            _ => Self::Io,
+        }
     }
 }
 
@@ -146,7 +126,9 @@ impl Admin {
                 )));
             }
         }
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::message)?;
         Ok(Self {
+            runtime,
             client_id: properties.get("client.id").cloned().unwrap_or_else(|| "adminclient-1".to_owned()),
             bootstrap,
             nodes: BTreeMap::new(),
@@ -264,7 +246,7 @@ impl Admin {
     }
 
     /// The APIs and versions that a broker says it has.
-    pub(super) fn api_versions(&mut self, node: i32) -> Result<BTreeMap<i16, RangeInclusive<i16>>, AdminError> {
+    pub(super) fn api_versions(&mut self, node: i32) -> Result<ApiVersions, AdminError> {
         let deadline = Instant::now() + self.api_timeout;
         match self.reach(Target::Broker(node), deadline) {
             Some(node) => Ok(self.connections[&node].versions.clone()),
@@ -344,24 +326,24 @@ impl Admin {
                 None => return false,
             },
         };
+        let host = host.trim_matches(['[', ']']);
         let timeout = self.request_timeout.min(deadline.saturating_duration_since(Instant::now()));
-        match Connection::open(host.trim_matches(['[', ']']), &port, timeout, &self.client_id) {
-            Ok(connection) => {
-                self.connections.insert(node, connection);
-                true
-            }
-            Err(address) => {
-                terminal::warn(
-                    NETWORK_CLIENT,
-                    format_args!(
-                        "[AdminClient clientId={}] Connection to node {node} ({host}/{address}:{port}) could not be established. \
-                         Node may not be available.",
-                        self.client_id
-                    ),
-                );
-                false
-            }
+        if let Some(connection) = self.runtime.block_on(Connection::open(host, &port, timeout, &self.client_id)) {
+            self.connections.insert(node, connection);
+            return true;
         }
+        let addresses = format!("{host}:{port}").to_socket_addrs();
+        let address = addresses.ok().and_then(Iterator::last).map(|address| address.ip().to_string());
+        terminal::warn(
+            NETWORK_CLIENT,
+            format_args!(
+                "[AdminClient clientId={}] Connection to node {node} ({host}/{}:{port}) could not be established. \
+                 Node may not be available.",
+                self.client_id,
+                address.as_deref().unwrap_or("<unresolved>"),
+            ),
+        );
+        false
     }
 
     fn exchange<Q: Message, A: Message>(
@@ -373,8 +355,7 @@ impl Admin {
     ) -> Result<A, ExchangeError> {
         let Some(connection) = self.connections.get_mut(&node) else { return Err(ExchangeError::Io) };
         let version = connection.version::<Q>(key).map_err(ExchangeError::Refused)?;
-        let answer = connection.exchange(key, version, request, timeout, &self.client_id)?;
-        Ok(A::decode(&mut Reader::new(answer), version)?)
+        Ok(self.runtime.block_on(connection.broker.call(key, version, request, timeout))?)
     }
 }
 
@@ -397,49 +378,16 @@ impl Limited<'_> {
     }
 }
 
-/// One connection, which has one request under way at most.
 struct Connection {
-    stream: TcpStream,
-    versions: BTreeMap<i16, RangeInclusive<i16>>,
-    correlation_id: i32,
+    broker: BrokerConnection,
+    versions: ApiVersions,
 }
 
 impl Connection {
-    /// Connects and asks for the API versions. The error is the address that was tried last.
-    fn open(host: &str, port: &str, timeout: Duration, client_id: &str) -> Result<Self, String> {
-        let Ok(addresses) = format!("{host}:{port}").to_socket_addrs() else { return Err("<unresolved>".to_owned()) };
-        let mut tried = "<unresolved>".to_owned();
-        for address in addresses {
-            tried = address.ip().to_string();
-            let Ok(stream) = TcpStream::connect_timeout(&address, timeout.max(Duration::from_millis(1))) else {
-                continue;
-            };
-            let mut connection = Self { stream, versions: BTreeMap::new(), correlation_id: 0 };
-            if connection.stream.set_nodelay(true).is_ok() && connection.negotiate(timeout, client_id).is_ok() {
-                return Ok(connection);
-            }
-        }
-        Err(tried)
-    }
-
-    fn negotiate(&mut self, timeout: Duration, client_id: &str) -> Result<(), ExchangeError> {
-        let request = ApiVersionsRequest {
-            client_software_name: env!("CARGO_PKG_NAME").into(),
-            client_software_version: env!("CARGO_PKG_VERSION").into(),
-            ..Default::default()
-        };
-        const NEWEST: i16 = 3;
-        let body = self.exchange(ApiKey::ApiVersions, NEWEST, &request, timeout, client_id)?;
-        // A broker that does not know this version answers in version 0, whose first field is the error too.
-        let older = body.first_chunk() == Some(&ErrorCode::UnsupportedVersion.wire().to_be_bytes());
-        let answer = if older {
-            let body = self.exchange(ApiKey::ApiVersions, 0, &ApiVersionsRequest::default(), timeout, client_id)?;
-            ApiVersionsResponse::decode(&mut Reader::new(body), 0)?
-        } else {
-            ApiVersionsResponse::decode(&mut Reader::new(body), NEWEST)?
-        };
-        self.versions = answer.api_keys.iter().map(|k| (k.api_key, k.min_version..=k.max_version)).collect();
-        Ok(())
+    async fn open(host: &str, port: &str, timeout: Duration, client_id: &str) -> Option<Self> {
+        let mut broker = BrokerConnection::connect(host, port.parse().ok()?, client_id.into(), timeout).await.ok()?;
+        let versions = broker.api_versions(timeout).await.ok()?;
+        Some(Self { broker, versions })
     }
 
     /// The newest version that both sides speak.
@@ -459,47 +407,6 @@ impl Connection {
             )));
         }
         Ok(version)
-    }
-
-    /// Sends a request and reads its answer, up to where the body begins.
-    fn exchange<Q: Message>(
-        &mut self,
-        key: ApiKey,
-        version: i16,
-        request: &Q,
-        timeout: Duration,
-        client_id: &str,
-    ) -> Result<Bytes, ExchangeError> {
-        self.correlation_id += 1;
-        let header = RequestHeader::new(key, version, self.correlation_id, client_id.into());
-        let request = Frame::request(key, &header, request)?;
-        let deadline = Instant::now() + timeout;
-        self.stream.set_write_timeout(Some(timeout.max(Duration::from_millis(1))))?;
-        self.stream.write_all(&request.bytes)?;
-        let mut size = [0; frame::SIZE_LEN];
-        self.read(&mut size, deadline)?;
-        let mut body = vec![0; frame::frame_len(size, RESPONSE_MAX_BYTES)?];
-        self.read(&mut body, deadline)?;
-        let mut body = Reader::new(Bytes::from(body));
-        let header = ResponseHeader::decode(&mut body, key.response_header_version(version))?;
-        if header.correlation_id != self.correlation_id {
-            return Err(ExchangeError::Io);
-        }
-        Ok(body.slice(body.remaining())?)
-    }
-
-    fn read(&mut self, mut into: &mut [u8], deadline: Instant) -> io::Result<()> {
-        while !into.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            match self.stream.read(into) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => into = &mut into[n..],
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
     }
 }
 

@@ -24,16 +24,12 @@ use crate::coordinator::runtime::group_of;
 use crate::protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
-use crate::protocol::messages::{
-    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ApiVersionsRequest, ApiVersionsResponse,
-};
+use crate::protocol::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
 use crate::protocol::{ApiKey, Str};
 use crate::util::task::Group;
 
 /// The first version with which brokers may ask.
 const BATCHED_VERSION: i16 = 4;
-/// ApiVersions as every broker since 2.4 knows it.
-const API_VERSIONS_VERSION: i16 = 3;
 
 /// Why nothing may be written to a partition for a transaction, by what its producer can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -258,17 +254,9 @@ impl Verifier {
         let text = |error: CallError| error.to_string();
         let mut open =
             BrokerConnection::connect(host, endpoint.port, client_id, self.request_timeout).await.map_err(text)?;
-        let request = ApiVersionsRequest {
-            client_software_name: "zurau".into(),
-            client_software_version: env!("CARGO_PKG_VERSION").into(),
-            ..Default::default()
-        };
-        let key = ApiKey::ApiVersions;
-        let answer = open.call(key, API_VERSIONS_VERSION, &request, self.request_timeout).await;
-        let answer: ApiVersionsResponse = answer.map_err(text)?;
+        let theirs = open.api_versions(self.request_timeout).await.map_err(text)?;
         let key = ApiKey::AddPartitionsToTxn;
-        let theirs = answer.api_keys.iter().find(|api| api.api_key == key.wire());
-        let newest = theirs.map_or(-1, |api| api.max_version).min(*key.versions().end());
+        let newest = theirs.get(&key.wire()).map_or(-1, |versions| *versions.end()).min(*key.versions().end());
         Ok((open, (newest >= BATCHED_VERSION).then_some(newest)))
     }
 }
