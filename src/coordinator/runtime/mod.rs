@@ -36,6 +36,8 @@
 mod leadership;
 mod service;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 pub use self::service::Asked;
 pub(super) use self::service::{Runtime, RuntimeParts, Shards};

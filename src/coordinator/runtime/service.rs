@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
 /// Requests that wait for a shard. More wait on their connections.
-const MAILBOX_CAPACITY: usize = 1_024;
+pub(super) const MAILBOX_CAPACITY: usize = 1_024;
 
 /// Before a partition whose log was not read, or whose shard panicked, is loaded again. Kafka goes on with what it has
 /// read, until the next election.
@@ -242,14 +242,20 @@ impl<M: Machine> Runtime<M> {
         }
     }
 
-    /// Reports something to every shard, to those that load too.
+    /// Reports something to every shard, also to those that load, as far as their mailboxes have room: how long a log is
+    /// read, or read again, is not for the caller to wait for. Kafka reports nothing to what loads.
     pub(in crate::coordinator) async fn tell_all(
         &self,
         operation: impl FnOnce(&mut M, Now, &mut Vec<M::Effect>) + Clone + Send + 'static,
     ) {
         for shard in self.parts.shards.all() {
-            // One that has ended has nothing left to change.
-            drop(shard.mailbox.send(Box::new(operation.clone())).await);
+            let operation = Box::new(operation.clone());
+            if shard.door.is_loaded() {
+                // One that has ended has nothing left to change.
+                drop(shard.mailbox.send(operation).await);
+            } else if shard.mailbox.try_send(operation).is_err() {
+                debug!(coordinator = M::NAME, partition = shard.term.partition, "not reported to a shard that loads");
+            }
         }
     }
 
