@@ -1,10 +1,10 @@
 //! `zurau broker-api-versions`: which APIs and versions each broker has. Kafka: `kafka.admin.BrokerApiVersionsCommand`,
 //! `NodeApiVersions`, kafka-broker-api-versions.sh.
 
-use super::admin::{Admin, Node};
-use super::client_properties::{self, Properties};
-use super::options::{Opt, Tool};
-use super::terminal::{self, Failure};
+use super::support::admin::{Admin, Node};
+use super::support::client_properties::{self, Properties};
+use super::support::options::{Opt, Tool};
+use super::support::terminal::{self, Failure};
 use crate::protocol::ApiKey;
 use std::collections::BTreeMap;
 use std::io::Write;

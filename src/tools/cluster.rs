@@ -2,9 +2,9 @@
 //! line follows argparse4j's rules. Brokers are unregistered in KRaft alone, so here that ends as Kafka's tool ends it on a
 //! cluster without the API.
 
-use super::admin::{Admin, AdminError, Target};
-use super::client_properties::{self, Properties};
-use super::terminal::{self, Failure, Output};
+use super::support::admin::{Admin, AdminError, Target};
+use super::support::client_properties::{self, Properties};
+use super::support::terminal::{self, Failure, Output};
 use crate::protocol::ApiKey;
 use crate::protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
 use std::io::Write;

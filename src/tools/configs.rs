@@ -1,10 +1,10 @@
 //! `zurau configs`: shows and changes settings of topics, brokers and their loggers. Kafka: `kafka.admin.ConfigCommand`,
 //! kafka-configs.sh. What is not there yet: users, clients and addresses (quotas, SCRAM), client metrics, and `--zookeeper`.
 
-use super::admin::{Admin, AdminError, Target};
-use super::client_properties::{self, Properties};
-use super::options::{Opt, OptionError, Options, Tool};
-use super::terminal::{self, Failure, Output};
+use super::support::admin::{Admin, AdminError, Target};
+use super::support::client_properties::{self, Properties};
+use super::support::options::{Opt, OptionError, Options, Tool};
+use super::support::terminal::{self, Failure, Output};
 use crate::common::java;
 use crate::protocol::ApiKey;
 use crate::protocol::messages::describe_configs_request::DescribeConfigsResource;

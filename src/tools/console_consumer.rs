@@ -1,12 +1,15 @@
 //! `zurau console-consumer`: prints records of a topic. Kafka: `org.apache.kafka.tools.consumer.ConsoleConsumer` and
 //! `ConsoleConsumerOptions`, kafka-console-consumer.sh.
 
-use super::client_properties::{self, Properties};
-use super::feed::{Feed, Source, topic_pattern};
-use super::formatter::{FormatError, Formatter};
-use super::options::{Opt, Options, Tool};
-use super::signals::Stop;
-use super::terminal::{self, Failure, Output};
+mod coordinator_formatter;
+mod formatter;
+
+use super::support::client_properties::{self, Properties};
+use super::support::feed::{Feed, Source, topic_pattern};
+use super::support::options::{Opt, Options, Tool};
+use super::support::signals::Stop;
+use super::support::terminal::{self, Failure, Output};
+use formatter::{FormatError, Formatter};
 use rdkafka::Offset;
 use std::collections::BTreeSet;
 use std::io::{self, Write};

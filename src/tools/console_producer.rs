@@ -2,10 +2,10 @@
 //! `LineMessageReader`, kafka-console-producer.sh. Absent on purpose: readers other than the line reader, which are Java
 //! classes.
 
-use super::client_properties::{self, Logged, Properties};
-use super::options::{Opt, Options, Tool};
-use super::sender::{self, Sender};
-use super::terminal::{self, Failure};
+use super::support::client_properties::{self, Logged, Properties};
+use super::support::options::{Opt, Options, Tool};
+use super::support::sender::{self, Sender};
+use super::support::terminal::{self, Failure};
 use parking_lot::{Condvar, Mutex};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;

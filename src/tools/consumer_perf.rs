@@ -1,10 +1,10 @@
 //! `zurau perf consumer`: reads a number of records and tells the rates. Kafka: `org.apache.kafka.tools.ConsumerPerformance`,
 //! kafka-consumer-perf-test.sh. `rebalance.time.ms` is the time until partitions were assigned.
 
-use super::client_properties::{self, Properties};
-use super::feed::{Feed, Source};
-use super::options::{Opt, Options, Tool};
-use super::terminal::{self, Failure, Output};
+use super::support::client_properties::{self, Properties};
+use super::support::feed::{Feed, Source};
+use super::support::options::{Opt, Options, Tool};
+use super::support::terminal::{self, Failure, Output};
 use jiff::Zoned;
 use rdkafka::Offset;
 use rdkafka::message::Message;

@@ -1,11 +1,11 @@
 //! `zurau delete-records`: deletes records up to an offset. Kafka: `org.apache.kafka.tools.DeleteRecordsCommand`,
 //! kafka-delete-records.sh.
 
-use super::admin::Admin;
-use super::client_properties::{self, Properties};
-use super::leaders::{self, LeaderRequest, Partition};
-use super::options::{Opt, Options, Tool};
-use super::terminal::{self, Failure, Output};
+use super::support::admin::Admin;
+use super::support::client_properties::{self, Properties};
+use super::support::leaders::{self, LeaderRequest, Partition};
+use super::support::options::{Opt, Options, Tool};
+use super::support::terminal::{self, Failure, Output};
 use crate::common::java;
 use crate::protocol::ApiKey;
 use crate::protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};

@@ -4,10 +4,10 @@
 mod findings;
 
 use self::findings::{AdminNode, Picture, Reached, Severity};
-use super::admin::Admin;
-use super::admin::{AdminError, Target};
-use super::client_properties::Properties;
-use super::terminal::{self, Failure, Output};
+use super::support::admin::Admin;
+use super::support::admin::{AdminError, Target};
+use super::support::client_properties::Properties;
+use super::support::terminal::{self, Failure, Output};
 use crate::common::{BrokerId, ErrorCode, TopicPartition};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::config::{BrokerConfig, Props, parse};

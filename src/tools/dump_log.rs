@@ -7,8 +7,8 @@
 
 mod decoders;
 
-use super::options::{Opt, Options, Tool};
-use super::terminal::{self, Failure, Output};
+use super::support::options::{Opt, Options, Tool};
+use super::support::terminal::{self, Failure, Output};
 use crate::disk::FileMap;
 use crate::log::index::{TxnIndexError, read_aborted};
 use crate::log::producer_state::ProducerState;

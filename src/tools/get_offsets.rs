@@ -1,12 +1,12 @@
 //! `zurau get-offsets`: offsets of partitions by time. Kafka: `org.apache.kafka.tools.GetOffsetShell`,
 //! kafka-get-offsets.sh.
 
-use super::admin::{Admin, AdminError};
-use super::client_properties::{self, Properties};
-use super::feed::INTERNAL_TOPICS;
-use super::leaders::{self, LeaderRequest, Partition};
-use super::options::{Opt, Options, Tool};
-use super::terminal::{self, Failure, Output};
+use super::support::admin::{Admin, AdminError};
+use super::support::client_properties::{self, Properties};
+use super::support::feed::INTERNAL_TOPICS;
+use super::support::leaders::{self, LeaderRequest, Partition};
+use super::support::options::{Opt, Options, Tool};
+use super::support::terminal::{self, Failure, Output};
 use super::topics::topic_filter;
 use crate::protocol::ApiKey;
 use crate::protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};

@@ -1,12 +1,12 @@
 //! `zurau leader-election`: has the controller elect leaders. Kafka: `org.apache.kafka.tools.LeaderElectionCommand`,
 //! kafka-leader-election.sh.
 
-use super::admin::{Admin, AdminError};
-use super::client_properties::{self, Properties};
-use super::leaders::Partition;
-use super::options::{Opt, OptionError, Options, Tool};
 use super::reassign_partitions::{Thrown, array, field, integer, string};
-use super::terminal::{self, Failure, Output};
+use super::support::admin::{Admin, AdminError};
+use super::support::client_properties::{self, Properties};
+use super::support::leaders::Partition;
+use super::support::options::{Opt, OptionError, Options, Tool};
+use super::support::terminal::{self, Failure, Output};
 use crate::common::ErrorCode;
 use crate::common::java;
 use crate::protocol::ApiKey;

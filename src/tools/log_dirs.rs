@@ -1,11 +1,11 @@
 //! `zurau log-dirs`: which partitions lie in the log directories, and how large they are. Kafka:
 //! `org.apache.kafka.tools.LogDirsCommand`, kafka-log-dirs.sh.
 
-use super::admin::{Admin, AdminError, Target};
-use super::client_properties::{self, Properties};
-use super::errors;
-use super::options::{Opt, Options, Tool};
-use super::terminal::{self, Failure, Output};
+use super::support::admin::{Admin, AdminError, Target};
+use super::support::client_properties::{self, Properties};
+use super::support::errors;
+use super::support::options::{Opt, Options, Tool};
+use super::support::terminal::{self, Failure, Output};
 use crate::common::ErrorCode;
 use crate::common::java;
 use crate::protocol::ApiKey;

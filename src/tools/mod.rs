@@ -1,42 +1,35 @@
 //! Owns the command line: each sub-command is one of the tools behind `bin/kafka-*.sh`, with Kafka's flags, output and exit
-//! codes. Kafka: `kafka.Kafka`, `kafka.tools`, `kafka.admin`, `org.apache.kafka.tools`.
+//! codes, in a file of its name. Kafka: `kafka.Kafka`, `kafka.tools`, `kafka.admin`, `org.apache.kafka.tools`. What several
+//! tools stand on is in [`support`].
+//!
+//! A tool asks a cluster through [`support::admin`], on the brokers' own connections; those that produce or consume do it
+//! through librdkafka, as the clients do that they stand for. Tools block: they have nothing else to do. Absent on purpose:
+//! tools of KRaft, and clap's own texts in a Kafka tool, which scripts compare with Kafka's.
 #![allow(clippy::print_stdout, reason = "a tool's output is its standard output")]
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-mod admin;
-mod argparse;
 mod bench;
 mod broker;
 mod broker_api_versions;
-mod client_properties;
 mod cluster;
 mod configs;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;
 mod consumer_perf;
-mod coordinator_formatter;
-mod coordinator_json;
 mod delete_records;
 mod dev;
 mod doctor;
 mod dump_log;
-mod errors;
-mod feed;
-mod formatter;
 mod get_offsets;
 mod leader_election;
-mod leaders;
 mod log_dirs;
-mod options;
 mod producer_perf;
 mod reassign_partitions;
 mod replica_verification;
-mod sender;
-mod signals;
-mod terminal;
+mod support;
 mod topics;
 mod transactions;
 mod verifiable_consumer;
@@ -114,7 +107,7 @@ enum Perf {
     Floor(bench::FloorArgs),
 }
 
-/// The command line of a Kafka tool, which is read by Kafka's rules: see [`options`].
+/// The command line of a Kafka tool, which is read by Kafka's rules: see [`support`].
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 struct ToolArgs {

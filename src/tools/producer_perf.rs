@@ -3,9 +3,9 @@
 //! Random payloads are the very bytes that Kafka's tool sends. With `--print-metrics` the figures are librdkafka's, under its
 //! names.
 
-use super::client_properties::{self, Logged, Properties};
-use super::sender::{self, Sender};
-use super::terminal::{self, Failure, Output};
+use super::support::client_properties::{self, Logged, Properties};
+use super::support::sender::{self, Sender};
+use super::support::terminal::{self, Failure, Output};
 use parking_lot::{Condvar, Mutex};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;

@@ -3,12 +3,12 @@
 //! kafka-replica-verification.sh.
 //! A broker that is away holds its partitions up until it is back. Replicas are those of the start.
 
-use super::admin::{Admin, Target};
-use super::client_properties::Properties;
 use super::get_offsets::AtTime;
-use super::leaders::{self, Partition};
-use super::options::{Opt, Options, Tool};
-use super::terminal::{self, Failure, Output};
+use super::support::admin::{Admin, Target};
+use super::support::client_properties::Properties;
+use super::support::leaders::{self, Partition};
+use super::support::options::{Opt, Options, Tool};
+use super::support::terminal::{self, Failure, Output};
 use super::topics::topic_filter;
 use crate::common::{Offset, Uuid};
 use crate::protocol::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
@@ -82,7 +82,7 @@ fn verify(options: &Options, out: &mut Output) -> Result<(), Failure> {
     let interval = options.required_number::<i64>(&REPORT_INTERVAL_MS)?;
     let interval = Duration::from_millis(u64::try_from(interval).unwrap_or(0));
 
-    let failed = |e: super::admin::AdminError| Failure::Message(e.exception());
+    let failed = |e: super::support::admin::AdminError| Failure::Message(e.exception());
     let mut properties = Properties::new();
     let mut admin = Admin::new(servers, &properties)?;
     let mut replicas: BTreeMap<Partition, BTreeSet<i32>> = BTreeMap::new();

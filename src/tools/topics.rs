@@ -1,11 +1,11 @@
 //! `zurau topics`: creates, lists, describes, widens and deletes topics. Kafka: `org.apache.kafka.tools.TopicCommand`,
 //! kafka-topics.sh.
 
-use super::admin::{Admin, AdminError, Target};
-use super::client_properties::{self, Properties};
-use super::feed::INTERNAL_TOPICS;
-use super::options::{Opt, OptionError, Options, Tool};
-use super::terminal::{self, Failure, Output};
+use super::support::admin::{Admin, AdminError, Target};
+use super::support::client_properties::{self, Properties};
+use super::support::feed::INTERNAL_TOPICS;
+use super::support::options::{Opt, OptionError, Options, Tool};
+use super::support::terminal::{self, Failure, Output};
 use crate::common::java;
 use crate::common::{ErrorCode, Uuid};
 use crate::config::{self, ConfigError, Props};

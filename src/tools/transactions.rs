@@ -4,10 +4,10 @@
 mod hanging;
 
 use self::hanging::find_hanging;
-use super::admin::{Admin, AdminError, Target};
-use super::client_properties::{self, Properties};
-use super::leaders::{self, LeaderRequest, Partition};
-use super::terminal::{self, Failure, Output};
+use super::support::admin::{Admin, AdminError, Target};
+use super::support::client_properties::{self, Properties};
+use super::support::leaders::{self, LeaderRequest, Partition};
+use super::support::terminal::{self, Failure, Output};
 use crate::common::ErrorCode;
 use crate::common::java;
 use crate::protocol::ApiKey;

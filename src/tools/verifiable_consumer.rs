@@ -1,11 +1,11 @@
 //! `zurau verifiable-consumer`: reads a topic in a group and prints assignments, records and commits as JSON, for system
 //! tests. Kafka: `org.apache.kafka.tools.VerifiableConsumer`, kafka-verifiable-consumer.sh.
 
-use super::argparse::{Arg, Parser, Values};
-use super::client_properties::{self, Logged, Properties};
-use super::errors;
-use super::signals::Stop;
-use super::terminal::{self, Failure};
+use super::support::argparse::{Arg, Parser, Values};
+use super::support::client_properties::{self, Logged, Properties};
+use super::support::errors;
+use super::support::signals::Stop;
+use super::support::terminal::{self, Failure};
 use super::verifiable_producer::event;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -204,7 +204,9 @@ fn read(consumer: &BaseConsumer<Verified>, max: usize) -> KafkaResult<Vec<Borrow
         match consumer.poll(wait) {
             None => break,
             Some(Ok(message)) => batch.push(message),
-            Some(Err(error)) if error.rdkafka_error_code().is_some_and(super::feed::ends_reading) => return Err(error),
+            Some(Err(error)) if error.rdkafka_error_code().is_some_and(super::support::feed::ends_reading) => {
+                return Err(error);
+            }
             // All others pass, or come back with the next answer.
             Some(Err(_)) => {}
         }

@@ -1,12 +1,12 @@
 //! `zurau verifiable-producer`: sends increasing numbers and prints what became of each as JSON, for system tests. Kafka:
 //! `org.apache.kafka.tools.VerifiableProducer`, kafka-verifiable-producer.sh.
 
-use super::argparse::{Arg, Parser, Values};
-use super::client_properties::{self, Logged, Properties};
-use super::errors;
-use super::sender::Sender;
-use super::signals::Stop;
-use super::terminal::{self, Failure};
+use super::support::argparse::{Arg, Parser, Values};
+use super::support::client_properties::{self, Logged, Properties};
+use super::support::errors;
+use super::support::sender::Sender;
+use super::support::signals::Stop;
+use super::support::terminal::{self, Failure};
 use crate::util::clock::wall_ms;
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;

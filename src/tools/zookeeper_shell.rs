@@ -2,7 +2,7 @@
 //! zookeeper-shell.sh. The commands that operators of Kafka use, with zkCli's output; absent on purpose: watches, quotas,
 //! reconfiguration, credentials, TLS.
 
-use super::terminal::{self, Failure, Output};
+use super::support::terminal::{self, Failure, Output};
 use crate::util::task::Group;
 use crate::zk::client::{CreateMode, Permission, Stat};
 use crate::zk::{Client, ConnectOptions, Error, login};

@@ -14,9 +14,9 @@ use crate::protocol::messages::{
     OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse,
 };
 use crate::protocol::{ApiKey, Message};
-use crate::tools::admin::{Admin, AdminError, Node, Target};
-use crate::tools::client_properties::Properties;
-use crate::tools::terminal::Failure;
+use crate::tools::support::admin::{Admin, AdminError, Node, Target};
+use crate::tools::support::client_properties::Properties;
+use crate::tools::support::terminal::Failure;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -4,11 +4,11 @@
 use super::cluster::{Described, Groups};
 use super::{Ended, MEMBERS, OFFSETS, Partition, STATE, VERBOSE, chosen};
 use crate::common::java;
-use crate::tools::admin::AdminError;
 use crate::tools::get_offsets::AtTime;
-use crate::tools::leaders;
-use crate::tools::options::Options;
-use crate::tools::terminal::{self, Output};
+use crate::tools::support::admin::AdminError;
+use crate::tools::support::leaders;
+use crate::tools::support::options::Options;
+use crate::tools::support::terminal::{self, Output};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 

@@ -5,10 +5,10 @@ mod cluster;
 mod describe;
 mod reset;
 
-use super::admin::AdminError;
-use super::client_properties::{self, Properties};
-use super::options::{Opt, Options, Tool};
-use super::terminal::{self, Failure, Output};
+use super::support::admin::AdminError;
+use super::support::client_properties::{self, Properties};
+use super::support::options::{Opt, Options, Tool};
+use super::support::terminal::{self, Failure, Output};
 use crate::common::ErrorCode;
 use crate::common::java;
 use cluster::Groups;

@@ -8,8 +8,8 @@ use super::{
     TO_DATETIME, TO_EARLIEST, TO_LATEST, TO_OFFSET, TOOL, TOPIC, chosen, parse_partitions,
 };
 use crate::common::java;
-use crate::tools::options::{Opt, Options};
-use crate::tools::terminal::{self, Failure, Output};
+use crate::tools::support::options::{Opt, Options};
+use crate::tools::support::terminal::{self, Failure, Output};
 use jiff::{SpanRelativeTo, Timestamp};
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -2,10 +2,6 @@
 //! `TransactionLog.formatRecordKeyAndValue`. Decoders of one's own are Java classes, and those of KRaft and tiered storage
 //! read what no log here holds: both are refused.
 
-use super::super::admin::scala_partition_set;
-use super::super::coordinator_json::{CoordinatorRecord, JsonError};
-use super::super::options::{Opt, Options};
-use super::super::terminal::{Failure, Output};
 use super::{
     CLUSTER_METADATA_DECODER, KEY_DECODER_CLASS, OFFSETS_DECODER, REMOTE_LOG_METADATA_DECODER, TRANSACTION_LOG_DECODER,
     VALUE_DECODER_CLASS, uncaught,
@@ -16,6 +12,10 @@ use crate::protocol::codec::Message;
 use crate::protocol::internal::read_versioned;
 use crate::protocol::internal::txn::{TransactionLogKey, TransactionLogValue};
 use crate::record::RecordView;
+use crate::tools::support::admin::scala_partition_set;
+use crate::tools::support::coordinator_json::{CoordinatorRecord, JsonError};
+use crate::tools::support::options::{Opt, Options};
+use crate::tools::support::terminal::{Failure, Output};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::io::Write;

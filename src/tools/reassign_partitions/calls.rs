@@ -16,8 +16,8 @@ use crate::protocol::messages::{
     AlterReplicaLogDirsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
-use crate::tools::admin::{AdminError, Target};
-use crate::tools::leaders::Partition;
+use crate::tools::support::admin::{AdminError, Target};
+use crate::tools::support::leaders::Partition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 

@@ -1,7 +1,7 @@
 //! Owns what kafka-reassign-partitions.sh reads, computes and prints, without a cluster: its JSON files, which throttles a
 //! move needs, the states of moves. Kafka: the static helpers of `ReassignPartitionsCommand`. Pure.
 
-use crate::tools::leaders::Partition;
+use crate::tools::support::leaders::Partition;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,9 +6,9 @@ use crate::common::ErrorCode;
 use crate::protocol::messages::ListTransactionsRequest;
 use crate::protocol::messages::describe_producers_response::ProducerState;
 use crate::protocol::messages::metadata_request::MetadataRequestTopic;
-use crate::tools::admin::{Admin, AdminError};
-use crate::tools::leaders::Partition;
-use crate::tools::terminal::{Failure, Output};
+use crate::tools::support::admin::{Admin, AdminError};
+use crate::tools::support::leaders::Partition;
+use crate::tools::support::terminal::{Failure, Output};
 use crate::util::clock::wall_ms;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -19,7 +19,7 @@ const METADATA_WAIT: Duration = Duration::from_secs(1);
 /// Pause while the buffer is full, or the last answers are awaited.
 const PAUSE: Duration = Duration::from_millis(1);
 
-pub(super) struct Sender<C: ProducerContext + 'static> {
+pub(crate) struct Sender<C: ProducerContext + 'static> {
     producer: ThreadedProducer<C>,
     who: String,
     topic: String,
@@ -30,7 +30,7 @@ pub(super) struct Sender<C: ProducerContext + 'static> {
 
 impl<C: ProducerContext + 'static> Sender<C> {
     /// With `metrics_interval` the context gets librdkafka's figures that often.
-    pub(super) fn new(
+    pub(crate) fn new(
         properties: &Properties,
         topic: &str,
         who: String,
@@ -53,7 +53,7 @@ impl<C: ProducerContext + 'static> Sender<C> {
 
     /// Hands a record over. The error is the Java producer's exception, without its stack; `size` is what it says about a
     /// record that is too large.
-    pub(super) fn send<K: ToBytes + ?Sized, V: ToBytes + ?Sized>(
+    pub(crate) fn send<K: ToBytes + ?Sized, V: ToBytes + ?Sized>(
         &mut self,
         mut record: BaseRecord<'_, K, V, C::DeliveryOpaque>,
         size: usize,
@@ -120,19 +120,19 @@ impl<C: ProducerContext + 'static> Sender<C> {
         ))
     }
 
-    pub(super) fn producer(&self) -> &ThreadedProducer<C> {
+    pub(crate) fn producer(&self) -> &ThreadedProducer<C> {
         &self.producer
     }
 
     /// Waits until every record has been answered or given up, then lets the end of the process close the connections, which
     /// is sooner than an orderly stop of librdkafka's threads.
-    pub(super) fn close(self) {
+    pub(crate) fn close(self) {
         self.flush();
         std::mem::forget(self.producer);
     }
 
     /// Waits until every record has been answered or given up.
-    pub(super) fn flush(&self) {
+    pub(crate) fn flush(&self) {
         // Each call cuts lingering short; a longer one would sleep in steps of a tenth of a second.
         while self.producer.flush(Duration::ZERO).is_err() && self.producer.in_flight_count() > 0 {
             self.producer.poll(PAUSE);
@@ -141,7 +141,7 @@ impl<C: ProducerContext + 'static> Sender<C> {
 }
 
 /// The Java client's exception for librdkafka's error.
-pub(super) fn exception(e: &KafkaError) -> String {
+pub(crate) fn exception(e: &KafkaError) -> String {
     match e.rdkafka_error_code() {
         Some(code) => errors::client_exception(code),
         None => format!("org.apache.kafka.common.KafkaException: {e}"),

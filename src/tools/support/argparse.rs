@@ -6,51 +6,51 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 /// One named argument of a tool.
-pub(super) struct Arg {
-    pub(super) name: &'static str,
+pub(crate) struct Arg {
+    pub(crate) name: &'static str,
     /// What it stands for in the help; `None` for a flag.
-    pub(super) metavar: Option<&'static str>,
-    pub(super) required: bool,
-    pub(super) default: Option<&'static str>,
-    pub(super) about: &'static str,
+    pub(crate) metavar: Option<&'static str>,
+    pub(crate) required: bool,
+    pub(crate) default: Option<&'static str>,
+    pub(crate) about: &'static str,
 }
 
 impl Arg {
-    pub(super) const fn flag(name: &'static str, about: &'static str) -> Self {
+    pub(crate) const fn flag(name: &'static str, about: &'static str) -> Self {
         Self { name, metavar: None, required: false, default: None, about }
     }
 
-    pub(super) const fn with(name: &'static str, metavar: &'static str, about: &'static str) -> Self {
+    pub(crate) const fn with(name: &'static str, metavar: &'static str, about: &'static str) -> Self {
         Self { name, metavar: Some(metavar), required: false, default: None, about }
     }
 
-    pub(super) const fn required(mut self) -> Self {
+    pub(crate) const fn required(mut self) -> Self {
         self.required = true;
         self
     }
 
-    pub(super) const fn default(mut self, value: &'static str) -> Self {
+    pub(crate) const fn default(mut self, value: &'static str) -> Self {
         self.default = Some(value);
         self
     }
 }
 
-pub(super) struct Parser {
-    pub(super) program: &'static str,
-    pub(super) about: &'static str,
-    pub(super) args: &'static [&'static Arg],
+pub(crate) struct Parser {
+    pub(crate) program: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) args: &'static [&'static Arg],
 }
 
 /// What a command line says.
 #[derive(Debug)]
-pub(super) struct Values {
+pub(crate) struct Values {
     program: &'static str,
     found: BTreeMap<&'static str, String>,
 }
 
 impl Parser {
     /// Without any word the help is the answer; asked for, it ends with 1, as the tools do.
-    pub(super) fn parse(&self, words: &[String]) -> Result<Values, Failure> {
+    pub(crate) fn parse(&self, words: &[String]) -> Result<Values, Failure> {
         if words.is_empty() {
             return Err(Failure::Answered(self.help()));
         }
@@ -61,7 +61,7 @@ impl Parser {
         self.read(words).map_err(|reason| self.error(&reason))
     }
 
-    pub(super) fn error(&self, reason: &str) -> Failure {
+    pub(crate) fn error(&self, reason: &str) -> Failure {
         Failure::message(format_args!("{}{}: error: {reason}", self.usage(), self.program))
     }
 
@@ -120,16 +120,16 @@ impl Parser {
 }
 
 impl Values {
-    pub(super) fn has(&self, arg: &Arg) -> bool {
+    pub(crate) fn has(&self, arg: &Arg) -> bool {
         self.found.contains_key(arg.name)
     }
 
-    pub(super) fn get(&self, arg: &Arg) -> Option<&str> {
+    pub(crate) fn get(&self, arg: &Arg) -> Option<&str> {
         self.found.get(arg.name).map(String::as_str)
     }
 
     /// A number; `java_type` is what the text calls it that says why it is none.
-    pub(super) fn number<T: FromStr>(&self, arg: &Arg, java_type: &str) -> Result<Option<T>, Failure> {
+    pub(crate) fn number<T: FromStr>(&self, arg: &Arg, java_type: &str) -> Result<Option<T>, Failure> {
         let Some(text) = self.get(arg) else { return Ok(None) };
         text.parse().map(Some).map_err(|_| {
             Failure::message(format_args!(

@@ -12,10 +12,10 @@ const HELP_WIDTH: usize = 80;
 const COLUMN_GAP: usize = 2;
 
 /// What `--version` prints: the version whose tools these are, which scripts compare.
-pub(super) const KAFKA_VERSION: &str = "3.9.1";
+pub(crate) const KAFKA_VERSION: &str = "3.9.1";
 
 /// One option of a tool.
-pub(super) struct Opt {
+pub(crate) struct Opt {
     name: &'static str,
     argument: Argument,
     about: &'static str,
@@ -30,29 +30,29 @@ enum Argument {
 }
 
 impl Opt {
-    pub(super) const fn flag(name: &'static str, about: &'static str) -> Self {
+    pub(crate) const fn flag(name: &'static str, about: &'static str) -> Self {
         Self { name, argument: Argument::None, about, default: None }
     }
 
-    pub(super) const fn with(name: &'static str, shown: &'static str, about: &'static str) -> Self {
+    pub(crate) const fn with(name: &'static str, shown: &'static str, about: &'static str) -> Self {
         Self { name, argument: Argument::Required(shown), about, default: None }
     }
 
     /// An option that may stand alone; the next word is its argument unless it starts with a dash.
-    pub(super) const fn with_optional(name: &'static str, shown: &'static str, about: &'static str) -> Self {
+    pub(crate) const fn with_optional(name: &'static str, shown: &'static str, about: &'static str) -> Self {
         Self { name, argument: Argument::Optional(shown), about, default: None }
     }
 
-    pub(super) const fn default(mut self, value: &'static str) -> Self {
+    pub(crate) const fn default(mut self, value: &'static str) -> Self {
         self.default = Some(value);
         self
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
-    pub(super) fn same(&self, other: &Self) -> bool {
+    pub(crate) fn same(&self, other: &Self) -> bool {
         self.name == other.name
     }
 
@@ -70,7 +70,7 @@ const VERSION: Opt = Opt::flag("version", "Print the Kafka version that this too
 
 /// A command line that does not fit the table of options. The texts are joptsimple's.
 #[derive(Debug, PartialEq, thiserror::Error)]
-pub(super) enum OptionError {
+pub(crate) enum OptionError {
     #[error("{0} is not a recognized option")]
     Unrecognized(String),
     #[error("Option {0} requires an argument")]
@@ -84,20 +84,20 @@ pub(super) enum OptionError {
 }
 
 /// A tool's command line: what its help says, and which options it takes beside `--help` and `--version`.
-pub(super) struct Tool {
-    pub(super) about: &'static str,
-    pub(super) options: &'static [&'static Opt],
+pub(crate) struct Tool {
+    pub(crate) about: &'static str,
+    pub(crate) options: &'static [&'static Opt],
 }
 
 impl Tool {
     /// Reads the command line; prints the help or the version when asked to. An empty command line asks for help.
-    pub(super) fn start(&self, args: &[String]) -> Result<Options, Failure> {
+    pub(crate) fn start(&self, args: &[String]) -> Result<Options, Failure> {
         let options = self.parse(args).map_err(|e| self.usage(e))?;
         self.help_or_version(args, &options)?;
         Ok(options)
     }
 
-    pub(super) fn help_or_version(&self, args: &[String], options: &Options) -> Result<(), Failure> {
+    pub(crate) fn help_or_version(&self, args: &[String], options: &Options) -> Result<(), Failure> {
         if args.is_empty() || options.has(&HELP) {
             return Err(self.usage(self.about));
         }
@@ -108,19 +108,19 @@ impl Tool {
     }
 
     /// The message and the help on standard error, exit code 1, as Kafka's tools do even for `--help`.
-    pub(super) fn usage(&self, message: impl ToString) -> Failure {
+    pub(crate) fn usage(&self, message: impl ToString) -> Failure {
         Failure::Message(format!("{}\n{}", message.to_string(), self.help()))
     }
 
     /// Refuses a command line without either of the two, as joptsimple refuses it: before anything but a wish for help.
-    pub(super) fn require_either(&self, options: &Options, opt: &Opt, other: &Opt) -> Result<(), Failure> {
+    pub(crate) fn require_either(&self, options: &Options, opt: &Opt, other: &Opt) -> Result<(), Failure> {
         if [opt, other, &HELP, &VERSION].iter().any(|o| options.has(o)) {
             return Ok(());
         }
         Err(self.usage(OptionError::MissingRequired(opt.name)))
     }
 
-    pub(super) fn require(&self, options: &Options, required: &[&Opt]) -> Result<(), Failure> {
+    pub(crate) fn require(&self, options: &Options, required: &[&Opt]) -> Result<(), Failure> {
         match required.iter().find(|opt| !options.has(opt)) {
             Some(opt) => Err(self.usage(format!("Missing required argument \"[{}]\"", opt.name))),
             None => Ok(()),
@@ -128,7 +128,7 @@ impl Tool {
     }
 
     /// Refuses each of `others` beside `used`.
-    pub(super) fn refuse_beside(&self, options: &Options, used: &Opt, others: &[&Opt]) -> Result<(), Failure> {
+    pub(crate) fn refuse_beside(&self, options: &Options, used: &Opt, others: &[&Opt]) -> Result<(), Failure> {
         match others.iter().find(|other| options.has(used) && options.has(other)) {
             Some(other) => {
                 let (used, other) = (used.name, other.name);
@@ -139,7 +139,7 @@ impl Tool {
     }
 
     /// Refuses a list of brokers in which one does not end in a port.
-    pub(super) fn check_host_ports(&self, servers: &str) -> Result<(), Failure> {
+    pub(crate) fn check_host_ports(&self, servers: &str) -> Result<(), Failure> {
         let has_port = |server: &str| {
             server
                 .rsplit_once(':')
@@ -151,7 +151,7 @@ impl Tool {
         Err(self.usage("Please provide valid host:port like host1:9091,host2:9092\n"))
     }
 
-    pub(super) fn parse(&self, args: &[String]) -> Result<Options, OptionError> {
+    pub(crate) fn parse(&self, args: &[String]) -> Result<Options, OptionError> {
         let mut options = Options { found: HashMap::new() };
         let mut words = args.iter().peekable();
         while let Some(word) = words.next() {
@@ -246,18 +246,18 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 /// The options that a command line named, with their arguments as they were written.
 #[derive(Debug)]
-pub(super) struct Options {
+pub(crate) struct Options {
     found: HashMap<&'static str, Vec<String>>,
 }
 
 impl Options {
     /// True when the command line names the option; a default does not count.
-    pub(super) fn has(&self, opt: &Opt) -> bool {
+    pub(crate) fn has(&self, opt: &Opt) -> bool {
         self.found.contains_key(opt.name)
     }
 
     /// The argument, or the default.
-    pub(super) fn value(&self, opt: &Opt) -> Result<Option<&str>, OptionError> {
+    pub(crate) fn value(&self, opt: &Opt) -> Result<Option<&str>, OptionError> {
         match self.values(opt) {
             [] => Ok(opt.default),
             [one] => Ok(Some(one)),
@@ -266,29 +266,29 @@ impl Options {
     }
 
     /// The argument of an option that is required, or has a default.
-    pub(super) fn required(&self, opt: &Opt) -> Result<&str, OptionError> {
+    pub(crate) fn required(&self, opt: &Opt) -> Result<&str, OptionError> {
         self.value(opt)?.ok_or(OptionError::MissingRequired(opt.name))
     }
 
     /// The argument, or the default, as a number.
-    pub(super) fn number<T: FromStr>(&self, opt: &Opt) -> Result<Option<T>, OptionError> {
+    pub(crate) fn number<T: FromStr>(&self, opt: &Opt) -> Result<Option<T>, OptionError> {
         let Some(text) = self.value(opt)? else { return Ok(None) };
         let cannot_parse = || OptionError::CannotParse { argument: text.to_owned(), option: opt.name };
         text.parse().map(Some).map_err(|_| cannot_parse())
     }
 
     /// As [`Self::number`], of an option that is required, or has a default.
-    pub(super) fn required_number<T: FromStr>(&self, opt: &Opt) -> Result<T, OptionError> {
+    pub(crate) fn required_number<T: FromStr>(&self, opt: &Opt) -> Result<T, OptionError> {
         self.number(opt)?.ok_or(OptionError::MissingRequired(opt.name))
     }
 
     /// Every argument of an option that may come more than once. Defaults do not count.
-    pub(super) fn values(&self, opt: &Opt) -> &[String] {
+    pub(crate) fn values(&self, opt: &Opt) -> &[String] {
         self.found.get(opt.name).map_or(&[], Vec::as_slice)
     }
 
     /// Arguments of the form `key=value`; the value may hold equals signs, and may be missing.
-    pub(super) fn key_values(&self, opt: &Opt) -> Vec<(String, String)> {
+    pub(crate) fn key_values(&self, opt: &Opt) -> Vec<(String, String)> {
         let split = |arg: &String| match arg.split_once('=') {
             Some((key, value)) => (key.to_owned(), value.to_owned()),
             None => (arg.clone(), String::new()),

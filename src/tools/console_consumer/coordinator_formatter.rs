@@ -2,8 +2,6 @@
 //! `OffsetsMessageFormatter`, `GroupMetadataMessageFormatter`, `TransactionLogMessageFormatter`; and the deprecated ones of
 //! `GroupMetadataManager` and `TransactionLog`, which print what Scala prints of the coordinators' own objects.
 
-use super::admin::scala_partition_set;
-use super::coordinator_json::{offset_value, plain_group_value};
 use super::formatter::FormatError;
 use crate::common::java;
 use crate::coordinator::transaction::state::TransactionState;
@@ -13,6 +11,8 @@ use crate::protocol::internal::group::{GroupMetadataKey, GroupMetadataValue};
 use crate::protocol::internal::offset::{OffsetCommitKey, OffsetCommitValue};
 use crate::protocol::internal::read_versioned;
 use crate::protocol::internal::txn::{TransactionLogKey, TransactionLogValue};
+use crate::tools::support::admin::scala_partition_set;
+use crate::tools::support::coordinator_json::{offset_value, plain_group_value};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::io::Write;

@@ -20,10 +20,10 @@ const METADATA_WAIT: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Topics of Kafka's own, which a pattern leaves out.
-pub(super) const INTERNAL_TOPICS: &[&str] = &["__consumer_offsets", "__transaction_state"];
+pub(crate) const INTERNAL_TOPICS: &[&str] = &["__consumer_offsets", "__transaction_state"];
 
 /// What to read.
-pub(super) enum Source {
+pub(crate) enum Source {
     Partition {
         topic: String,
         partition: i32,
@@ -33,7 +33,7 @@ pub(super) enum Source {
     Pattern(Regex),
 }
 
-pub(super) struct Feed {
+pub(crate) struct Feed {
     consumer: BaseConsumer<Logged>,
     who: String,
     source: Source,
@@ -49,7 +49,7 @@ pub(super) struct Feed {
 
 impl Feed {
     /// `start` says where a partition begins; a group's committed offset goes before it.
-    pub(super) fn new(properties: &Properties, source: Source, start: Offset, in_group: bool) -> Result<Self, Failure> {
+    pub(crate) fn new(properties: &Properties, source: Source, start: Offset, in_group: bool) -> Result<Self, Failure> {
         let of = |key: &str| properties.get(key).map_or("", String::as_str);
         let who = format!("Consumer clientId={}, groupId={}", of("client.id"), of("group.id"));
         let config = client_properties::consumer(properties)?;
@@ -87,7 +87,7 @@ impl Feed {
     }
 
     /// The next record, when one is there within `wait`. An error is one that ends the reading.
-    pub(super) fn poll(&mut self, wait: Duration) -> Option<Result<BorrowedMessage<'_>, String>> {
+    pub(crate) fn poll(&mut self, wait: Duration) -> Option<Result<BorrowedMessage<'_>, String>> {
         if !self.in_group && !matches!(self.source, Source::Partition { .. }) && Instant::now() >= self.next_discovery {
             self.discover(wait);
         }
@@ -102,7 +102,7 @@ impl Feed {
     }
 
     /// True once there is something to read from.
-    pub(super) fn has_partitions(&self) -> bool {
+    pub(crate) fn has_partitions(&self) -> bool {
         !self.assigned.is_empty() || self.consumer.assignment().is_ok_and(|assigned| assigned.count() > 0)
     }
 
@@ -161,7 +161,7 @@ impl Feed {
 
     /// Ends the reading. A group member leaves and commits; a consumer without a group has nothing to tell anyone, and the end
     /// of the process closes its connections sooner than an orderly stop of its threads.
-    pub(super) fn close(self) {
+    pub(crate) fn close(self) {
         if !self.in_group {
             std::mem::forget(self.consumer);
         }
@@ -169,7 +169,7 @@ impl Feed {
 }
 
 /// Errors that the Java consumer throws out of `poll`. All others pass, or come back with the next answer.
-pub(super) fn ends_reading(code: RDKafkaErrorCode) -> bool {
+pub(crate) fn ends_reading(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
         RDKafkaErrorCode::AutoOffsetReset
@@ -184,6 +184,6 @@ pub(super) fn ends_reading(code: RDKafkaErrorCode) -> bool {
 }
 
 /// A Java pattern that must match a topic's whole name.
-pub(super) fn topic_pattern(text: &str) -> Result<Regex, regex::Error> {
+pub(crate) fn topic_pattern(text: &str) -> Result<Regex, regex::Error> {
     Regex::new(&format!("^(?:{text})$"))
 }

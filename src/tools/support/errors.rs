@@ -31,7 +31,7 @@ const IRREGULAR: &[(ErrorCode, &str)] = &[
 ];
 
 /// The exception's simple name, such as `UnknownTopicOrPartitionException`.
-pub(super) fn exception_name(code: ErrorCode) -> String {
+pub(crate) fn exception_name(code: ErrorCode) -> String {
     if let Some((_, name)) = IRREGULAR.iter().find(|(irregular, _)| *irregular == code) {
         return (*name).to_owned();
     }
@@ -47,12 +47,12 @@ pub(super) fn exception_name(code: ErrorCode) -> String {
 }
 
 /// The exception with its package and message, as a stack trace starts.
-pub(super) fn exception(code: ErrorCode, message: Option<&str>) -> String {
+pub(crate) fn exception(code: ErrorCode, message: Option<&str>) -> String {
     format!("org.apache.kafka.common.errors.{}: {}", exception_name(code), message.unwrap_or_else(|| code.message()))
 }
 
 /// Kafka's error code for librdkafka's: the broker's own codes are the same, its local ones mean that no answer came.
-pub(super) fn error_code(code: RDKafkaErrorCode) -> ErrorCode {
+pub(crate) fn error_code(code: RDKafkaErrorCode) -> ErrorCode {
     match i16::try_from(code as i32) {
         Ok(wire) if wire > 0 => ErrorCode::from_wire(wire),
         _ => match code {
@@ -65,7 +65,7 @@ pub(super) fn error_code(code: RDKafkaErrorCode) -> ErrorCode {
 }
 
 /// The Java exception for an error that librdkafka reports.
-pub(super) fn client_exception(code: RDKafkaErrorCode) -> String {
+pub(crate) fn client_exception(code: RDKafkaErrorCode) -> String {
     match error_code(code) {
         ErrorCode::UnknownServerError => format!("org.apache.kafka.common.KafkaException: {code}"),
         known => exception(known, (code as i32 <= 0).then(|| code.to_string()).as_deref()),

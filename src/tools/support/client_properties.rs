@@ -10,7 +10,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use std::io;
 
-pub(super) use crate::config::Props as Properties;
+pub(crate) use crate::config::Props as Properties;
 
 /// Keys that mean the same under the same name.
 const SAME: &[&str] = &[
@@ -59,7 +59,7 @@ const RENAMED: &[(&str, &str)] = &[
 ];
 
 /// Reads a properties file that an option names.
-pub(super) fn load(path: &str) -> Result<Properties, Failure> {
+pub(crate) fn load(path: &str) -> Result<Properties, Failure> {
     let bytes = std::fs::read(path).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => Failure::message(format_args!("java.nio.file.NoSuchFileException: {path}")),
         _ => Failure::message(format_args!("{path}: {e}")),
@@ -68,7 +68,7 @@ pub(super) fn load(path: &str) -> Result<Properties, Failure> {
 }
 
 /// A producer's configuration, with the Java producer's defaults where librdkafka's differ.
-pub(super) fn producer(properties: &Properties) -> Result<ClientConfig, Failure> {
+pub(crate) fn producer(properties: &Properties) -> Result<ClientConfig, Failure> {
     let mut config = translated(properties)?;
     let mut default = |key: &str, value: &str| {
         if config.get(key).is_none() {
@@ -93,7 +93,7 @@ pub(super) fn producer(properties: &Properties) -> Result<ClientConfig, Failure>
 }
 
 /// A consumer's configuration, with the Java consumer's defaults where librdkafka's differ.
-pub(super) fn consumer(properties: &Properties) -> Result<ClientConfig, Failure> {
+pub(crate) fn consumer(properties: &Properties) -> Result<ClientConfig, Failure> {
     let mut config = translated(properties)?;
     if let Some(timeout) = properties.get("request.timeout.ms") {
         config.set("socket.timeout.ms", timeout);
@@ -152,7 +152,7 @@ fn translated(properties: &Properties) -> Result<ClientConfig, Failure> {
 }
 
 /// A whole number among the properties; `default` when the key is not there.
-pub(super) fn number(properties: &Properties, key: &str, default: u64) -> Result<u64, Failure> {
+pub(crate) fn number(properties: &Properties, key: &str, default: u64) -> Result<u64, Failure> {
     let Some(value) = properties.get(key) else { return Ok(default) };
     value.parse().map_err(|_| not_a_number(key, value))
 }
@@ -164,7 +164,7 @@ fn not_a_number(key: &str, value: &str) -> Failure {
 }
 
 /// Builds a client; a value that it cannot take is reported as the Java client reports it.
-pub(super) fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
+pub(crate) fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
     config: &ClientConfig,
     context: C,
 ) -> Result<T, Failure> {
@@ -177,9 +177,9 @@ pub(super) fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
 }
 
 /// Puts librdkafka's warnings where the Java client's go: one log line each on standard error.
-pub(super) struct Logged {
+pub(crate) struct Logged {
     /// What the Java client puts before its lines, such as `Producer clientId=console-producer`.
-    pub(super) who: String,
+    pub(crate) who: String,
 }
 
 impl ClientContext for Logged {

@@ -7,11 +7,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// 0 until a signal came, then the exit code that a shell expects: 128 and the signal's number.
 #[derive(Clone, Default)]
-pub(super) struct Stop(Arc<AtomicU8>);
+pub(crate) struct Stop(Arc<AtomicU8>);
 
 impl Stop {
     /// Listens from a thread of its own, which ends with the process. Without signals the flag just stays down.
-    pub(super) fn on_signals() -> Self {
+    pub(crate) fn on_signals() -> Self {
         let stop = Self::default();
         let told = stop.clone();
         let listener = std::thread::Builder::new().name("signals".to_owned());
@@ -36,7 +36,7 @@ impl Stop {
     }
 
     /// The exit code once a signal came.
-    pub(super) fn asked(&self) -> Option<u8> {
+    pub(crate) fn asked(&self) -> Option<u8> {
         Some(self.0.load(Ordering::Relaxed)).filter(|code| *code != 0)
     }
 }

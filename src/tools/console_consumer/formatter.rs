@@ -2,10 +2,10 @@
 //! the tools' log level hides), `NoOpMessageFormatter`, and the deserializers of `common.serialization` that yield text. Records
 //! of the internal topics are [`Coordinator`]'s.
 
-use super::client_properties::Properties;
 use super::coordinator_formatter::Coordinator;
-use super::terminal;
 use crate::protocol::codec::DecodeError;
+use crate::tools::support::client_properties::Properties;
+use crate::tools::support::terminal;
 use rdkafka::Timestamp;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use std::io::{self, Write};

@@ -27,7 +27,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// Why a call has no answer, or an answer that is an error. The text is the message of Kafka's exception.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum AdminError {
+pub(crate) enum AdminError {
     /// No broker could be asked, or none answered in time.
     #[error("{0}")]
     Timeout(String),
@@ -40,12 +40,12 @@ pub(super) enum AdminError {
 
 impl AdminError {
     /// The error that an answer carries. None when it carries none.
-    pub(super) fn of(code: i16, message: Option<&str>) -> Option<Self> {
+    pub(crate) fn of(code: i16, message: Option<&str>) -> Option<Self> {
         let code = ErrorCode::from_wire(code);
         code.is_error().then(|| Self::Api { code, message: message.map(str::to_owned) })
     }
 
-    pub(super) fn code(&self) -> Option<ErrorCode> {
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Timeout(_) => None,
             Self::Unsupported(_) => Some(ErrorCode::UnsupportedVersion),
@@ -54,7 +54,7 @@ impl AdminError {
     }
 
     /// The Java exception with its package and message.
-    pub(super) fn exception(&self) -> String {
+    pub(crate) fn exception(&self) -> String {
         let name = match self {
             Self::Timeout(_) => "TimeoutException".to_owned(),
             Self::Unsupported(_) => "UnsupportedVersionException".to_owned(),
@@ -66,7 +66,7 @@ impl AdminError {
 
 /// Which broker answers a call.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Any,
     Controller,
     Broker(i32),
@@ -74,14 +74,14 @@ pub(super) enum Target {
 
 /// A broker as Metadata names it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
-    pub(super) id: i32,
-    pub(super) host: String,
-    pub(super) port: i32,
-    pub(super) rack: Option<String>,
+pub(crate) struct Node {
+    pub(crate) id: i32,
+    pub(crate) host: String,
+    pub(crate) port: i32,
+    pub(crate) rack: Option<String>,
 }
 
-pub(super) struct Admin {
+pub(crate) struct Admin {
     runtime: Runtime,
     client_id: String,
     bootstrap: Vec<String>,
@@ -112,7 +112,7 @@ impl From<CallError> for ExchangeError {
 
 impl Admin {
     /// Reads the client's properties; connects with the first call.
-    pub(super) fn new(servers: &str, properties: &Properties) -> Result<Self, Failure> {
+    pub(crate) fn new(servers: &str, properties: &Properties) -> Result<Self, Failure> {
         if let Some(protocol) = properties.get("security.protocol").filter(|p| !p.eq_ignore_ascii_case("PLAINTEXT")) {
             return Err(Failure::message(format_args!("security.protocol={protocol} is not supported yet")));
         }
@@ -139,22 +139,22 @@ impl Admin {
         })
     }
 
-    pub(super) fn api_timeout(&self) -> Duration {
+    pub(crate) fn api_timeout(&self) -> Duration {
         self.api_timeout
     }
 
     /// Milliseconds that a request which the broker works on may take, as the request says it.
-    pub(super) fn api_timeout_ms(&self) -> i32 {
+    pub(crate) fn api_timeout_ms(&self) -> i32 {
         i32::try_from(self.api_timeout.as_millis()).unwrap_or(i32::MAX)
     }
 
     /// For one call that its tool waits for no longer than this, whatever the API timeout is.
-    pub(super) fn within(&mut self, limit: Duration) -> Limited<'_> {
+    pub(crate) fn within(&mut self, limit: Duration) -> Limited<'_> {
         Limited { timeout: self.api_timeout.min(limit), admin: self }
     }
 
     /// Asks until there is an answer or the API timeout is over. `name` is what Kafka calls the call in its messages.
-    pub(super) fn call<Q: Message, A: Message>(
+    pub(crate) fn call<Q: Message, A: Message>(
         &mut self,
         name: &str,
         target: Target,
@@ -200,7 +200,7 @@ impl Admin {
     }
 
     /// Asks the controller, and again when it has moved meanwhile: `code_of` finds that in an answer.
-    pub(super) fn call_controller<Q: Message, A: Message>(
+    pub(crate) fn call_controller<Q: Message, A: Message>(
         &mut self,
         name: &str,
         key: ApiKey,
@@ -222,7 +222,7 @@ impl Admin {
     }
 
     /// What a topic's name, or every topic, looks like in Metadata. No topic is created by asking.
-    pub(super) fn metadata(
+    pub(crate) fn metadata(
         &mut self,
         name: &str,
         topics: Option<Vec<MetadataRequestTopic>>,
@@ -234,19 +234,19 @@ impl Admin {
     }
 
     /// The topics by name, with the errors of each.
-    pub(super) fn topics(&mut self, name: &str, topics: &[&str]) -> Result<Vec<MetadataResponseTopic>, AdminError> {
+    pub(crate) fn topics(&mut self, name: &str, topics: &[&str]) -> Result<Vec<MetadataResponseTopic>, AdminError> {
         let named = |t: &&str| MetadataRequestTopic { name: Some((*t).into()), ..Default::default() };
         Ok(self.metadata(name, Some(topics.iter().map(named).collect()))?.topics)
     }
 
     /// The brokers, ascending.
-    pub(super) fn nodes(&mut self, name: &str) -> Result<Vec<Node>, AdminError> {
+    pub(crate) fn nodes(&mut self, name: &str) -> Result<Vec<Node>, AdminError> {
         self.metadata(name, Some(Vec::new()))?;
         Ok(self.nodes.values().cloned().collect())
     }
 
     /// The APIs and versions that a broker says it has.
-    pub(super) fn api_versions(&mut self, node: i32) -> Result<ApiVersions, AdminError> {
+    pub(crate) fn api_versions(&mut self, node: i32) -> Result<ApiVersions, AdminError> {
         let deadline = Instant::now() + self.api_timeout;
         match self.reach(Target::Broker(node), deadline) {
             Some(node) => Ok(self.connections[&node].versions.clone()),
@@ -360,14 +360,14 @@ impl Admin {
 }
 
 /// An [`Admin`] whose next call ends sooner than the API timeout.
-pub(super) struct Limited<'a> {
+pub(crate) struct Limited<'a> {
     admin: &'a mut Admin,
     timeout: Duration,
 }
 
 impl Limited<'_> {
     /// As [`Admin::call`].
-    pub(super) fn call<Q: Message, A: Message>(
+    pub(crate) fn call<Q: Message, A: Message>(
         self,
         name: &str,
         target: Target,
@@ -411,7 +411,7 @@ impl Connection {
 }
 
 /// `ListOffsets` as Kafka's `ApiKeys` spells it: `LIST_OFFSETS`.
-pub(super) fn upper_snake(name: &str) -> String {
+pub(crate) fn upper_snake(name: &str) -> String {
     let mut upper = String::new();
     for (n, c) in name.chars().enumerate() {
         if n > 0 && c.is_ascii_uppercase() {
@@ -424,7 +424,7 @@ pub(super) fn upper_snake(name: &str) -> String {
 
 /// A transaction's partitions in the order in which Kafka prints them: it collects them topic by topic in a mutable set of
 /// Scala, whose table is as large as the largest topic asks for.
-pub(super) fn scala_partition_set(topics: &[PartitionsSchema]) -> Vec<String> {
+pub(crate) fn scala_partition_set(topics: &[PartitionsSchema]) -> Vec<String> {
     let size_for = |capacity: usize| 2 * (1 << (capacity.saturating_sub(1).max(4)).ilog2());
     let mut table = 16;
     let mut entries: Vec<(usize, i32, String)> = Vec::new();

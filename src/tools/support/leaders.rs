@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A topic's name and a partition of it.
-pub(super) type Partition = (String, i32);
+pub(crate) type Partition = (String, i32);
 
 /// One kind of request to leaders.
-pub(super) trait LeaderRequest {
+pub(crate) trait LeaderRequest {
     /// Kafka's name of the call.
     const NAME: &'static str;
     const KEY: ApiKey;
@@ -27,7 +27,7 @@ pub(super) trait LeaderRequest {
 }
 
 /// What each partition's leader answered.
-pub(super) fn ask<R: LeaderRequest>(
+pub(crate) fn ask<R: LeaderRequest>(
     admin: &mut Admin,
     kind: &R,
     partitions: impl IntoIterator<Item = Partition>,

@@ -10,7 +10,7 @@ const OUTPUT_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Why a tool ends before its work is done.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The text goes to standard error; exit code 1.
     Message(String),
     /// The text goes to standard output and nothing is wrong.
@@ -20,7 +20,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) fn message(text: impl ToString) -> Self {
+    pub(crate) fn message(text: impl ToString) -> Self {
         Self::Message(text.to_string())
     }
 }
@@ -42,10 +42,10 @@ impl From<io::Error> for Failure {
 }
 
 /// Standard output, buffered, and not locked: a client's thread may report in between. Whatever is not flushed when it is dropped is lost: [`finish`] flushes.
-pub(super) type Output = BufWriter<Stdout>;
+pub(crate) type Output = BufWriter<Stdout>;
 
 /// Runs a tool's body and turns its end into an exit code.
-pub(super) fn finish(body: impl FnOnce(&mut Output) -> Result<(), Failure>) -> ExitCode {
+pub(crate) fn finish(body: impl FnOnce(&mut Output) -> Result<(), Failure>) -> ExitCode {
     let mut output = BufWriter::with_capacity(OUTPUT_BUFFER_BYTES, io::stdout());
     let result = body(&mut output).and_then(|()| Ok(output.flush()?));
     let (code, last_words) = match result {
@@ -66,15 +66,15 @@ pub(super) fn finish(body: impl FnOnce(&mut Output) -> Result<(), Failure>) -> E
 }
 
 /// A line on standard error. There is nobody to tell when that fails.
-pub(super) fn say(text: impl std::fmt::Display) {
+pub(crate) fn say(text: impl std::fmt::Display) {
     writeln!(io::stderr().lock(), "{text}").ok();
 }
 
-pub(super) fn warn(class: &str, message: impl std::fmt::Display) {
+pub(crate) fn warn(class: &str, message: impl std::fmt::Display) {
     log("WARN", class, message);
 }
 
-pub(super) fn error(class: &str, message: impl std::fmt::Display) {
+pub(crate) fn error(class: &str, message: impl std::fmt::Display) {
     log("ERROR", class, message);
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 /// Why a record has no JSON.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum JsonError {
+pub(crate) enum JsonError {
     /// Of a newer Kafka.
     #[error("Found an unknown record type {0}")]
     UnknownType(i16),
@@ -27,14 +27,14 @@ pub(super) enum JsonError {
 
 /// A record of the offsets topic, each part with the version that it was written in.
 #[derive(Debug, PartialEq)]
-pub(super) struct CoordinatorRecord {
+pub(crate) struct CoordinatorRecord {
     pub key: (i16, Value),
     /// None is a tombstone.
     pub value: Option<(i16, Value)>,
 }
 
 impl CoordinatorRecord {
-    pub(super) fn read(key: &[u8], value: Option<&[u8]>) -> Result<Self, JsonError> {
+    pub(crate) fn read(key: &[u8], value: Option<&[u8]>) -> Result<Self, JsonError> {
         use consumer_group as of;
         let key_type = version_of(key, "key")?;
         match key_type {
@@ -78,7 +78,7 @@ fn offset_key(key: &OffsetCommitKey, _version: i16) -> Value {
     json!({"group": &*key.group, "topic": &*key.topic, "partition": key.partition})
 }
 
-pub(super) fn offset_value(value: &OffsetCommitValue, version: i16) -> Value {
+pub(crate) fn offset_value(value: &OffsetCommitValue, version: i16) -> Value {
     let mut fields = Map::new();
     fields.insert("offset".into(), value.offset.into());
     if version >= 3 {
@@ -102,7 +102,7 @@ fn group_value(value: &GroupMetadataValue, version: i16) -> Value {
 }
 
 /// As the generated class has it: subscriptions and assignments are bytes.
-pub(super) fn plain_group_value(value: &GroupMetadataValue, version: i16) -> Value {
+pub(crate) fn plain_group_value(value: &GroupMetadataValue, version: i16) -> Value {
     group_of(value, version, false)
 }
 
