@@ -1,23 +1,20 @@
 //! Owns the changes of in-sync replicas on their way to the controller: one request at a time, with all that waits. Kafka:
 //! `AlterPartitionManager`.
 //!
-//! A partition has one change here at most, so this holds no more than there are partitions. Nothing is given up: while
-//! no controller answers, changes stay.
+//! Nothing is given up: while no controller answers, changes stay in their queue.
 
-use super::manager::ReplicaManager;
+use super::host::Host;
+use super::isr_queue::IsrItem;
 use crate::client::controller_channel::ControllerChannel;
-use crate::cluster::isr::{Altered, IsrChange, IsrRefusal};
-use crate::cluster::partition::Partition;
+use crate::cluster::isr::{Altered, IsrRefusal};
 use crate::common::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, TopicPartition, Uuid};
 use crate::protocol::ApiKey;
 use crate::protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
 use crate::protocol::messages::{AlterPartitionRequest, AlterPartitionResponse};
 use crate::util::rate_limit::RateLimit;
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -34,120 +31,80 @@ const FIRST_VERSION_WITH_EPOCHS: i16 = 3;
 
 static UNANSWERED: RateLimit = RateLimit::every(Duration::from_secs(60));
 
-/// Changes that the controller has not answered.
-#[derive(Default)]
-pub(super) struct IsrSync {
-    unsent: Mutex<BTreeMap<TopicPartition, Item>>,
-    arrived: Notify,
+/// Asks until the broker stops.
+pub(super) async fn run(host: &Host, controller: &ControllerChannel, stop: &CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = sync_once(host, controller) => {}
+        }
+    }
 }
 
-#[derive(Clone)]
-struct Item {
-    partition: Arc<Partition>,
-    topic_id: Uuid,
-    change: IsrChange,
+async fn sync_once(host: &Host, controller: &ControllerChannel) {
+    let items: BTreeMap<TopicPartition, IsrItem> = host.isr_changes.all();
+    if items.is_empty() {
+        host.isr_changes.arrived().await;
+        return;
+    }
+    let has_ids = items.values().all(|item| !item.topic_id.is_zero());
+    let (local, epoch) = (host.local(), (host.broker_epoch)());
+    let newest = if has_ids { *ApiKey::AlterPartition.versions().end() } else { LAST_VERSION_BY_NAME };
+    let versions = *ApiKey::AlterPartition.versions().start()..=newest;
+    let build = |version| request(local, epoch, &items, version);
+    debug!(partitions = items.len(), "asking the controller to change in-sync replicas");
+    let answer = controller.call_with(ApiKey::AlterPartition, versions, ATTEMPT, build).await;
+    let retry = match answer {
+        Ok(answer) => on_answer(host, items, answer),
+        Err(error) => {
+            if let Some(left_out) = UNANSWERED.permit() {
+                warn!(%error, left_out, partitions = items.len(), "in-sync replicas can't be changed");
+            }
+            true
+        }
+    };
+    if retry {
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
 }
 
-impl ReplicaManager {
-    /// Has the controller asked. When a former change of the partition still waits for its answer, this one is dropped:
-    /// it comes again with the follower's next fetch.
-    pub(super) fn submit_isr(&self, partition: &Arc<Partition>, change: IsrChange) {
-        let tp = &partition.topic_partition;
-        let is_first = {
-            let mut unsent = self.isr_sync.unsent.lock();
-            let is_first = !unsent.contains_key(tp);
-            if is_first {
-                let topic_id = partition.topic_id().unwrap_or(Uuid::ZERO);
-                let item = Item { partition: Arc::clone(partition), topic_id, change: change.clone() };
-                unsent.insert(tp.clone(), item);
-            }
-            is_first
+/// True when something is to be asked again.
+fn on_answer(host: &Host, items: BTreeMap<TopicPartition, IsrItem>, answer: AlterPartitionResponse) -> bool {
+    let code = ErrorCode::from_wire(answer.error_code);
+    if code.is_error() {
+        warn!(%code, "the controller refuses to change in-sync replicas, asking again");
+        return true;
+    }
+    let mut outcomes = outcomes(&items, answer);
+    let mut retry = false;
+    for (tp, item) in items {
+        let Some(outcome) = outcomes.remove(&tp) else {
+            warn!(%tp, "the controller has not answered for the partition");
+            retry = true;
+            continue;
         };
-        if is_first {
-            self.isr_sync.arrived.notify_one();
-            return;
-        }
-        debug!(%tp, isr = ?change.isr, "a former change of the in-sync replicas waits for its answer");
-        let refused = Err(IsrRefusal::NotNow);
-        let progress = self.around(|around| partition.on_isr_answer(&change, refused, around));
-        self.run(partition, progress);
-    }
-
-    /// Sends changes until the broker stops.
-    pub async fn sync_isrs(self: Arc<Self>, controller: ControllerChannel, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = self.sync_once(&controller) => {}
-            }
-        }
-    }
-
-    async fn sync_once(&self, controller: &ControllerChannel) {
-        let items: BTreeMap<TopicPartition, Item> = self.isr_sync.unsent.lock().clone();
-        if items.is_empty() {
-            self.isr_sync.arrived.notified().await;
-            return;
-        }
-        let has_ids = items.values().all(|item| !item.topic_id.is_zero());
-        let (local, epoch) = (self.local, self.broker_epoch());
-        let newest = if has_ids { *ApiKey::AlterPartition.versions().end() } else { LAST_VERSION_BY_NAME };
-        let versions = *ApiKey::AlterPartition.versions().start()..=newest;
-        let build = |version| request(local, epoch, &items, version);
-        debug!(partitions = items.len(), "asking the controller to change in-sync replicas");
-        let answer = controller.call_with(ApiKey::AlterPartition, versions, ATTEMPT, build).await;
-        let retry = match answer {
-            Ok(answer) => self.on_answer(items, answer),
-            Err(error) => {
-                if let Some(left_out) = UNANSWERED.permit() {
-                    warn!(%error, left_out, partitions = items.len(), "in-sync replicas can't be changed");
-                }
-                true
-            }
+        host.isr_changes.remove(&tp);
+        let (code, outcome) = match outcome {
+            Ok(altered) => (ErrorCode::None, Ok(altered)),
+            Err(code) => (code, Err(refusal(code))),
         };
-        if retry {
-            tokio::time::sleep(RETRY_PAUSE).await;
+        let progress = host.around(|around| item.partition.on_isr_answer(&item.change, outcome, around));
+        if progress.submit.is_some() {
+            warn!(%tp, %code, "in-sync replicas not changed, asking again");
+            retry = true;
+        } else if code.is_error() {
+            info!(%tp, %code, isr = ?item.partition.leadership().isr, "in-sync replicas not changed");
         }
+        host.run(&item.partition, progress);
     }
-
-    /// True when something is to be asked again.
-    fn on_answer(&self, items: BTreeMap<TopicPartition, Item>, answer: AlterPartitionResponse) -> bool {
-        let code = ErrorCode::from_wire(answer.error_code);
-        if code.is_error() {
-            warn!(%code, "the controller refuses to change in-sync replicas, asking again");
-            return true;
-        }
-        let mut outcomes = outcomes(&items, answer);
-        let mut retry = false;
-        for (tp, item) in items {
-            let Some(outcome) = outcomes.remove(&tp) else {
-                warn!(%tp, "the controller has not answered for the partition");
-                retry = true;
-                continue;
-            };
-            self.isr_sync.unsent.lock().remove(&tp);
-            let (code, outcome) = match outcome {
-                Ok(altered) => (ErrorCode::None, Ok(altered)),
-                Err(code) => (code, Err(refusal(code))),
-            };
-            let progress = self.around(|around| item.partition.on_isr_answer(&item.change, outcome, around));
-            if progress.submit.is_some() {
-                warn!(%tp, %code, "in-sync replicas not changed, asking again");
-                retry = true;
-            } else if code.is_error() {
-                info!(%tp, %code, isr = ?item.partition.leadership().isr, "in-sync replicas not changed");
-            }
-            self.run(&item.partition, progress);
-        }
-        retry
-    }
+    retry
 }
 
 fn request(
     local: BrokerId,
     epoch: BrokerEpoch,
-    items: &BTreeMap<TopicPartition, Item>,
+    items: &BTreeMap<TopicPartition, IsrItem>,
     version: i16,
 ) -> AlterPartitionRequest {
     let mut topics: Vec<TopicData> = Vec::new();
@@ -181,7 +138,7 @@ fn request(
 
 /// What the controller says of each partition that was asked for.
 fn outcomes(
-    items: &BTreeMap<TopicPartition, Item>,
+    items: &BTreeMap<TopicPartition, IsrItem>,
     answer: AlterPartitionResponse,
 ) -> HashMap<TopicPartition, Result<Altered, ErrorCode>> {
     let names: HashMap<Uuid, &Arc<str>> = items.iter().map(|(tp, item)| (item.topic_id, &tp.topic)).collect();
@@ -225,9 +182,11 @@ fn refusal(code: ErrorCode) -> IsrRefusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::isr::IsrChange;
+    use crate::cluster::partition::Partition;
     use crate::protocol::messages::alter_partition_response as response;
 
-    fn items() -> BTreeMap<TopicPartition, Item> {
+    fn items() -> BTreeMap<TopicPartition, IsrItem> {
         let item = |topic: &str, number, id| {
             let tp = TopicPartition::new(topic, number);
             let partition = Arc::new(Partition::new(tp.clone(), BrokerId(1)));
@@ -237,7 +196,7 @@ mod tests {
                 isr: vec![BrokerId(1), BrokerId(2)],
                 joining: None,
             };
-            (tp, Item { partition, topic_id: Uuid([id; 16]), change })
+            (tp, IsrItem { partition, topic_id: Uuid([id; 16]), change })
         };
         [item("a", 0, 1), item("a", 1, 1), item("b", 0, 2)].into()
     }

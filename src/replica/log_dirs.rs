@@ -2,7 +2,8 @@
 //! `ReplicaManager.alterReplicaLogDirs`, `ReplicaAlterLogDirsManager`. These calls touch the disk: they run on the blocking
 //! pool.
 
-use super::manager::{NotHosted, ReplicaManager};
+use super::host::NotHosted;
+use super::manager::ReplicaManager;
 use super::partitions::Hosted;
 use crate::common::{Millis, TopicPartition};
 use crate::log::{MoveError, MoveStep, UnifiedLog};
@@ -43,14 +44,14 @@ impl ReplicaManager {
     /// Begins to move a replica into `dir`.
     pub fn alter_log_dir(&self, tp: &TopicPartition, dir: &Path, now: Millis) -> Result<(), AlterLogDirError> {
         // No role changes meanwhile.
-        let _state_change = self.state_change.lock();
-        if matches!(self.partitions.get(&tp.topic, tp.partition), Some(Hosted::Offline)) {
+        let _state_change = self.states().exclusively();
+        if matches!(self.host.partitions.get(&tp.topic, tp.partition), Some(Hosted::Offline)) {
             return Err(NotHosted::Offline.into());
         }
-        self.logs.alter_log_dir(tp, dir, now).map_err(|error| match error {
+        self.host.logs.alter_log_dir(tp, dir, now).map_err(|error| match error {
             MoveError::NameTooLong(_) => AlterLogDirError::NameTooLong,
             MoveError::NoSuchDir(_) => AlterLogDirError::NoSuchDir,
-            MoveError::NoReplica(_) => match self.partition(&tp.topic, tp.partition) {
+            MoveError::NoReplica(_) => match self.host.partition(&tp.topic, tp.partition) {
                 Ok(_) => AlterLogDirError::NotReady,
                 Err(error) => error.into(),
             },
@@ -64,7 +65,7 @@ impl ReplicaManager {
     /// Copies a step of every move, and completes those that have caught up. As many at a time as there are `threads`:
     /// `num.replica.alter.log.dirs.threads`, which moves between fast disks need to keep them busy.
     pub fn advance_moves(&self, threads: usize, now: Millis) -> MoveRound {
-        let moves = self.logs.moves();
+        let moves = self.host.logs.moves();
         let next = AtomicUsize::new(0);
         let work = || {
             let mut round = MoveRound::default();
@@ -91,7 +92,7 @@ impl ReplicaManager {
 
     fn advance_move(&self, tp: &TopicPartition, now: Millis, round: &mut MoveRound) {
         round.left += 1;
-        match self.logs.advance_move(tp, STEP_BYTES, now) {
+        match self.host.logs.advance_move(tp, STEP_BYTES, now) {
             Ok(MoveStep::Copied(bytes)) => round.copied += bytes,
             Ok(MoveStep::Waiting) => {}
             Ok(MoveStep::CaughtUp) => round.left -= usize::from(self.complete_move(tp, now)),
@@ -102,15 +103,15 @@ impl ReplicaManager {
     /// True when the partition is served from its new directory.
     fn complete_move(&self, tp: &TopicPartition, now: Millis) -> bool {
         // A role change takes its log before it installs it: the two must not cross.
-        let _state_change = self.state_change.lock();
+        let _state_change = self.states().exclusively();
         let mut moved = None;
         let mut complete = |install: &mut dyn FnMut(&Arc<UnifiedLog>)| {
-            self.logs.complete_move(tp, STEP_BYTES, now, &mut |log| {
+            self.host.logs.complete_move(tp, STEP_BYTES, now, &mut |log| {
                 install(log);
                 moved = Some(Arc::clone(log));
             })
         };
-        let outcome = match self.partitions.get(&tp.topic, tp.partition) {
+        let outcome = match self.host.partitions.get(&tp.topic, tp.partition) {
             Some(Hosted::Online(partition)) => partition.replace_log(complete),
             Some(Hosted::Offline) | None => complete(&mut |_| {}),
         };
@@ -122,9 +123,9 @@ impl ReplicaManager {
                 return false;
             }
         };
-        self.wake_all(tp);
+        self.host.waits.wake_all(tp);
         if let Some(moved) = moved {
-            self.logs.retire(&old, &moved);
+            self.host.logs.retire(&old, &moved);
         }
         true
     }

@@ -2,7 +2,9 @@
 //! reading a partition from its start to its end. Kafka: `ReplicaManager.appendRecords` with `AppendOrigin.COORDINATOR`,
 //! `CoordinatorPartitionWriter`.
 
-use super::manager::{AppendError, Appended, NotHosted, ReplicaManager};
+use super::append::{AppendError, Appended};
+use super::host::NotHosted;
+use super::manager::ReplicaManager;
 use crate::cluster::partition::{AppendTerms, PartitionError};
 use crate::common::{LeaderEpoch, Millis, Offset, TopicPartition};
 use crate::disk::FileSlice;
@@ -46,7 +48,7 @@ impl ReplicaManager {
 
     /// Woken whenever more of the partition may be committed, or its role changes.
     pub fn watch_internal(&self, tp: &TopicPartition) -> Waiter<TopicPartition> {
-        self.produces.watch(vec![tp.clone()])
+        self.host.waits.produces.watch(vec![tp.clone()])
     }
 
     /// Where the log of a partition that this broker leads begins and ends.
@@ -73,7 +75,7 @@ impl ReplicaManager {
     }
 
     fn led_log(&self, tp: &TopicPartition) -> Result<Arc<UnifiedLog>, InternalReadError> {
-        let partition = self.partition(&tp.topic, tp.partition)?;
+        let partition = self.host.partition(&tp.topic, tp.partition)?;
         Ok(partition.log_for(LeaderEpoch::NONE, true)?)
     }
 }

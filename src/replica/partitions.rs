@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// A partition that has a replica here.
 #[derive(Clone)]
-pub enum Hosted {
+pub(super) enum Hosted {
     Online(Arc<Partition>),
     /// Its log directory has failed.
     Offline,

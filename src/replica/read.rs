@@ -1,6 +1,7 @@
 //! Owns reads over many partitions within the limits of one fetch. Kafka: `ReplicaManager.readFromLog`, `DelayedFetch`.
 
-use super::manager::{NotHosted, ReplicaManager};
+use super::host::NotHosted;
+use super::manager::ReplicaManager;
 use super::selector;
 use crate::cluster::isr::FollowerFetch;
 use crate::cluster::partition::{Partition, PartitionError};
@@ -144,7 +145,7 @@ impl ReplicaManager {
         stop: &CancellationToken,
     ) -> FetchRead {
         let read = check(self.fetch_or_wait(partitions, limits, max_wait, stop).await).await;
-        if limits.follower.is_some() && self.leader_quota.is_set() {
+        if limits.follower.is_some() && self.host.leader_quota.is_set() {
             self.record_sent(partitions, &read);
         }
         read
@@ -166,8 +167,11 @@ impl ReplicaManager {
             .iter()
             .filter_map(|p| Some(TopicPartition { topic: Arc::clone(p.topic.as_ref()?), partition: p.partition }))
             .collect();
-        let waiter =
-            if limits.follower.is_some() { self.follower_fetches.watch(keys) } else { self.fetches.watch(keys) };
+        let waiter = if limits.follower.is_some() {
+            self.host.waits.follower_fetches.watch(keys)
+        } else {
+            self.host.waits.fetches.watch(keys)
+        };
         let deadline = tokio::time::sleep(max_wait);
         tokio::pin!(deadline);
         loop {
@@ -218,7 +222,7 @@ impl ReplicaManager {
         is_first: bool,
     ) -> Result<ReadPartition, FetchError> {
         let topic = fetch.topic.as_ref().ok_or(FetchError::UnknownTopicId)?;
-        let partition = self.partition(topic, fetch.partition)?;
+        let partition = self.host.partition(topic, fetch.partition)?;
         if !fetch.topic_id.is_zero() && partition.topic_id().is_some_and(|id| id != fetch.topic_id) {
             return Err(FetchError::OtherTopicId);
         }
@@ -274,8 +278,9 @@ impl ReplicaManager {
             if is_first {
                 let fetch =
                     FollowerFetch { from: read.start, log_start: fetch.log_start_offset, leader_log_end: log_end };
-                let progress = self.around(|around| partition.on_follower_fetch(epoch, follower, &log, &fetch, around));
-                self.run(&partition, progress);
+                let progress =
+                    self.host.around(|around| partition.on_follower_fetch(epoch, follower, &log, &fetch, around));
+                self.host.run(&partition, progress);
             }
             if self.throttles_as_leader(&partition, &log, follower) {
                 answer.records = None;
@@ -291,30 +296,30 @@ impl ReplicaManager {
         fetch: &PartitionFetch,
         consumer: Consumer<'_>,
     ) -> Option<BrokerId> {
-        if !self.settings.is_rack_aware || consumer.rack.is_empty() || !partition.is_leader() {
+        if !self.host.settings.is_rack_aware || consumer.rack.is_empty() || !partition.is_leader() {
             return None;
         }
-        let image = self.image.load();
+        let image = self.host.image.load();
         let rack_of = |id: BrokerId| {
             let broker = image.brokers.get(&id)?;
             broker.endpoint(consumer.listener)?;
             broker.rack.as_deref()
         };
-        let replicas = partition.readable_replicas(fetch.fetch_offset, self.clock.ticks());
+        let replicas = partition.readable_replicas(fetch.fetch_offset, self.host.clock.ticks());
         selector::rack_aware(consumer.rack, &replicas, rack_of)
     }
 
     /// Whether a follower has to wait: it is throttled, and not in sync, which throttling must not break.
     fn throttles_as_leader(&self, partition: &Partition, log: &UnifiedLog, follower: BrokerId) -> bool {
-        self.leader_quota.is_set()
+        self.host.leader_quota.is_set()
             && !partition.is_in_sync(follower)
             && self.is_throttled_leader(log)
-            && self.leader_quota.is_exceeded(self.clock.ticks())
+            && self.host.leader_quota.is_exceeded(self.host.clock.ticks())
     }
 
     fn is_throttled_leader(&self, log: &UnifiedLog) -> bool {
         let partition = log.topic_partition().partition;
-        log.config().leader_replication_throttled_replicas.contains(partition, self.local.0)
+        log.config().leader_replication_throttled_replicas.contains(partition, self.host.local().0)
     }
 
     /// Counts what followers are sent of throttled replicas.
@@ -322,12 +327,12 @@ impl ReplicaManager {
         let mut bytes = 0;
         for (fetch, read) in partitions.iter().zip(&read.partitions).filter(|(_, read)| read.bytes() > 0) {
             let Some(topic) = fetch.topic.clone() else { continue };
-            let log = self.online_log(&TopicPartition { topic, partition: fetch.partition });
+            let log = self.host.online_log(&TopicPartition { topic, partition: fetch.partition });
             if log.is_some_and(|log| self.is_throttled_leader(&log)) {
                 bytes += u64::from(read.bytes());
             }
         }
-        self.leader_quota.record(self.clock.ticks(), bytes);
+        self.host.leader_quota.record(self.host.clock.ticks(), bytes);
     }
 }
 

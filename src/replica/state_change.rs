@@ -1,8 +1,8 @@
 //! Owns the obedience to the controller: taking up and giving up leadership, removing replicas. Kafka:
 //! `ReplicaManager.becomeLeaderOrFollower`, `stopReplicas`. These calls touch the disk: they run on the blocking pool.
 
-use super::fetcher::manager::FetchFrom;
-use super::manager::{ReplicaManager, StaleController};
+use super::fetcher::manager::{FetchFrom, FetcherManager};
+use super::host::Host;
 use super::partitions::Hosted;
 use crate::cluster::partition::{LeadershipState, Partition};
 use crate::common::{BrokerId, ControllerEpoch, LeaderEpoch, Millis, TopicPartition, Uuid};
@@ -10,8 +10,11 @@ use crate::config::endpoint::Endpoint;
 use crate::log::log_dir::{DirError, LogDir};
 use crate::log::{CreateLogError, Recovered, UnifiedLog};
 use crate::util::clock::wall_ms;
-use std::collections::BTreeSet;
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
 
 /// `LeaderAndIsr.EpochDuringDelete`: no check, the topic goes.
@@ -104,7 +107,63 @@ struct Accepted<'a> {
     role: Role,
 }
 
-impl ReplicaManager {
+/// A request is of a controller that is not the controller any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the controller's epoch is older than {latest}")]
+pub struct StaleController {
+    pub latest: ControllerEpoch,
+}
+
+/// See the module's page.
+pub struct StateChanges {
+    host: Arc<Host>,
+    fetchers: Arc<FetcherManager>,
+    /// Held for the whole of what changes roles, or which logs there are: a request of the controller, the failure of a
+    /// directory, the end of a move. First come, first served. Kafka: `replicaStateChangeLock`.
+    lock: Mutex<()>,
+    /// The epoch of the last controller obeyed, whatever it said. Held for a comparison only: what the cluster looks like is
+    /// not to wait for disks.
+    controller_epoch: Mutex<ControllerEpoch>,
+    /// What the controller has decided of partitions whose logs are still recovered. Changed under `lock`.
+    awaited: Mutex<HashMap<TopicPartition, LeaderAndIsr>>,
+    /// Notified when a replica finds no room for its log.
+    room_wanted: Notify,
+}
+
+impl StateChanges {
+    pub(super) fn new(host: Arc<Host>, fetchers: Arc<FetcherManager>) -> Self {
+        Self {
+            host,
+            fetchers,
+            lock: Mutex::default(),
+            controller_epoch: Mutex::new(ControllerEpoch(0)),
+            awaited: Mutex::default(),
+            room_wanted: Notify::new(),
+        }
+    }
+
+    /// No role changes, and no log comes or goes, until the guard is dropped.
+    pub(super) fn exclusively(&self) -> MutexGuard<'_, ()> {
+        self.lock.lock()
+    }
+
+    /// Notes the epoch of a controller that speaks here, with whichever request; the error refuses one that is not the
+    /// controller any more. Kafka: `ReplicaManager.controllerEpoch`.
+    pub fn hear_controller(
+        &self,
+        controller: BrokerId,
+        epoch: ControllerEpoch,
+        request: &'static str,
+    ) -> Result<(), StaleController> {
+        let mut latest = self.controller_epoch.lock();
+        if epoch < *latest {
+            warn!(%controller, %epoch, latest = %latest, request, "an old controller is refused");
+            return Err(StaleController { latest: *latest });
+        }
+        *latest = epoch;
+        Ok(())
+    }
+
     /// Takes over what the controller decided. The error refuses the whole request.
     pub fn become_leader_or_follower(
         &self,
@@ -113,7 +172,7 @@ impl ReplicaManager {
         partitions: &[LeaderAndIsr],
         now: Millis,
     ) -> Result<StateChange<LeaderAndIsrError>, StaleController> {
-        let _state_change = self.state_change.lock();
+        let _state_change = self.exclusively();
         self.hear_controller(controller, epoch, "LeaderAndIsr")?;
         let mut done = StateChange::of(partitions.len());
         let mut accepted = Vec::with_capacity(partitions.len());
@@ -129,7 +188,7 @@ impl ReplicaManager {
         self.fetchers.remove(&moving.map(|a| a.wanted.topic_partition.clone()).collect::<Vec<_>>());
         self.take_roles(accepted, now, &mut done);
         for wanted in partitions {
-            self.wake_all(&wanted.topic_partition);
+            self.host.waits.wake_all(&wanted.topic_partition);
         }
         self.fetchers.stop_idle();
         if partitions.len() > TOLD_ONE_BY_ONE {
@@ -161,19 +220,17 @@ impl ReplicaManager {
                 }
             }
         }
-        self.partitions.apply(changes);
-        if let Some(me) = self.me() {
-            self.fetchers.add(&me, to_fetch);
-        }
+        self.host.partitions.apply(changes);
+        self.fetchers.add(to_fetch);
     }
 
     /// Whether a partition's new state is in order, and what it makes of the partition; None when nothing changes.
     fn accept(&self, wanted: &LeaderAndIsr) -> Result<Option<(Arc<Partition>, Role)>, LeaderAndIsrError> {
         let tp = &wanted.topic_partition;
-        let partition = match self.partitions.get(&tp.topic, tp.partition) {
+        let partition = match self.host.partitions.get(&tp.topic, tp.partition) {
             Some(Hosted::Online(partition)) => partition,
             Some(Hosted::Offline) => return Err(LeaderAndIsrError::Offline),
-            None => Arc::new(Partition::new(tp.clone(), self.local)),
+            None => Arc::new(Partition::new(tp.clone(), self.host.local())),
         };
         let stored_id = partition.topic_id();
         if stored_id.is_some_and(|id| !wanted.topic_id.is_zero() && id != wanted.topic_id) {
@@ -200,7 +257,7 @@ impl ReplicaManager {
             debug!(%tp, %asked, %current, "leader epoch is not newer");
             return Err(LeaderAndIsrError::StaleEpoch);
         }
-        if !wanted.state.replicas.contains(&self.local) {
+        if !wanted.state.replicas.contains(&self.host.local()) {
             warn!(%tp, replicas = ?wanted.state.replicas, "this broker is not assigned");
             return Err(LeaderAndIsrError::NotAssigned);
         }
@@ -209,12 +266,12 @@ impl ReplicaManager {
 
     fn role_of(&self, wanted: &LeaderAndIsr) -> Role {
         let LeadershipState { leader, leader_epoch, .. } = &wanted.state;
-        if *leader == self.local {
+        if *leader == self.host.local() {
             return Role::Leader;
         }
-        let image = self.image.load();
+        let image = self.host.image.load();
         let broker = image.brokers.get(leader);
-        match broker.and_then(|broker| broker.endpoint(&self.settings.inter_broker_listener)) {
+        match broker.and_then(|broker| broker.endpoint(&self.host.settings.inter_broker_listener)) {
             Some(endpoint) => Role::Follower { leader: endpoint.clone() },
             None => {
                 let tp = &wanted.topic_partition;
@@ -236,7 +293,7 @@ impl ReplicaManager {
         if partition.log().is_none() {
             self.make_way(wanted)?;
         }
-        if self.logs.recovering(tp).is_some() {
+        if self.host.logs.recovering(tp).is_some() {
             self.await_log(accepted);
             return Ok(());
         }
@@ -246,7 +303,7 @@ impl ReplicaManager {
         let (leads, epoch) = (matches!(role, Role::Leader), state.leader_epoch);
         match role {
             Role::Leader => {
-                let (is_new, progress) = self.around(|around| partition.become_leader(log, state.clone(), around));
+                let (is_new, progress) = self.host.around(|around| partition.become_leader(log, state.clone(), around));
                 // Everybody is woken below.
                 debug_assert_eq!(progress.submit, None);
                 if is_new {
@@ -283,17 +340,17 @@ impl ReplicaManager {
     /// topic, whatever id an Apache controller has given it (one does when a tool has written the znode without its id).
     fn make_way(&self, wanted: &LeaderAndIsr) -> Result<(), LeaderAndIsrError> {
         let tp = &wanted.topic_partition;
-        let stored = match self.logs.recovering(tp) {
+        let stored = match self.host.logs.recovering(tp) {
             Some(log) => log.topic_id(),
-            None => self.logs.log(tp).and_then(|log| log.topic_id()),
+            None => self.host.logs.log(tp).and_then(|log| log.topic_id()),
         };
         let asked = wanted.topic_id;
         let Some(stored) = stored.filter(|stored| !asked.is_zero() && asked != *stored) else { return Ok(()) };
-        if !wanted.is_new && wanted.state.isr.contains(&self.local) {
+        if !wanted.is_new && wanted.state.isr.contains(&self.host.local()) {
             error!(%tp, %stored, %asked, "the log is of another topic of that name, and in sync");
             return Err(LeaderAndIsrError::OtherTopic);
         }
-        self.logs.set_aside(tp).map_err(|error| {
+        self.host.logs.set_aside(tp).map_err(|error| {
             error!(%tp, %error, "log of an earlier topic not set aside");
             LeaderAndIsrError::Offline
         })
@@ -313,13 +370,13 @@ impl ReplicaManager {
     /// Recovers the next log of a directory that the start has left, and lets its partition take the role that the
     /// controller has given it meanwhile. `None` when there are none. On the blocking pool: takes long.
     pub fn recover_next(&self, dir: &Arc<LogDir>, now: Millis) -> Option<(Recovered, StateChange<LeaderAndIsrError>)> {
-        let recovered = self.logs.recover_next(dir, now)?;
+        let recovered = self.host.logs.recover_next(dir, now)?;
         let change = match &recovered {
             Recovered::Ready(tp) => self.serve_recovered(tp),
             Recovered::Damaged(tp) => {
-                let _state_change = self.state_change.lock();
+                let _state_change = self.exclusively();
                 // Unless it was deleted, and made again, since.
-                if self.logs.is_damaged(tp) {
+                if self.host.logs.is_damaged(tp) {
                     self.take_offline(vec![tp.clone()]);
                 }
                 StateChange::of(0)
@@ -330,24 +387,57 @@ impl ReplicaManager {
     }
 
     fn serve_recovered(&self, tp: &TopicPartition) -> StateChange<LeaderAndIsrError> {
-        let _state_change = self.state_change.lock();
+        let _state_change = self.exclusively();
         let mut done = StateChange::of(1);
         // It has changed since the start, perhaps.
-        self.logs.take_configs(|topic| topic == &*tp.topic, |topic| self.topic_config(topic));
+        self.host.configs.refresh(&tp.topic);
         let Some(wanted) = self.awaited.lock().remove(tp) else { return done };
-        let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) else { return done };
+        let Some(Hosted::Online(partition)) = self.host.partitions.get(&tp.topic, tp.partition) else { return done };
         let role = self.role_of(&wanted);
         self.take_roles(vec![Accepted { wanted: &wanted, index: 0, partition, role }], wall_ms(), &mut done);
-        self.wake_all(tp);
+        self.host.waits.wake_all(tp);
         done
+    }
+
+    /// Completes when a replica has found no room for its log since the last call. The controller counts it as lost, until
+    /// it is asked to ask again. Cancel safe.
+    pub async fn room_wanted(&self) {
+        self.room_wanted.notified().await;
+    }
+
+    /// A log directory has failed: its partitions are offline until the broker is started again. False when it was the
+    /// last one. The controller is to ask about them then: whatever it was answered before, it was too early. Waits for
+    /// state changes that are under way.
+    pub fn on_dir_failure(&self, dir: &Path) -> bool {
+        let _state_change = self.exclusively();
+        match self.host.logs.handle_dir_failure(dir) {
+            Ok(partitions) => {
+                self.take_offline(partitions);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// `lock` is held.
+    fn take_offline(&self, partitions: Vec<TopicPartition>) {
+        self.fetchers.remove(&partitions);
+        for tp in &partitions {
+            self.awaited.lock().remove(tp);
+            if let Some(partition) = self.host.online(tp) {
+                partition.resign();
+            }
+        }
+        self.host.partitions.apply(partitions.iter().map(|tp| (tp.clone(), Some(Hosted::Offline))));
+        partitions.iter().for_each(|tp| self.host.waits.wake_all(tp));
     }
 
     fn log_of(&self, wanted: &LeaderAndIsr, now: Millis) -> Result<Arc<UnifiedLog>, LeaderAndIsrError> {
         let tp = &wanted.topic_partition;
         let topic_id = (!wanted.topic_id.is_zero()).then_some(wanted.topic_id);
-        let is_there = self.logs.log(tp).is_some();
-        let config = self.topic_config(&tp.topic);
-        let log = self.logs.get_or_create(tp, wanted.is_new, topic_id, &config, now).map_err(|error| {
+        let is_there = self.host.logs.log(tp).is_some();
+        let config = self.host.configs.of(&tp.topic);
+        let log = self.host.logs.get_or_create(tp, wanted.is_new, topic_id, &config, now).map_err(|error| {
             error!(%tp, %error, "log not available");
             match error {
                 CreateLogError::TopicId(_) => LeaderAndIsrError::OtherTopic,
@@ -360,7 +450,7 @@ impl ReplicaManager {
         })?;
         if !is_there {
             // The settings may have changed while it was made (Kafka: `LogManager.initializingLog`).
-            self.logs.take_configs(|topic| topic == &*tp.topic, |topic| self.topic_config(topic));
+            self.host.configs.refresh(&tp.topic);
         }
         Ok(log)
     }
@@ -372,7 +462,7 @@ impl ReplicaManager {
         epoch: ControllerEpoch,
         partitions: &[StopReplica],
     ) -> Result<StateChange<StopReplicaError>, StaleController> {
-        let _state_change = self.state_change.lock();
+        let _state_change = self.exclusively();
         self.hear_controller(controller, epoch, "StopReplica")?;
         let checks: Vec<_> = partitions.iter().map(|wanted| self.check_stop(wanted)).collect();
         let stopping = partitions.iter().zip(&checks).filter(|(_, check)| check.is_ok());
@@ -395,7 +485,7 @@ impl ReplicaManager {
             done.outcomes.push(outcome);
         }
         for wanted in partitions {
-            self.wake_all(&wanted.topic_partition);
+            self.host.waits.wake_all(&wanted.topic_partition);
         }
         self.fetchers.stop_idle();
         Ok(done)
@@ -403,7 +493,7 @@ impl ReplicaManager {
 
     fn check_stop(&self, wanted: &StopReplica) -> Result<(), StopReplicaError> {
         let tp = &wanted.topic_partition;
-        match self.partitions.get(&tp.topic, tp.partition) {
+        match self.host.partitions.get(&tp.topic, tp.partition) {
             Some(Hosted::Offline) => Err(StopReplicaError::Offline),
             Some(Hosted::Online(partition)) => {
                 let checked = !matches!(wanted.leader_epoch, EPOCH_DURING_DELETE | LeaderEpoch::NONE);
@@ -423,12 +513,12 @@ impl ReplicaManager {
             return BTreeSet::new();
         }
         for tp in &partitions {
-            if let Some(Hosted::Online(partition)) = self.partitions.get(&tp.topic, tp.partition) {
+            if let Some(Hosted::Online(partition)) = self.host.partitions.get(&tp.topic, tp.partition) {
                 partition.resign();
             }
         }
-        self.partitions.apply(partitions.iter().map(|tp| (tp.clone(), None)));
-        let failed = self.logs.delete(&partitions);
+        self.host.partitions.apply(partitions.iter().map(|tp| (tp.clone(), None)));
+        let failed = self.host.logs.delete(&partitions);
         info!(replicas = partitions.len() - failed.len(), first = %partitions[0], "replicas deleted");
         let told = failed.into_iter().inspect(|(tp, error)| error!(%tp, %error, "delete"));
         told.map(|(tp, _)| tp).collect()

@@ -135,7 +135,7 @@ impl Broker {
     /// The settings of every topic as they are now: changes may have come and gone while there was no session.
     pub(super) async fn learn_all_topic_configs(&self) -> Result<(), Error> {
         let mut all = configs::read_all(&self.zk, "topics").await?;
-        for topic in self.replicas.configured_topics() {
+        for topic in self.replicas.configs().topics() {
             all.entry(topic.to_string()).or_default();
         }
         let mut news = self.config_news.lock();
@@ -149,8 +149,8 @@ impl Broker {
     /// False for settings that make no sense, as a hand may write them: what counted before goes on counting.
     fn take_over_topic_config(&self, topic: &str, overrides: &Config) -> bool {
         match LogConfig::resolve(&self.config.load().log_defaults, overrides) {
-            Ok(config) if !overrides.is_empty() => self.replicas.set_topic_config(topic, Some(Arc::new(config))),
-            Ok(_) => self.replicas.set_topic_config(topic, None),
+            Ok(config) if !overrides.is_empty() => self.replicas.configs().set(topic, Some(Arc::new(config))),
+            Ok(_) => self.replicas.configs().set(topic, None),
             Err(error) => {
                 error!(topic, %error, "topic config ignored");
                 return false;

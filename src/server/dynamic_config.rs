@@ -175,7 +175,7 @@ impl Broker {
             {
                 // Not while a topic's settings are resolved over the defaults before these.
                 let _news = self.config_news.lock();
-                self.replicas.set_default_config(Arc::new(config.log.clone()), &config.log_defaults);
+                self.replicas.configs().set_default(Arc::new(config.log.clone()), &config.log_defaults);
             }
             self.replicas.resize_fetchers(config.num_replica_fetchers);
             self.take_over_throttles();

@@ -240,7 +240,7 @@ async fn move_replicas(broker: Arc<Broker>, stop: CancellationToken) {
 async fn recover_logs(broker: Arc<Broker>, dir: Arc<LogDir>, stop: CancellationToken) {
     loop {
         let (replicas, log_dir) = (Arc::clone(&broker.replicas), Arc::clone(&dir));
-        let mut step = tokio::task::spawn_blocking(move || replicas.recover_next(&log_dir, wall_ms()));
+        let mut step = tokio::task::spawn_blocking(move || replicas.states().recover_next(&log_dir, wall_ms()));
         let done = tokio::select! {
             biased;
             () = stop.cancelled() => {
@@ -278,7 +278,7 @@ async fn handle_dir_failures(broker: Arc<Broker>, group: Group, mut failures: mp
             },
         };
         let replicas = Arc::clone(&broker.replicas);
-        match tokio::task::spawn_blocking(move || replicas.on_dir_failure(&path)).await {
+        match tokio::task::spawn_blocking(move || replicas.states().on_dir_failure(&path)).await {
             Ok(true) => {
                 group.spawn("log-dir-event", tell_controller(Arc::clone(&broker), group.stop_token().clone()));
             }
@@ -300,7 +300,7 @@ async fn handle_dir_failures(broker: Arc<Broker>, group: Group, mut failures: mp
 async fn await_room(broker: Arc<Broker>, stop: CancellationToken) {
     let waiting = async {
         loop {
-            broker.replicas.room_wanted().await;
+            broker.replicas.states().room_wanted().await;
             loop {
                 tokio::time::sleep(ROOM_CHECK_PERIOD).await;
                 let logs = Arc::clone(broker.replicas.logs());

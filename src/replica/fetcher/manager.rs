@@ -6,35 +6,12 @@ use super::task::{Fetcher, run};
 use crate::common::java;
 use crate::common::{BrokerId, LeaderEpoch, Offset, TopicPartition, Uuid};
 use crate::config::endpoint::Endpoint;
-use crate::replica::manager::ReplicaManager;
+use crate::replica::host::Host;
 use crate::util::task::Group;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tracing::info;
-
-/// How fetchers ask.
-#[derive(Clone, Debug)]
-pub struct FetcherSettings {
-    pub local: BrokerId,
-    /// `replica.fetch.wait.max.ms`
-    pub wait_max_ms: i32,
-    /// `replica.fetch.min.bytes`
-    pub min_bytes: i32,
-    /// `replica.fetch.response.max.bytes`
-    pub response_max_bytes: i32,
-    /// `replica.fetch.max.bytes`, of one partition.
-    pub partition_max_bytes: i32,
-    /// `replica.fetch.backoff.ms`
-    pub backoff_ms: i64,
-    /// `replica.socket.timeout.ms`
-    pub connect_timeout: Duration,
-    /// `replica.socket.receive.buffer.bytes`; None leaves the system's.
-    pub receive_buffer_bytes: Option<u32>,
-    /// `request.timeout.ms`
-    pub request_timeout: Duration,
-}
 
 /// A partition to fetch.
 #[derive(Clone, Debug)]
@@ -51,7 +28,7 @@ pub(in crate::replica) struct FetchFrom {
 
 /// See the module's page.
 pub(in crate::replica) struct FetcherManager {
-    settings: Arc<FetcherSettings>,
+    host: Arc<Host>,
     /// Where fetchers run, by turns.
     groups: Vec<Group>,
     fetchers: Mutex<Fetchers>,
@@ -67,14 +44,14 @@ struct Fetchers {
 }
 
 impl FetcherManager {
-    pub(in crate::replica) fn new(settings: FetcherSettings, per_leader: usize, groups: Vec<Group>) -> Self {
-        let fetchers =
-            Fetchers { per_leader: per_leader.max(1), running: BTreeMap::new(), started: 0, is_stopping: false };
-        Self { settings: Arc::new(settings), groups, fetchers: Mutex::new(fetchers) }
+    pub(in crate::replica) fn new(host: Arc<Host>, groups: Vec<Group>) -> Self {
+        let per_leader = host.settings.fetchers_per_leader.max(1);
+        let fetchers = Fetchers { per_leader, running: BTreeMap::new(), started: 0, is_stopping: false };
+        Self { host, groups, fetchers: Mutex::new(fetchers) }
     }
 
     /// Fetches partitions. They are not fetched from another leader any more.
-    pub(in crate::replica) fn add(&self, replicas: &Arc<ReplicaManager>, partitions: Vec<FetchFrom>) {
+    pub(in crate::replica) fn add(&self, partitions: Vec<FetchFrom>) {
         let mut fetchers = self.fetchers.lock();
         if fetchers.is_stopping {
             return;
@@ -89,7 +66,7 @@ impl FetcherManager {
             };
             (from.topic_partition, from.leader, from.endpoint, start)
         });
-        self.place(&mut fetchers, replicas, starts);
+        self.place(&mut fetchers, starts);
         if count > 0 {
             info!(partitions = count, fetchers = fetchers.running.len(), "fetching partitions of other leaders");
         }
@@ -98,7 +75,6 @@ impl FetcherManager {
     fn place(
         &self,
         fetchers: &mut Fetchers,
-        replicas: &Arc<ReplicaManager>,
         starts: impl Iterator<Item = (TopicPartition, BrokerId, Endpoint, Start)>,
     ) {
         let mut changed: BTreeMap<(BrokerId, usize), Arc<Fetcher>> = BTreeMap::new();
@@ -109,13 +85,10 @@ impl FetcherManager {
                 former => {
                     // The leader has moved: its other partitions go along.
                     let moved = former.map(|former| former.stop()).unwrap_or_default();
-                    let fetcher = Arc::new(Fetcher::new(leader, endpoint, key.1, Arc::clone(&self.settings)));
+                    let fetcher = Arc::new(Fetcher::new(Arc::clone(&self.host), leader, endpoint, key.1));
                     let group = &self.groups[fetchers.started % self.groups.len()];
                     fetchers.started += 1;
-                    group.spawn(
-                        "replica-fetcher",
-                        run(Arc::clone(&fetcher), Arc::clone(replicas), group.stop_token().clone()),
-                    );
+                    group.spawn("replica-fetcher", run(Arc::clone(&fetcher), group.stop_token().clone()));
                     fetchers.running.insert(key, Arc::clone(&fetcher));
                     fetcher.state(|state| moved.into_iter().for_each(|(tp, start)| state.add(tp, start)));
                     fetcher
@@ -158,7 +131,7 @@ impl FetcherManager {
     }
 
     /// Goes over to another number of fetchers for each leader.
-    pub(in crate::replica) fn resize(&self, replicas: &Arc<ReplicaManager>, per_leader: usize) {
+    pub(in crate::replica) fn resize(&self, per_leader: usize) {
         let mut fetchers = self.fetchers.lock();
         if per_leader == fetchers.per_leader || fetchers.is_stopping {
             return;
@@ -171,7 +144,7 @@ impl FetcherManager {
             fetcher.stop().into_iter().map(move |(tp, start)| (tp, leader, endpoint.clone(), start))
         });
         let starts: Vec<_> = starts.collect();
-        self.place(&mut fetchers, replicas, starts.into_iter());
+        self.place(&mut fetchers, starts.into_iter());
     }
 
     /// Ends all fetchers.

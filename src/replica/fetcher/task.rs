@@ -5,7 +5,6 @@
 //! nothing happens to it any more. Appends run on a data worker, as those of producers do; what waits for the disk runs
 //! on the blocking pool.
 
-use super::manager::FetcherSettings;
 use super::state::{Asked, FetcherState, Plan, Start, Surroundings, Verdict};
 use crate::client::broker_client::{BrokerConnection, CallError};
 use crate::cluster::partition::FollowError;
@@ -19,7 +18,8 @@ use crate::protocol::messages::fetch_response::PartitionData;
 use crate::protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use crate::protocol::messages::{FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse};
 use crate::protocol::{ApiKey, Message, Records};
-use crate::replica::manager::ReplicaManager;
+use crate::replica::host::Host;
+use crate::replica::settings::FetcherSettings;
 use crate::replica::truncation::truncation_offset;
 use crate::util::clock::wall_ms;
 use parking_lot::Mutex;
@@ -45,7 +45,7 @@ pub(in crate::replica) struct Fetcher {
     pub(super) endpoint: Endpoint,
     /// Of `num.replica.fetchers`.
     number: usize,
-    settings: Arc<FetcherSettings>,
+    host: Arc<Host>,
     pub(super) state: Mutex<FetcherState>,
     changed: Notify,
     stop: CancellationToken,
@@ -70,29 +70,33 @@ struct Rest {
     errors: BTreeMap<ErrorCode, (usize, TopicPartition)>,
 }
 
-pub(super) async fn run(fetcher: Arc<Fetcher>, replicas: Arc<ReplicaManager>, stop: CancellationToken) {
+pub(super) async fn run(fetcher: Arc<Fetcher>, stop: CancellationToken) {
     let mut link = Link::default();
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             () = fetcher.stop.cancelled() => return,
-            () = fetcher.step(&replicas, &mut link) => {}
+            () = fetcher.step(&mut link) => {}
         }
     }
 }
 
 impl Fetcher {
-    pub(super) fn new(leader: BrokerId, endpoint: Endpoint, number: usize, settings: Arc<FetcherSettings>) -> Self {
+    pub(super) fn new(host: Arc<Host>, leader: BrokerId, endpoint: Endpoint, number: usize) -> Self {
         Self {
             leader,
             endpoint,
             number,
-            settings,
+            host,
             state: Mutex::default(),
             changed: Notify::new(),
             stop: CancellationToken::new(),
         }
+    }
+
+    fn settings(&self) -> &FetcherSettings {
+        &self.host.settings.fetchers
     }
 
     pub(super) fn wake(&self) {
@@ -106,23 +110,24 @@ impl Fetcher {
     }
 
     /// One request and what follows of it. Dropped half-way, it leaves nothing undone that the next fetcher would not do.
-    async fn step(self: &Arc<Self>, replicas: &Arc<ReplicaManager>, link: &mut Link) {
+    async fn step(self: &Arc<Self>, link: &mut Link) {
         {
             // What has come until now is in the plan.
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
         }
-        self.truncate_logs_without_epochs(replicas).await;
+        self.truncate_logs_without_epochs().await;
         let (plan, deadline) = {
             let mut state = self.state.lock();
-            let now = replicas.clock.ticks();
-            let plan = state.plan(now, &View { replicas, now }, self.settings.backoff_ms);
+            let now = self.host.clock.ticks();
+            let plan = state.plan(now, &View { host: &self.host, now }, self.settings().backoff_ms);
             (plan, state.next_deadline())
         };
         let Some(plan) = plan else {
-            let until = deadline
-                .map_or(self.settings.backoff_ms, |at| (at - replicas.clock.ticks()).min(self.settings.backoff_ms));
+            let until = deadline.map_or(self.settings().backoff_ms, |at| {
+                (at - self.host.clock.ticks()).min(self.settings().backoff_ms)
+            });
             let pause = tokio::time::sleep(Duration::from_millis(until.max(1) as u64));
             tokio::select! {
                 biased;
@@ -132,15 +137,15 @@ impl Fetcher {
             return;
         };
         let version = if plan.uses_topic_ids { FETCH_VERSION } else { FETCH_VERSION_BY_NAME };
-        let mut request = self.request(&plan, version, replicas);
+        let mut request = self.request(&plan, version);
         if let Some(at) = deadline {
             // The leader is not to keep this request beyond the time at which more partitions are asked for.
-            request.max_wait_ms = (at - replicas.clock.ticks()).clamp(0, request.max_wait_ms.into()) as i32;
+            request.max_wait_ms = (at - self.host.clock.ticks()).clamp(0, request.max_wait_ms.into()) as i32;
         }
         match self.fetch(link, version, &request).await {
             Ok(Some(answer)) => {
                 link.failures = 0;
-                self.take(replicas, link, &plan, answer).await;
+                self.take(link, &plan, answer).await;
             }
             Ok(None) => {
                 debug!(leader = %self.leader, "partitions came while the leader had nothing to send");
@@ -148,7 +153,7 @@ impl Fetcher {
             }
             Err(error) => {
                 self.tell_failure(link, &error);
-                self.state.lock().on_failure(replicas.clock.ticks(), self.settings.backoff_ms);
+                self.state.lock().on_failure(self.host.clock.ticks(), self.settings().backoff_ms);
             }
         }
     }
@@ -174,7 +179,7 @@ impl Fetcher {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let within = self.settings.request_timeout;
+        let within = self.settings().request_timeout;
         let answer = connection.call_unless(ApiKey::Fetch, version, request, within, self.changed.notified()).await?;
         link.connection = answer.is_some().then_some(connection);
         Ok(answer)
@@ -191,7 +196,7 @@ impl Fetcher {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let answer = connection.call(key, version, request, self.settings.request_timeout).await?;
+        let answer = connection.call(key, version, request, self.settings().request_timeout).await?;
         link.connection = Some(connection);
         Ok(answer)
     }
@@ -202,16 +207,16 @@ impl Fetcher {
         }
         let host = self.endpoint.host.as_deref().unwrap_or("localhost");
         // Kafka's name of the thread.
-        let client_id = format!("broker-{}-fetcher-{}", self.settings.local, self.number);
-        let within = self.settings.connect_timeout;
-        let buffer = self.settings.receive_buffer_bytes;
+        let client_id = format!("broker-{}-fetcher-{}", self.settings().local, self.number);
+        let within = self.settings().connect_timeout;
+        let buffer = self.settings().receive_buffer_bytes;
         BrokerConnection::connect_with(host, self.endpoint.port, client_id.as_str().into(), within, buffer).await
     }
 
-    fn request(&self, plan: &Plan, version: i16, replicas: &ReplicaManager) -> FetchRequest {
+    fn request(&self, plan: &Plan, version: i16) -> FetchRequest {
         let mut topics: Vec<FetchTopic> = Vec::new();
         for (tp, asked) in &plan.asked {
-            let partition = to_partition(tp.partition, asked, self.settings.partition_max_bytes);
+            let partition = to_partition(tp.partition, asked, self.settings().partition_max_bytes);
             match topics.last_mut().filter(|t| *t.topic == *tp.topic && t.topic_id == asked.topic_id) {
                 Some(topic) => topic.partitions.push(partition),
                 None => topics.push(FetchTopic {
@@ -235,9 +240,9 @@ impl Fetcher {
             }
         }
         let mut request = FetchRequest {
-            max_wait_ms: self.settings.wait_max_ms,
-            min_bytes: self.settings.min_bytes,
-            max_bytes: self.settings.response_max_bytes,
+            max_wait_ms: self.settings().wait_max_ms,
+            min_bytes: self.settings().min_bytes,
+            max_bytes: self.settings().response_max_bytes,
             session_id: plan.session.id,
             session_epoch: plan.session.epoch,
             topics,
@@ -245,26 +250,20 @@ impl Fetcher {
             ..Default::default()
         };
         if version >= 15 {
-            let replica_epoch = replicas.broker_epoch().0;
+            let replica_epoch = (self.host.broker_epoch)().0;
             request.replica_state =
-                ReplicaState { replica_id: self.settings.local.0, replica_epoch, ..Default::default() };
+                ReplicaState { replica_id: self.settings().local.0, replica_epoch, ..Default::default() };
         } else {
-            request.replica_id = self.settings.local.0;
+            request.replica_id = self.settings().local.0;
         }
         request
     }
 
     // ---- answers
 
-    async fn take(
-        self: &Arc<Self>,
-        replicas: &Arc<ReplicaManager>,
-        link: &mut Link,
-        plan: &Plan,
-        answer: FetchResponse,
-    ) {
-        let rest = self.append_all(replicas, plan, answer);
-        replicas.wake_readers(&rest.committed);
+    async fn take(self: &Arc<Self>, link: &mut Link, plan: &Plan, answer: FetchResponse) {
+        let rest = self.append_all(plan, answer);
+        rest.committed.iter().for_each(|tp| self.host.waits.fetches.wake(tp));
         for (code, (count, example)) in &rest.errors {
             warn!(leader = %self.leader, %code, partitions = count, %example, "partitions can't be fetched for now");
         }
@@ -279,17 +278,17 @@ impl Fetcher {
             .await;
         }
         if !rest.diverged.is_empty() {
-            let (fetcher, replicas) = (Arc::clone(self), Arc::clone(replicas));
-            blocking(move || fetcher.truncate_diverged(&replicas, rest.diverged)).await;
+            let fetcher = Arc::clone(self);
+            blocking(move || fetcher.truncate_diverged(rest.diverged)).await;
         }
         for (tp, epoch) in rest.out_of_range {
-            self.find_range(replicas, link, tp, epoch).await;
+            self.find_range(link, tp, epoch).await;
         }
     }
 
-    fn append_all(&self, replicas: &ReplicaManager, plan: &Plan, answer: FetchResponse) -> Rest {
-        let now = replicas.clock.now();
-        let backoff = self.settings.backoff_ms;
+    fn append_all(&self, plan: &Plan, answer: FetchResponse) -> Rest {
+        let now = self.host.clock.now();
+        let backoff = self.settings().backoff_ms;
         let mut rest = Rest::default();
         let mut state = self.state.lock();
         let error = ErrorCode::from_wire(answer.error_code);
@@ -322,7 +321,7 @@ impl Fetcher {
                     };
                     rest.diverged.push((tp, leader_epoch, end));
                 }
-                ErrorCode::None => self.append(replicas, &mut state, &mut rest, tp, asked, data, now),
+                ErrorCode::None => self.append(&mut state, &mut rest, tp, asked, data, now),
                 ErrorCode::OffsetOutOfRange => rest.out_of_range.push((tp, leader_epoch)),
                 ErrorCode::FencedLeaderEpoch => {
                     info!(%tp, epoch = %leader_epoch, "the leader has a newer epoch: waiting for the controller");
@@ -349,7 +348,6 @@ impl Fetcher {
     #[expect(clippy::too_many_arguments, reason = "a step of the loop above")]
     fn append(
         &self,
-        replicas: &ReplicaManager,
         state: &mut FetcherState,
         rest: &mut Rest,
         tp: TopicPartition,
@@ -357,7 +355,7 @@ impl Fetcher {
         data: PartitionData,
         now: Now,
     ) {
-        let Ok(partition) = replicas.partition(&tp.topic, tp.partition) else {
+        let Ok(partition) = self.host.partition(&tp.topic, tp.partition) else {
             state.remove(&tp);
             return;
         };
@@ -375,7 +373,7 @@ impl Fetcher {
                 let last_epoch = log.as_ref().filter(|_| has_grown).and_then(|log| log.latest_epoch());
                 state.on_appended(&tp, followed.next_offset, last_epoch, data.high_watermark);
                 if let Some(log) = log {
-                    replicas.record_followed(&log, records.len() as u64, now.ticks);
+                    self.host.record_followed(&log, records.len() as u64, now.ticks);
                     if followed.flush_due {
                         rest.to_flush.push(log);
                     }
@@ -386,10 +384,10 @@ impl Fetcher {
             }
             Err(FollowError::Append(error @ AppendError::Record(_))) => {
                 error!(%tp, fetch_offset, %error, "the leader has sent damaged records");
-                state.delay(&tp, now.ticks, self.settings.backoff_ms);
+                state.delay(&tp, now.ticks, self.settings().backoff_ms);
             }
             Err(FollowError::Append(AppendError::Dir(error))) => {
-                state.on_disk_error(&tp, &error, now.ticks, self.settings.backoff_ms);
+                state.on_disk_error(&tp, &error, now.ticks, self.settings().backoff_ms);
             }
             Err(error) => {
                 error!(%tp, fetch_offset, %error, "records of the leader can't be appended: the partition is not fetched any more");
@@ -400,34 +398,30 @@ impl Fetcher {
 
     // ---- truncation
 
-    async fn truncate_logs_without_epochs(self: &Arc<Self>, replicas: &Arc<ReplicaManager>) {
+    async fn truncate_logs_without_epochs(self: &Arc<Self>) {
         if self.state.lock().to_truncate().is_empty() {
             return;
         }
-        let (fetcher, replicas) = (Arc::clone(self), Arc::clone(replicas));
+        let fetcher = Arc::clone(self);
         blocking(move || {
             let mut state = fetcher.state.lock();
             let truncated = state.to_truncate();
             for (tp, high_watermark) in &truncated {
-                fetcher.truncate(&replicas, &mut state, tp, *high_watermark, None);
+                fetcher.truncate(&mut state, tp, *high_watermark, None);
             }
             drop(state);
-            checkpoint_recovery_points_of(&replicas, truncated.iter().map(|(tp, _)| tp));
+            checkpoint_recovery_points_of(&fetcher.host, truncated.iter().map(|(tp, _)| tp));
         })
         .await;
     }
 
-    fn truncate_diverged(
-        &self,
-        replicas: &ReplicaManager,
-        diverged: Vec<(TopicPartition, LeaderEpoch, EpochEndOffset)>,
-    ) {
+    fn truncate_diverged(&self, diverged: Vec<(TopicPartition, LeaderEpoch, EpochEndOffset)>) {
         let mut state = self.state.lock();
         for (tp, epoch, leader) in &diverged {
             let Some(fallback) = state.fetch_offset(tp).filter(|_| state.leader_epoch(tp) == Some(*epoch)) else {
                 continue;
             };
-            let Some(log) = replicas.online_log(tp) else {
+            let Some(log) = self.host.online_log(tp) else {
                 state.remove(tp);
                 continue;
             };
@@ -437,21 +431,14 @@ impl Fetcher {
             if offset < log.high_watermark() {
                 warn!(%tp, offset, high_watermark = log.high_watermark(), "truncating below the high watermark");
             }
-            self.truncate(replicas, &mut state, tp, offset, None);
+            self.truncate(&mut state, tp, offset, None);
         }
         drop(state);
-        checkpoint_recovery_points_of(replicas, diverged.iter().map(|(tp, ..)| tp));
+        checkpoint_recovery_points_of(&self.host, diverged.iter().map(|(tp, ..)| tp));
     }
 
-    fn truncate(
-        &self,
-        replicas: &ReplicaManager,
-        state: &mut FetcherState,
-        tp: &TopicPartition,
-        offset: Offset,
-        lag: Option<Offset>,
-    ) {
-        let truncated = replicas.online(tp).and_then(|partition| {
+    fn truncate(&self, state: &mut FetcherState, tp: &TopicPartition, offset: Offset, lag: Option<Offset>) {
+        let truncated = self.host.online(tp).and_then(|partition| {
             partition
                 .on_log(|log| log.truncate_to(offset, wall_ms()).map(|_| (log.log_end_offset(), log.latest_epoch())))
         });
@@ -459,56 +446,43 @@ impl Fetcher {
             None => drop(state.remove(tp)),
             // The log may end before it already.
             Some(Ok((log_end, latest_epoch))) => state.on_truncated(tp, log_end, latest_epoch, lag),
-            Some(Err(error)) => state.on_disk_error(tp, &error, replicas.clock.ticks(), self.settings.backoff_ms),
+            Some(Err(error)) => state.on_disk_error(tp, &error, self.host.clock.ticks(), self.settings().backoff_ms),
         }
     }
 
     // ---- out of range
 
     /// The leader has nothing at our end: it lost what we have, or deleted what we lack. Kafka: `fetchOffsetAndTruncate`.
-    async fn find_range(
-        self: &Arc<Self>,
-        replicas: &Arc<ReplicaManager>,
-        link: &mut Link,
-        tp: TopicPartition,
-        epoch: LeaderEpoch,
-    ) {
+    async fn find_range(self: &Arc<Self>, link: &mut Link, tp: TopicPartition, epoch: LeaderEpoch) {
         let range = async {
             let end = self.list_offset(link, &tp, epoch, LATEST).await?;
             let start = self.list_offset(link, &tp, epoch, EARLIEST).await?;
             Ok::<_, ListFailed>((start, end))
         };
         let outcome = range.await;
-        let (fetcher, replicas) = (Arc::clone(self), Arc::clone(replicas));
+        let fetcher = Arc::clone(self);
         blocking(move || {
             let mut state = fetcher.state.lock();
             if state.leader_epoch(&tp) != Some(epoch) {
                 return;
             }
             match outcome {
-                Ok((start, end)) => fetcher.go_into_range(&replicas, &mut state, &tp, start, end),
+                Ok((start, end)) => fetcher.go_into_range(&mut state, &tp, start, end),
                 Err(ListFailed::Refused(ErrorCode::FencedLeaderEpoch)) => {
                     info!(%tp, %epoch, "the leader has a newer epoch: waiting for the controller");
                     state.remove(&tp);
                 }
                 Err(error) => {
                     info!(%tp, %error, "the leader's offsets are not known");
-                    state.delay(&tp, replicas.clock.ticks(), fetcher.settings.backoff_ms);
+                    state.delay(&tp, fetcher.host.clock.ticks(), fetcher.settings().backoff_ms);
                 }
             }
         })
         .await;
     }
 
-    fn go_into_range(
-        &self,
-        replicas: &ReplicaManager,
-        state: &mut FetcherState,
-        tp: &TopicPartition,
-        leader_start: Offset,
-        leader_end: Offset,
-    ) {
-        let Some((partition, log)) = replicas.online(tp).and_then(|partition| {
+    fn go_into_range(&self, state: &mut FetcherState, tp: &TopicPartition, leader_start: Offset, leader_end: Offset) {
+        let Some((partition, log)) = self.host.online(tp).and_then(|partition| {
             let log = partition.log()?;
             Some((partition, log))
         }) else {
@@ -518,14 +492,14 @@ impl Fetcher {
         let log_end = log.log_end_offset();
         if leader_end < log_end {
             warn!(%tp, log_end, leader_end, "the leader's log is shorter: truncating to its end");
-            self.truncate(replicas, state, tp, leader_end, Some(0));
+            self.truncate(state, tp, leader_end, Some(0));
             return;
         }
         if leader_start > log_end {
             warn!(%tp, log_end, leader_start, "the leader's log starts after ours ends: beginning anew at its start");
             let begun = partition.on_log(|log| log.truncate_fully_and_start_at(leader_start, None, wall_ms()));
             if let Some(Err(error)) = begun {
-                state.on_disk_error(tp, &error, replicas.clock.ticks(), self.settings.backoff_ms);
+                state.on_disk_error(tp, &error, self.host.clock.ticks(), self.settings().backoff_ms);
                 return;
             }
         }
@@ -550,7 +524,7 @@ impl Fetcher {
         };
         let topic = ListOffsetsTopic { name: (&*tp.topic).into(), partitions: vec![partition], ..Default::default() };
         let request =
-            ListOffsetsRequest { replica_id: self.settings.local.0, topics: vec![topic], ..Default::default() };
+            ListOffsetsRequest { replica_id: self.settings().local.0, topics: vec![topic], ..Default::default() };
         let answer: ListOffsetsResponse = self.call(link, ApiKey::ListOffsets, LIST_OFFSETS_VERSION, &request).await?;
         let found = answer.topics.first().and_then(|topic| topic.partitions.first());
         let Some(found) = found.filter(|found| found.partition_index == tp.partition) else {
@@ -573,22 +547,22 @@ enum ListFailed {
 
 /// The logs as a plan looks at them.
 struct View<'a> {
-    replicas: &'a ReplicaManager,
+    host: &'a Host,
     /// Ticks.
     now: Millis,
 }
 
 impl Surroundings for View<'_> {
     fn log_start(&self, tp: &TopicPartition) -> Option<Offset> {
-        self.replicas.online_log(tp).map(|log| log.log_start_offset())
+        self.host.online_log(tp).map(|log| log.log_start_offset())
     }
 
     fn is_throttled(&self, tp: &TopicPartition) -> bool {
-        self.replicas.throttles_as_follower(tp, self.now)
+        self.host.throttles_as_follower(tp, self.now)
     }
 
     fn may_throttle(&self) -> bool {
-        self.replicas.follower_quota.is_set()
+        self.host.follower_quota.is_set()
     }
 }
 
@@ -606,15 +580,11 @@ fn to_partition(partition: i32, asked: &Asked, max_bytes: i32) -> FetchPartition
 }
 
 /// After a truncation: a crash must not take what is written again for what was flushed.
-fn checkpoint_recovery_points_of<'a>(replicas: &ReplicaManager, partitions: impl Iterator<Item = &'a TopicPartition>) {
-    let logs: Vec<_> = partitions.filter_map(|tp| replicas.online_log(tp)).collect();
+fn checkpoint_recovery_points_of<'a>(host: &Host, partitions: impl Iterator<Item = &'a TopicPartition>) {
+    let logs: Vec<_> = partitions.filter_map(|tp| host.online_log(tp)).collect();
     let logs_in = |dir: &Arc<LogDir>| logs.iter().any(|log| Arc::ptr_eq(log.log_dir(), dir));
     // Other directories may be hanging.
-    replicas
-        .logs()
-        .live_dirs()
-        .filter(|dir| logs_in(dir))
-        .for_each(|dir| replicas.logs().checkpoint_recovery_points_in(dir));
+    host.logs.live_dirs().filter(|dir| logs_in(dir)).for_each(|dir| host.logs.checkpoint_recovery_points_in(dir));
 }
 
 /// Waits for work that waits for the disk. Its panic is the fetcher's.

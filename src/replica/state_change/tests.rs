@@ -6,18 +6,18 @@ use crate::common::BrokerEpoch;
 use crate::config::{BrokerConfig, LogConfig, Props};
 use crate::log::producer_state::ProducerStateConfig;
 use crate::log::{LogManager, LogManagerOptions};
-use crate::replica::{NotHosted, ReplicaSettings};
+use crate::replica::{NotHosted, ReplicaManager, ReplicaSettings};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 const CONTROLLER: BrokerId = BrokerId(9);
 
-struct Host {
+struct Rig {
     dirs: [tempfile::TempDir; 2],
     replicas: Arc<ReplicaManager>,
 }
 
-impl Host {
+impl Rig {
     fn new() -> Self {
         Self::on([tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()])
     }
@@ -61,14 +61,14 @@ impl Host {
         wanted: LeaderAndIsr,
     ) -> Result<Result<(), LeaderAndIsrError>, StaleController> {
         let epoch = ControllerEpoch(controller_epoch);
-        Ok(self.replicas.become_leader_or_follower(CONTROLLER, epoch, &[wanted], 0)?.outcomes[0])
+        Ok(self.replicas.states().become_leader_or_follower(CONTROLLER, epoch, &[wanted], 0)?.outcomes[0])
     }
 
     fn dir_of(&self, tp: &TopicPartition) -> PathBuf {
         self.replicas.logs().log(tp).unwrap().log_dir().path().to_owned()
     }
 
-    fn fail(&self, dir: &std::path::Path) {
+    fn fail(&self, dir: &Path) {
         let failing = self.replicas.logs().live_dirs().find(|live| live.path() == dir).unwrap();
         failing.fail(crate::disk::DiskError::new("test", dir, std::io::Error::other("x")));
     }
@@ -102,23 +102,23 @@ fn lead(epoch: i32, topic_id: Uuid, is_new: bool) -> LeaderAndIsr {
 fn nobody_leads_in_a_directory_that_has_failed_whichever_comes_first() {
     let id = Uuid::random();
     // The failure is known before its news is handled.
-    let host = Host::new();
+    let host = Rig::new();
     assert_eq!(host.obey(lead(0, id, true)), Ok(()));
     let dir = host.dir_of(&tp());
     host.fail(&dir);
     assert_eq!(host.obey(lead(1, id, false)), Err(LeaderAndIsrError::Offline));
     assert_eq!(host.replicas.partition("t", 0).unwrap_err(), NotHosted::Offline);
-    assert!(host.replicas.on_dir_failure(&dir), "the controller is notified");
+    assert!(host.replicas.states().on_dir_failure(&dir), "the controller is notified");
     assert_eq!(host.replicas.partition("t", 0).unwrap_err(), NotHosted::Offline);
     // Its news comes beside the controller's word, in any order.
     for _ in 0..200 {
-        let host = Host::new();
+        let host = Rig::new();
         assert_eq!(host.obey(lead(0, id, true)), Ok(()));
         let dir = host.dir_of(&tp());
         let partition = host.replicas.partition("t", 0).unwrap();
         host.fail(&dir);
         std::thread::scope(|scope| {
-            scope.spawn(|| host.replicas.on_dir_failure(&dir));
+            scope.spawn(|| host.replicas.states().on_dir_failure(&dir));
             scope.spawn(|| host.obey(lead(1, id, false)));
         });
         assert_eq!(host.replicas.partition("t", 0).unwrap_err(), NotHosted::Offline);
@@ -128,9 +128,9 @@ fn nobody_leads_in_a_directory_that_has_failed_whichever_comes_first() {
 
 #[test]
 fn all_requests_of_a_controller_share_its_epoch() {
-    let host = Host::new();
-    let stop = |epoch| host.replicas.stop_replicas(CONTROLLER, ControllerEpoch(epoch), &[]).map(drop);
-    let metadata = |epoch| host.replicas.hear_controller(CONTROLLER, ControllerEpoch(epoch), "UpdateMetadata");
+    let host = Rig::new();
+    let stop = |epoch| host.replicas.states().stop_replicas(CONTROLLER, ControllerEpoch(epoch), &[]).map(drop);
+    let metadata = |epoch| host.replicas.states().hear_controller(CONTROLLER, ControllerEpoch(epoch), "UpdateMetadata");
     let stale = |latest| StaleController { latest: ControllerEpoch(latest) };
     assert_eq!(metadata(100), Ok(()));
     assert_eq!(host.obey_in(99, lead(0, Uuid::random(), true)), Err(stale(100)));
@@ -143,7 +143,7 @@ fn all_requests_of_a_controller_share_its_epoch() {
 
 #[test]
 fn an_earlier_topics_log_gives_way_to_a_new_one_and_is_kept() {
-    let host = Host::new();
+    let host = Rig::new();
     let (earlier, id) = (Uuid::random(), Uuid::random());
     assert_eq!(host.obey(lead(3, earlier, true)), Ok(()));
     // Served now: the controller's word on another topic is not about it.
@@ -162,7 +162,7 @@ fn an_earlier_topics_log_gives_way_to_a_new_one_and_is_kept() {
     let host = host.restarted();
     assert_eq!(host.obey(lead(1, id, false)), Ok(()));
     let gone = StopReplica { topic_partition: tp(), leader_epoch: LeaderEpoch(-2), delete: true };
-    host.replicas.stop_replicas(CONTROLLER, ControllerEpoch(1), &[gone]).unwrap();
+    host.replicas.states().stop_replicas(CONTROLLER, ControllerEpoch(1), &[gone]).unwrap();
     for dir in host.replicas.logs().live_dirs() {
         dir.scheduler().run_due(i64::MAX);
     }

@@ -42,8 +42,9 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         partitions.iter().cloned().enumerate().filter(|(_, p)| is_possible(p)).unzip();
     let (controller, epoch) = (BrokerId(request.controller_id), ControllerEpoch(request.controller_epoch));
     let replicas = Arc::clone(&broker.replicas);
-    let outcome =
-        broker.blocking(move || replicas.become_leader_or_follower(controller, epoch, &wanted, wall_ms())).await;
+    let outcome = broker
+        .blocking(move || replicas.states().become_leader_or_follower(controller, epoch, &wanted, wall_ms()))
+        .await;
     match outcome {
         Ok(change) => {
             let mut codes = vec![ErrorCode::UnknownServerError; partitions.len()];

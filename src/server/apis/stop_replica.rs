@@ -19,7 +19,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let (controller, epoch) = (BrokerId(request.controller_id), ControllerEpoch(request.controller_epoch));
     let replicas = Arc::clone(&broker.replicas);
     let wanted = partitions.clone();
-    let change = match broker.blocking(move || replicas.stop_replicas(controller, epoch, &wanted)).await {
+    let change = match broker.blocking(move || replicas.states().stop_replicas(controller, epoch, &wanted)).await {
         Ok(change) => change,
         Err(stale) => return refuse(stale.into()),
     };

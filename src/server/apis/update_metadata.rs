@@ -45,7 +45,7 @@ fn apply(broker: &Broker, request: UpdateMetadataRequest) -> ErrorCode {
         return ErrorCode::StaleBrokerEpoch;
     }
     let (controller, epoch) = (BrokerId(request.controller_id), ControllerEpoch(request.controller_epoch));
-    if let Err(stale) = broker.replicas.hear_controller(controller, epoch, "UpdateMetadata") {
+    if let Err(stale) = broker.replicas.states().hear_controller(controller, epoch, "UpdateMetadata") {
         return stale.into();
     }
     let update = to_update(request);
