@@ -230,6 +230,24 @@ fn nothing_unwraps_outside_of_tests() {
     fail_on(problems);
 }
 
+/// Codes are chosen where requests enter. Below, who asks another broker reads those of its answer.
+#[test]
+fn wire_codes_stay_out_of_the_inner_rooms() {
+    const ROOMS: [&str; 3] = ["src/log/", "src/cluster/", "src/replica/"];
+    const READERS: [&str; 2] = ["src/replica/isr_sync.rs", "src/replica/fetcher/"];
+    let is_inner = |s: &&Source| {
+        let starts_with = |places: &[&str]| places.iter().any(|place| s.shown().starts_with(place));
+        starts_with(&ROOMS) && !starts_with(&READERS)
+    };
+    let mut problems = Vec::new();
+    for source in sources().iter().filter(is_inner) {
+        for (n, line) in source.code_lines().filter(|(_, line)| line.contains("ErrorCode")) {
+            problems.push(format!("{}:{n}: a wire code in an inner room: {}", source.shown(), line.trim()));
+        }
+    }
+    fail_on(problems);
+}
+
 /// Prints where to ask whether two ideas share a room. No build fails on size.
 #[test]
 fn largest_files_are_printed() {
