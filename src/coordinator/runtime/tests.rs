@@ -39,7 +39,7 @@ struct Toy {
     keys: Vec<String>,
     heard: usize,
     appends: u64,
-    waiting: HashMap<AppendId, (String, oneshot::Sender<Result<Offset, ErrorCode>>)>,
+    waiting: HashMap<AppendId, (String, oneshot::Sender<Result<Offset, StoreError>>)>,
 }
 
 impl Machine for Toy {
@@ -77,7 +77,7 @@ impl Machine for Toy {
         Some(append)
     }
 
-    fn on_appended(&mut self, _: Now, id: AppendId, stored: Result<Offset, ErrorCode>, _: &mut Vec<Append>) {
+    fn on_appended(&mut self, _: Now, id: AppendId, stored: Result<Offset, StoreError>, _: &mut Vec<Append>) {
         self.seen.ended.lock().push((self.term.start, id));
         let (key, reply) = self.waiting.remove(&id).expect("an append ends once");
         if stored.is_ok() {
@@ -157,7 +157,7 @@ impl Host {
         let topic_partition = TopicPartition::new(TOPIC, P);
         let wanted = LeaderAndIsr { topic_partition, topic_id: Uuid::ZERO, state, is_new: true };
         let change = self.replicas.become_leader_or_follower(BrokerId(9), ControllerEpoch(1), &[wanted], 0).unwrap();
-        assert_eq!(change.codes, [ErrorCode::None]);
+        assert_eq!(change.outcomes, [Ok(())]);
     }
 
     fn elect(&self, epoch: i32) {
@@ -184,7 +184,7 @@ impl Host {
         timeout(PATIENCE, loading).await.expect("loaded");
     }
 
-    async fn write(&self, key: &str, timeout_ms: Millis) -> Asked<Result<Offset, ErrorCode>> {
+    async fn write(&self, key: &str, timeout_ms: Millis) -> Asked<Result<Offset, StoreError>> {
         let key = key.to_owned();
         let question = move |toy: &mut Toy, _, reply, out: &mut Vec<Append>| {
             toy.appends += 1;
@@ -205,7 +205,7 @@ impl Host {
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Toy) -> T + Send + 'static,
-    ) -> Result<T, ErrorCode> {
+    ) -> Result<T, NotServing> {
         self.runtime.ask(P, move |toy, _, _| question(toy)).await.answer().await
     }
 
@@ -222,9 +222,9 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
 async fn a_shard_begins_with_what_its_log_says() {
     let host = Host::new();
     host.lead(1, &[1]);
-    assert_eq!(host.runtime.check(P), Err(ErrorCode::NotCoordinator));
+    assert_eq!(host.runtime.check(P), Err(NotServing::Elsewhere));
     host.elect(1);
-    assert_eq!(host.runtime.check(P), Err(ErrorCode::CoordinatorLoadInProgress));
+    assert_eq!(host.runtime.check(P), Err(NotServing::Loading));
     host.loads().await;
     // More than one batch, and in the order of the questions.
     let mut asked = Vec::new();
@@ -237,7 +237,7 @@ async fn a_shard_begins_with_what_its_log_says() {
     let keys = host.keys().await;
     assert_eq!(keys, (0..20).map(|n| format!("key-{n}")).collect::<Vec<_>>());
     host.resign(1);
-    assert_eq!(host.ask(|_| ()).await, Err(ErrorCode::NotCoordinator));
+    assert_eq!(host.ask(|_| ()).await, Err(NotServing::Elsewhere));
     host.loaded(2, &[1]).await;
     assert_eq!(host.keys().await, keys);
 }
@@ -250,7 +250,7 @@ async fn a_write_dies_with_the_shard_that_made_it_and_its_record_is_loaded() {
     // Behind it: it has had its turn.
     assert_eq!(host.keys().await, Vec::<String>::new(), "the replicas do not have it");
     host.resign(1);
-    assert_eq!(soon(asked.answer()).await, Err(ErrorCode::NotCoordinator));
+    assert_eq!(soon(asked.answer()).await, Err(NotServing::Elsewhere));
     host.loaded(2, &[1]).await;
     assert_eq!(host.keys().await, ["key"]);
     assert_eq!(*host.seen.ended.lock(), [], "no shard hears of it");
@@ -285,11 +285,11 @@ async fn a_write_that_the_replicas_do_not_get_in_time_ends_as_timed_out() {
     host.loaded(1, &[1, 2]).await;
     let later = host.write("later", NEVER_MS).await;
     let late = host.write("late", 1).await;
-    assert_eq!(soon(late.answer()).await, Ok(Err(ErrorCode::RequestTimedOut)));
+    assert_eq!(soon(late.answer()).await, Ok(Err(StoreError::TimedOut)));
     // The other goes on waiting: it has a batch and a time of its own.
     assert_eq!(host.ask(|toy| toy.waiting.len()).await, Ok(1));
     host.resign(1);
-    assert_eq!(soon(later.answer()).await, Err(ErrorCode::NotCoordinator));
+    assert_eq!(soon(later.answer()).await, Err(NotServing::Elsewhere));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -351,7 +351,7 @@ async fn a_stop_with_a_thousand_writes_unconfirmed_answers_all() {
     }
     host.runtime.shut_down(PATIENCE).await.unwrap();
     for asked in asked {
-        assert_eq!(soon(asked.answer()).await, Err(ErrorCode::NotCoordinator));
+        assert_eq!(soon(asked.answer()).await, Err(NotServing::Elsewhere));
     }
     assert_eq!(host.seen.alive.load(Ordering::SeqCst), 0);
 }
@@ -362,8 +362,8 @@ async fn a_shard_that_panics_is_loaded_again_under_another_term() {
     host.loaded(1, &[1]).await;
     assert_eq!(soon(host.write("key", NEVER_MS).await.answer()).await, Ok(Ok(0)));
     let before = host.ask(|toy| toy.term).await.unwrap();
-    let panicked: Result<(), ErrorCode> = host.ask(|_| panic!("on purpose")).await;
-    assert_eq!(panicked, Err(ErrorCode::NotCoordinator));
+    let panicked: Result<(), NotServing> = host.ask(|_| panic!("on purpose")).await;
+    assert_eq!(panicked, Err(NotServing::Elsewhere));
     host.loads().await;
     let after = host.ask(|toy| toy.term).await.unwrap();
     assert!(after.start > before.start && after.coordinator_epoch == before.coordinator_epoch);
