@@ -32,6 +32,28 @@ pub(super) fn truncation_offset(
     }
 }
 
+/// How a follower gets into its leader's range, where the leader has nothing at the end of the follower's log. Kafka:
+/// `AbstractFetcherThread.fetchOffsetAndTruncate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IntoRange {
+    /// The leader lost what we have: our log is cut to where its ends.
+    CutToEnd,
+    /// The leader has deleted what we lack: our log begins anew at its start.
+    BeginAnew,
+    /// Meanwhile it has what comes next.
+    GoOn,
+}
+
+pub(super) fn into_range(leader_start: Offset, leader_end: Offset, log_end: Offset) -> IntoRange {
+    if leader_end < log_end {
+        IntoRange::CutToEnd
+    } else if leader_start > log_end {
+        IntoRange::BeginAnew
+    } else {
+        IntoRange::GoOn
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +62,14 @@ mod tests {
 
     fn end(epoch: i32, end_offset: Offset) -> EpochEndOffset {
         EpochEndOffset { epoch: LeaderEpoch(epoch), end_offset }
+    }
+
+    #[test]
+    fn a_follower_out_of_range_is_cut_begins_anew_or_goes_on() {
+        assert_eq!(into_range(0, 9, 10), IntoRange::CutToEnd);
+        assert_eq!(into_range(11, 20, 10), IntoRange::BeginAnew);
+        assert_eq!(into_range(10, 20, 10), IntoRange::GoOn);
+        assert_eq!(into_range(0, 10, 10), IntoRange::GoOn);
     }
 
     #[test]

@@ -10,11 +10,14 @@
 //! What the session already knows is not sent again, and nothing is looked at that did not change.
 
 use super::session::Session;
+use crate::cluster::partition::FollowError;
 use crate::common::{ErrorCode, LeaderEpoch, Millis, Offset, TopicPartition, Uuid};
+use crate::log::AppendError;
+use crate::log::epoch_cache::EpochEndOffset;
 use crate::log::log_dir::DirError;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use tracing::error;
+use tracing::{debug, error, info};
 
 /// Before the first retry of a partition that its leader does not know of yet.
 const BEHIND_WAIT_MS: Millis = 2;
@@ -118,13 +121,34 @@ pub(super) trait Surroundings {
     fn may_throttle(&self) -> bool;
 }
 
+/// What a leader's answer says of one partition, but for its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    pub error: ErrorCode,
+    /// The follower's log is another one from here on.
+    pub diverging: Option<EpochEndOffset>,
+}
+
 /// What to do with the answer for one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is for what was asked, and was not overtaken.
-    Take { fetch_offset: Offset, leader_epoch: LeaderEpoch },
-    /// The partition was moved, cut or given away meanwhile.
-    Ignore,
+    /// It is for what was asked, and was not overtaken: its records go to the log.
+    Append(Due),
+    /// The log is to be cut, by where this epoch ends at the leader.
+    Cut(LeaderEpoch, EpochEndOffset),
+    /// The leader is to be asked where its log begins and ends.
+    FindRange(LeaderEpoch),
+    /// The partition waits, or is not fetched any more, as it should now and then.
+    Pass,
+    /// The partition waits, and someone should hear of it.
+    Report,
+}
+
+/// Where the records of an answer belong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub leader_epoch: LeaderEpoch,
+    pub fetch_offset: Offset,
 }
 
 /// See the module's page.
@@ -383,21 +407,44 @@ impl FetcherState {
         true
     }
 
-    /// Whether the answer for a partition is still what it waits for.
-    pub(super) fn judge(&self, tp: &TopicPartition) -> Verdict {
-        let Some(fetched) = self.partitions.get(tp) else { return Verdict::Ignore };
-        match fetched.in_session {
-            Some(asked)
-                if fetched.is_fetching()
-                    // Epochs and offsets of a topic that is made again begin as those of the earlier one.
-                    && asked.topic_id == fetched.topic_id
-                    && asked.fetch_offset == fetched.offset
-                    && asked.leader_epoch == fetched.leader_epoch =>
-            {
-                Verdict::Take { fetch_offset: fetched.offset, leader_epoch: fetched.leader_epoch }
+    /// What follows of the answer for a partition. Kafka: `AbstractFetcherThread.processFetchRequest`.
+    pub(super) fn judge(&mut self, tp: &TopicPartition, said: &Said, now: Millis, backoff_ms: Millis) -> Verdict {
+        let Some(due) = self.due(tp) else { return Verdict::Pass };
+        let epoch = due.leader_epoch;
+        match (said.error, said.diverging) {
+            (ErrorCode::None, Some(end)) => Verdict::Cut(epoch, end),
+            (ErrorCode::None, None) => Verdict::Append(due),
+            (ErrorCode::OffsetOutOfRange, _) => Verdict::FindRange(epoch),
+            (ErrorCode::FencedLeaderEpoch, _) => {
+                info!(%tp, %epoch, "the leader has a newer epoch: waiting for the controller");
+                self.remove(tp);
+                Verdict::Pass
             }
-            _ => Verdict::Ignore,
+            (code @ (ErrorCode::UnknownLeaderEpoch | ErrorCode::NotLeaderOrFollower), _) => {
+                debug!(%tp, %code, "the leader is not there yet, or not any more");
+                self.delay_until_led(tp, now, backoff_ms);
+                Verdict::Pass
+            }
+            (ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId, _) => {
+                if self.delay_until_led(tp, now, backoff_ms) { Verdict::Pass } else { Verdict::Report }
+            }
+            (_, _) => {
+                self.delay(tp, now, backoff_ms);
+                Verdict::Report
+            }
         }
+    }
+
+    /// None when the answer is not what the partition waits for: it was moved, cut or given away meanwhile.
+    fn due(&self, tp: &TopicPartition) -> Option<Due> {
+        let fetched = self.partitions.get(tp)?;
+        let asked = fetched.in_session?;
+        // Epochs and offsets of a topic that is made again begin as those of the earlier one.
+        let is_due = fetched.is_fetching()
+            && asked.topic_id == fetched.topic_id
+            && asked.fetch_offset == fetched.offset
+            && asked.leader_epoch == fetched.leader_epoch;
+        is_due.then_some(Due { leader_epoch: fetched.leader_epoch, fetch_offset: fetched.offset })
     }
 
     /// Records of the leader were taken over, or there were none: `next` is where to go on.
@@ -451,12 +498,59 @@ impl FetcherState {
     }
 
     /// Leaves a partition out until its leader may have heard of its leadership. False: it should have by now.
-    pub(super) fn delay_until_led(&mut self, tp: &TopicPartition, now: Millis, backoff_ms: Millis) -> bool {
+    fn delay_until_led(&mut self, tp: &TopicPartition, now: Millis, backoff_ms: Millis) -> bool {
         let Some(fetched) = self.partitions.get_mut(tp) else { return true };
         let wait = behind_wait_ms(fetched.refusals, backoff_ms);
         fetched.refusals = fetched.refusals.saturating_add(1);
         self.delay(tp, now, wait);
         wait < backoff_ms
+    }
+
+    /// Records of the leader were not taken over. Damaged ones may come whole the next time; from a log that is elsewhere
+    /// than was thought there is no way on but the controller's.
+    pub(super) fn on_append_failed(
+        &mut self,
+        tp: &TopicPartition,
+        error: &FollowError,
+        now: Millis,
+        backoff_ms: Millis,
+    ) {
+        let fetch_offset = self.partitions.get(tp).map(|fetched| fetched.offset);
+        match error {
+            FollowError::Append(AppendError::Dir(error)) => self.on_disk_error(tp, error, now, backoff_ms),
+            FollowError::Append(error @ AppendError::Record(_)) => {
+                error!(%tp, fetch_offset, %error, "the leader has sent damaged records");
+                self.delay(tp, now, backoff_ms);
+            }
+            FollowError::NoLog
+            | FollowError::OffsetMismatch { .. }
+            | FollowError::Append(
+                AppendError::NotLeader
+                | AppendError::TooLarge { .. }
+                | AppendError::Producer(_)
+                | AppendError::UnexpectedOffset { .. }
+                | AppendError::OffsetsOutOfOrder,
+            ) => {
+                error!(%tp, fetch_offset, %error, "records of the leader can't be appended: the partition is not fetched any more");
+                self.remove(tp);
+            }
+        }
+    }
+
+    /// The leader's range is not known. `refusal` is its answer, if there was one.
+    pub(super) fn on_range_unknown(
+        &mut self,
+        tp: &TopicPartition,
+        refusal: Option<ErrorCode>,
+        now: Millis,
+        backoff_ms: Millis,
+    ) {
+        if refusal == Some(ErrorCode::FencedLeaderEpoch) {
+            // Its epoch is newer: the controller has the next word.
+            self.remove(tp);
+        } else {
+            self.delay(tp, now, backoff_ms);
+        }
     }
 
     /// An append or a truncation has failed. There may be room again on a full disk, and the directory has told of it; from
@@ -470,18 +564,14 @@ impl FetcherState {
         }
     }
 
-    /// The epoch that a partition is fetched in.
-    pub(super) fn leader_epoch(&self, tp: &TopicPartition) -> Option<LeaderEpoch> {
-        self.partitions.get(tp).map(|fetched| fetched.leader_epoch)
-    }
-
-    pub(super) fn fetch_offset(&self, tp: &TopicPartition) -> Option<Offset> {
-        self.partitions.get(tp).map(|fetched| fetched.offset)
+    /// Where a partition is fetched, if it still is in this epoch.
+    pub(super) fn fetch_offset_in(&self, tp: &TopicPartition, epoch: LeaderEpoch) -> Option<Offset> {
+        self.partitions.get(tp).filter(|fetched| fetched.leader_epoch == epoch).map(|fetched| fetched.offset)
     }
 
     /// Partitions whose logs are to be cut before they are fetched, each to the offset that it begins at.
     pub(super) fn to_truncate(&self) -> Vec<(TopicPartition, Offset)> {
-        let at = |tp: &TopicPartition| self.fetch_offset(tp).map(|offset| (tp.clone(), offset));
+        let at = |tp: &TopicPartition| self.partitions.get(tp).map(|fetched| (tp.clone(), fetched.offset));
         self.truncating.iter().filter_map(at).collect()
     }
 

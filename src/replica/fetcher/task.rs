@@ -5,14 +5,13 @@
 //! nothing happens to it any more. Appends run on a data worker, as those of producers do; what waits for the disk runs
 //! on the blocking pool.
 
-use super::state::{Asked, FetcherState, Plan, Start, Surroundings, Verdict};
+use super::state::{Asked, Due, FetcherState, Plan, Said, Start, Surroundings, Verdict};
 use crate::client::broker_client::{BrokerConnection, CallError};
-use crate::cluster::partition::FollowError;
 use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Millis, Now, Offset, TopicPartition, Uuid};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
+use crate::log::UnifiedLog;
 use crate::log::epoch_cache::EpochEndOffset;
 use crate::log::log_dir::LogDir;
-use crate::log::{AppendError, UnifiedLog};
 use crate::protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
 use crate::protocol::messages::fetch_response::PartitionData;
 use crate::protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -20,7 +19,7 @@ use crate::protocol::messages::{FetchRequest, FetchResponse, ListOffsetsRequest,
 use crate::protocol::{ApiKey, Message, Records};
 use crate::replica::host::Host;
 use crate::replica::settings::FetcherSettings;
-use crate::replica::truncation::truncation_offset;
+use crate::replica::truncation::{IntoRange, into_range, truncation_offset};
 use crate::util::clock::wall_ms;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 /// What inter.broker.protocol.version 3.9 means for each request.
 const FETCH_VERSION: i16 = 17;
@@ -311,47 +310,28 @@ impl Fetcher {
             return rest;
         }
         for (tp, data) in partitions {
-            let Verdict::Take { fetch_offset, leader_epoch } = state.judge(&tp) else { continue };
-            let asked = (leader_epoch, fetch_offset);
-            match ErrorCode::from_wire(data.error_code) {
-                ErrorCode::None if data.diverging_epoch.epoch >= 0 => {
-                    let end = EpochEndOffset {
-                        epoch: LeaderEpoch(data.diverging_epoch.epoch),
-                        end_offset: data.diverging_epoch.end_offset,
-                    };
-                    rest.diverged.push((tp, leader_epoch, end));
-                }
-                ErrorCode::None => self.append(&mut state, &mut rest, tp, asked, data, now),
-                ErrorCode::OffsetOutOfRange => rest.out_of_range.push((tp, leader_epoch)),
-                ErrorCode::FencedLeaderEpoch => {
-                    info!(%tp, epoch = %leader_epoch, "the leader has a newer epoch: waiting for the controller");
-                    state.remove(&tp);
-                }
-                code @ (ErrorCode::UnknownLeaderEpoch | ErrorCode::NotLeaderOrFollower) => {
-                    state.delay_until_led(&tp, now.ticks, backoff);
-                    debug!(%tp, %code, "the leader is not there yet, or not any more");
-                }
-                code @ (ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId) => {
-                    if !state.delay_until_led(&tp, now.ticks, backoff) {
-                        rest.errors.entry(code).or_insert((0, tp)).0 += 1;
-                    }
-                }
-                code => {
-                    state.delay(&tp, now.ticks, backoff);
-                    rest.errors.entry(code).or_insert((0, tp)).0 += 1;
-                }
+            let error = ErrorCode::from_wire(data.error_code);
+            let diverging = (data.diverging_epoch.epoch >= 0).then(|| EpochEndOffset {
+                epoch: LeaderEpoch(data.diverging_epoch.epoch),
+                end_offset: data.diverging_epoch.end_offset,
+            });
+            match state.judge(&tp, &Said { error, diverging }, now.ticks, backoff) {
+                Verdict::Append(due) => self.append(&mut state, &mut rest, tp, due, data, now),
+                Verdict::Cut(epoch, end) => rest.diverged.push((tp, epoch, end)),
+                Verdict::FindRange(epoch) => rest.out_of_range.push((tp, epoch)),
+                Verdict::Pass => {}
+                Verdict::Report => rest.errors.entry(error).or_insert((0, tp)).0 += 1,
             }
         }
         rest
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a step of the loop above")]
     fn append(
         &self,
         state: &mut FetcherState,
         rest: &mut Rest,
         tp: TopicPartition,
-        (leader_epoch, fetch_offset): (LeaderEpoch, Offset),
+        due: Due,
         data: PartitionData,
         now: Now,
     ) {
@@ -364,12 +344,12 @@ impl Fetcher {
             _ => bytes::Bytes::new(),
         };
         let (high_watermark, log_start) = (data.high_watermark, data.log_start_offset);
-        let appended =
-            partition.append_as_follower(&records, leader_epoch, fetch_offset, high_watermark, log_start, now.wall);
+        let (epoch, offset) = (due.leader_epoch, due.fetch_offset);
+        let appended = partition.append_as_follower(&records, epoch, offset, high_watermark, log_start, now.wall);
         match appended {
             Ok(followed) => {
                 let log = partition.log();
-                let has_grown = followed.next_offset != fetch_offset;
+                let has_grown = followed.next_offset != due.fetch_offset;
                 let last_epoch = log.as_ref().filter(|_| has_grown).and_then(|log| log.latest_epoch());
                 state.on_appended(&tp, followed.next_offset, last_epoch, data.high_watermark);
                 if let Some(log) = log {
@@ -382,17 +362,7 @@ impl Fetcher {
                     rest.committed.push(tp);
                 }
             }
-            Err(FollowError::Append(error @ AppendError::Record(_))) => {
-                error!(%tp, fetch_offset, %error, "the leader has sent damaged records");
-                state.delay(&tp, now.ticks, self.settings().backoff_ms);
-            }
-            Err(FollowError::Append(AppendError::Dir(error))) => {
-                state.on_disk_error(&tp, &error, now.ticks, self.settings().backoff_ms);
-            }
-            Err(error) => {
-                error!(%tp, fetch_offset, %error, "records of the leader can't be appended: the partition is not fetched any more");
-                state.remove(&tp);
-            }
+            Err(error) => state.on_append_failed(&tp, &error, now.ticks, self.settings().backoff_ms),
         }
     }
 
@@ -418,9 +388,7 @@ impl Fetcher {
     fn truncate_diverged(&self, diverged: Vec<(TopicPartition, LeaderEpoch, EpochEndOffset)>) {
         let mut state = self.state.lock();
         for (tp, epoch, leader) in &diverged {
-            let Some(fallback) = state.fetch_offset(tp).filter(|_| state.leader_epoch(tp) == Some(*epoch)) else {
-                continue;
-            };
+            let Some(fallback) = state.fetch_offset_in(tp, *epoch) else { continue };
             let Some(log) = self.host.online_log(tp) else {
                 state.remove(tp);
                 continue;
@@ -463,18 +431,19 @@ impl Fetcher {
         let fetcher = Arc::clone(self);
         blocking(move || {
             let mut state = fetcher.state.lock();
-            if state.leader_epoch(&tp) != Some(epoch) {
+            if state.fetch_offset_in(&tp, epoch).is_none() {
                 return;
             }
             match outcome {
                 Ok((start, end)) => fetcher.go_into_range(&mut state, &tp, start, end),
-                Err(ListFailed::Refused(ErrorCode::FencedLeaderEpoch)) => {
-                    info!(%tp, %epoch, "the leader has a newer epoch: waiting for the controller");
-                    state.remove(&tp);
-                }
                 Err(error) => {
-                    info!(%tp, %error, "the leader's offsets are not known");
-                    state.delay(&tp, fetcher.host.clock.ticks(), fetcher.settings().backoff_ms);
+                    info!(%tp, %epoch, %error, "the leader's offsets are not known");
+                    let refusal = match error {
+                        ListFailed::Refused(code) => Some(code),
+                        ListFailed::Call(_) => None,
+                    };
+                    let now = fetcher.host.clock.ticks();
+                    state.on_range_unknown(&tp, refusal, now, fetcher.settings().backoff_ms);
                 }
             }
         })
@@ -490,20 +459,23 @@ impl Fetcher {
             return;
         };
         let log_end = log.log_end_offset();
-        if leader_end < log_end {
-            warn!(%tp, log_end, leader_end, "the leader's log is shorter: truncating to its end");
-            self.truncate(state, tp, leader_end, Some(0));
-            return;
-        }
-        if leader_start > log_end {
-            warn!(%tp, log_end, leader_start, "the leader's log starts after ours ends: beginning anew at its start");
-            let begun = partition.on_log(|log| log.truncate_fully_and_start_at(leader_start, None, wall_ms()));
-            if let Some(Err(error)) = begun {
-                state.on_disk_error(tp, &error, self.host.clock.ticks(), self.settings().backoff_ms);
+        let offset = match into_range(leader_start, leader_end, log_end) {
+            IntoRange::CutToEnd => {
+                warn!(%tp, log_end, leader_end, "the leader's log is shorter: truncating to its end");
+                self.truncate(state, tp, leader_end, Some(0));
                 return;
             }
-        }
-        let offset = leader_start.max(log_end);
+            IntoRange::BeginAnew => {
+                warn!(%tp, log_end, leader_start, "the leader's log starts after ours ends: beginning anew at its start");
+                let begun = partition.on_log(|log| log.truncate_fully_and_start_at(leader_start, None, wall_ms()));
+                if let Some(Err(error)) = begun {
+                    state.on_disk_error(tp, &error, self.host.clock.ticks(), self.settings().backoff_ms);
+                    return;
+                }
+                leader_start
+            }
+            IntoRange::GoOn => log_end,
+        };
         info!(%tp, offset, "fetching goes on inside of the leader's range");
         let last_epoch = partition.log().and_then(|log| log.latest_epoch());
         state.on_truncated(tp, offset, last_epoch, Some(leader_end - offset));

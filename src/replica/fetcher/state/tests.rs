@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::DiskError;
+use crate::record::RecordError;
 use proptest::prelude::*;
 use std::io;
 use std::path::Path;
@@ -52,6 +53,19 @@ fn answer(state: &mut FetcherState, plan: &Plan, partitions: &[i32]) -> bool {
     state.on_answer(0, plan, ErrorCode::None, 77, &answered, BACKOFF)
 }
 
+fn said(error: ErrorCode) -> Said {
+    Said { error, diverging: None }
+}
+
+/// What follows of an answer without an error.
+fn judge(state: &mut FetcherState, tp: &TopicPartition) -> Verdict {
+    state.judge(tp, &said(ErrorCode::None), 0, BACKOFF)
+}
+
+fn due_at(fetch_offset: Offset) -> Verdict {
+    Verdict::Append(Due { leader_epoch: LeaderEpoch(3), fetch_offset })
+}
+
 /// A state in its session, with these partitions at offset 10 of epoch 3.
 fn in_session(partitions: &[i32]) -> FetcherState {
     let mut state = FetcherState::default();
@@ -67,20 +81,95 @@ fn in_session(partitions: &[i32]) -> FetcherState {
 #[test]
 fn an_answer_for_an_earlier_topic_is_not_for_the_one_of_its_name() {
     let mut state = in_session(&[0]);
-    assert_eq!(state.judge(&tp(0)), Verdict::Take { fetch_offset: 10, leader_epoch: LeaderEpoch(3) });
+    assert_eq!(judge(&mut state, &tp(0)), due_at(10));
     state.remove(&tp(0));
     state.add(tp(0), Start { topic_id: Uuid([8; 16]), ..start(3, 10) });
-    assert_eq!(state.judge(&tp(0)), Verdict::Ignore, "the same offset and epoch");
+    assert_eq!(judge(&mut state, &tp(0)), Verdict::Pass, "the same offset and epoch");
     // It is asked for under its own id, and then the answer is for it.
     state.plan(0, &FREE, BACKOFF).expect("a request");
-    assert_eq!(state.judge(&tp(0)), Verdict::Take { fetch_offset: 10, leader_epoch: LeaderEpoch(3) });
+    assert_eq!(judge(&mut state, &tp(0)), due_at(10));
+}
+
+#[test]
+fn each_answer_is_taken_followed_up_waited_for_or_reported() {
+    let epoch = LeaderEpoch(3);
+    let end = EpochEndOffset { epoch: LeaderEpoch(2), end_offset: 7 };
+    // Where a partition stands afterwards: fetched, delayed until then, or not fetched any more.
+    let follow = |said: Said| {
+        let mut state = in_session(&[0]);
+        let verdict = state.judge(&tp(0), &said, 100, BACKOFF);
+        state.check();
+        (verdict, state.len(), state.next_deadline())
+    };
+    let fetched = |verdict| (verdict, 1, None);
+    assert_eq!(follow(said(ErrorCode::None)), fetched(due_at(10)));
+    let diverging = Said { diverging: Some(end), ..said(ErrorCode::None) };
+    assert_eq!(follow(diverging), fetched(Verdict::Cut(epoch, end)));
+    assert_eq!(follow(said(ErrorCode::OffsetOutOfRange)), fetched(Verdict::FindRange(epoch)));
+    assert_eq!(follow(said(ErrorCode::FencedLeaderEpoch)), (Verdict::Pass, 0, None));
+    let soon = (Verdict::Pass, 1, Some(100 + BEHIND_WAIT_MS));
+    for code in [
+        ErrorCode::UnknownLeaderEpoch,
+        ErrorCode::NotLeaderOrFollower,
+        ErrorCode::UnknownTopicOrPartition,
+        ErrorCode::UnknownTopicId,
+    ] {
+        assert_eq!(follow(said(code)), soon, "{code}");
+    }
+    for code in [ErrorCode::KafkaStorageError, ErrorCode::CorruptMessage, ErrorCode::UnknownServerError] {
+        assert_eq!(follow(said(code)), (Verdict::Report, 1, Some(100 + BACKOFF)), "{code}");
+    }
+}
+
+#[test]
+fn a_topic_that_stays_unknown_is_reported_and_a_leader_that_stays_away_is_not() {
+    for (code, last) in [(ErrorCode::UnknownTopicId, Verdict::Report), (ErrorCode::NotLeaderOrFollower, Verdict::Pass)]
+    {
+        let mut state = in_session(&[0]);
+        let mut now = 0;
+        let mut verdict = Verdict::Pass;
+        for _ in 0..32 {
+            state.plan(now, &FREE, BACKOFF).expect("a request");
+            verdict = state.judge(&tp(0), &said(code), now, BACKOFF);
+            now = state.next_deadline().expect("it waits");
+        }
+        assert_eq!(verdict, last, "{code}");
+    }
+}
+
+#[test]
+fn what_a_failed_append_means_for_its_partition() {
+    let follow = |error: FollowError| {
+        let mut state = in_session(&[0]);
+        state.on_append_failed(&tp(0), &error, 100, BACKOFF);
+        state.check();
+        (state.len(), state.next_deadline())
+    };
+    let waits = (1, Some(100 + BACKOFF));
+    let damaged = RecordError::Corrupt("a checksum".to_owned());
+    assert_eq!(follow(AppendError::Record(damaged).into()), waits, "they may come whole the next time");
+    assert_eq!(follow(FollowError::OffsetMismatch { fetch_offset: 10, log_end: 9 }), (0, None));
+    assert_eq!(follow(FollowError::NoLog), (0, None));
+    assert_eq!(follow(AppendError::OffsetsOutOfOrder.into()), (0, None));
+}
+
+#[test]
+fn a_range_that_is_not_known_is_asked_for_again_unless_another_leads() {
+    let follow = |refusal| {
+        let mut state = in_session(&[0]);
+        state.on_range_unknown(&tp(0), refusal, 100, BACKOFF);
+        (state.len(), state.next_deadline())
+    };
+    assert_eq!(follow(Some(ErrorCode::FencedLeaderEpoch)), (0, None));
+    assert_eq!(follow(Some(ErrorCode::NotLeaderOrFollower)), (1, Some(100 + BACKOFF)));
+    assert_eq!(follow(None), (1, Some(100 + BACKOFF)));
 }
 
 #[test]
 fn a_session_is_told_only_what_changed() {
     let mut state = in_session(&[0, 1]);
     assert_eq!(shown(state.plan(0, &FREE, BACKOFF)), (1, vec![], vec![]), "the session knows all");
-    assert_eq!(state.judge(&tp(1)), Verdict::Take { fetch_offset: 10, leader_epoch: LeaderEpoch(3) });
+    assert_eq!(judge(&mut state, &tp(1)), due_at(10));
     state.on_appended(&tp(1), 15, Some(LeaderEpoch(3)), 15);
     assert_eq!(shown(state.plan(0, &FREE, BACKOFF)), (1, vec![(1, 15)], vec![]));
     state.remove(&tp(0));
@@ -137,7 +226,8 @@ fn a_full_disk_lets_appends_and_truncations_wait_and_a_failed_one_ends_them() {
     assert_eq!(shown(state.plan(99 + BACKOFF, &FREE, BACKOFF)), (1, vec![], vec![1, 0]));
     drop(state.plan(100 + BACKOFF, &FREE, BACKOFF));
     assert_eq!(state.to_truncate(), [(tp(2), 10)], "it is cut before it is fetched");
-    assert_eq!((state.fetch_offset(&tp(0)), state.fetch_offset(&tp(1))), (Some(10), None));
+    let offset = |p| state.fetch_offset_in(&tp(p), LeaderEpoch(3));
+    assert_eq!((offset(0), offset(1)), (Some(10), None));
     state.check();
 }
 
@@ -145,7 +235,7 @@ fn a_full_disk_lets_appends_and_truncations_wait_and_a_failed_one_ends_them() {
 fn an_error_leaves_a_partition_out_for_a_while() {
     let mut state = in_session(&[0, 1]);
     state.delay(&tp(0), 100, BACKOFF);
-    assert_eq!(state.judge(&tp(0)), Verdict::Ignore);
+    assert_eq!(judge(&mut state, &tp(0)), Verdict::Pass);
     assert_eq!(state.next_deadline(), Some(1_100));
     assert_eq!(shown(state.plan(200, &FREE, BACKOFF)), (1, vec![], vec![0]));
     state.delay(&tp(0), 600, BACKOFF);
@@ -203,10 +293,10 @@ fn answers_that_were_overtaken_are_ignored() {
     let mut state = in_session(&[0, 1]);
     state.remove(&tp(0));
     state.add(tp(0), start(4, 10));
-    assert_eq!(state.judge(&tp(0)), Verdict::Ignore, "of the epoch before, at the same offset");
+    assert_eq!(judge(&mut state, &tp(0)), Verdict::Pass, "of the epoch before, at the same offset");
     state.on_truncated(&tp(1), 5, Some(LeaderEpoch(1)), None);
-    assert_eq!(state.judge(&tp(1)), Verdict::Ignore);
-    assert_eq!(state.judge(&tp(2)), Verdict::Ignore);
+    assert_eq!(judge(&mut state, &tp(1)), Verdict::Pass);
+    assert_eq!(judge(&mut state, &tp(2)), Verdict::Pass);
 }
 
 #[test]
@@ -340,7 +430,7 @@ proptest! {
                     let answered = if plan.session.is_full() { wanted } else { answered.into_iter().map(tp).filter(|tp| leader.contains_key(tp)).collect() };
                     prop_assert!(state.on_answer(now, &plan, ErrorCode::None, 77, &answered, BACKOFF));
                     for tp in &answered {
-                        if let Verdict::Take { fetch_offset, .. } = state.judge(tp) {
+                        if let Verdict::Append(Due { fetch_offset, .. }) = judge(&mut state, tp) {
                             state.on_appended(tp, fetch_offset + 1, None, fetch_offset + 1);
                         }
                     }
