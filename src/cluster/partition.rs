@@ -547,18 +547,10 @@ impl Partition {
 
     // ---- as a follower
 
-    /// Takes over what the leader of `leader_epoch` has sent for `fetch_offset`, its high watermark and its log start.
-    /// Kafka: `ReplicaFetcherThread.processPartitionData`.
-    pub fn append_as_follower(
-        &self,
-        records: &[u8],
-        leader_epoch: LeaderEpoch,
-        fetch_offset: Offset,
-        leader_high_watermark: Offset,
-        leader_log_start: Offset,
-        now: Millis,
-    ) -> Result<Followed, FollowError> {
-        let records = until_newer_epoch(records, leader_epoch);
+    /// Takes over what a leader has sent. Kafka: `ReplicaFetcherThread.processPartitionData`.
+    pub fn append_as_follower(&self, sent: &LeaderRecords<'_>) -> Result<Followed, FollowError> {
+        let LeaderRecords { fetch_offset, high_watermark, log_start, now, .. } = *sent;
+        let records = until_newer_epoch(sent.records, sent.leader_epoch);
         let info = self.on_log(|log| {
             let log_end = log.log_end_offset();
             if fetch_offset != log_end {
@@ -567,19 +559,15 @@ impl Partition {
             if records.is_empty() { Ok(None) } else { Ok(Some(self.append_from_leader(log, records, now)?)) }
         });
         let info = info.unwrap_or(Err(FollowError::NoLog))?;
-        let has_new_high_watermark = leader_high_watermark >= 0
+        let has_new_high_watermark = high_watermark >= 0
             && self
                 .on_log(|log| {
                     let before = log.high_watermark();
-                    let set = if leader_high_watermark == before {
-                        before
-                    } else {
-                        log.update_high_watermark(leader_high_watermark)
-                    };
+                    let set = if high_watermark == before { before } else { log.update_high_watermark(high_watermark) };
                     if log.is_replaced() { Err(()) } else { Ok(set != before) }
                 })
                 .is_some_and(|outcome| outcome == Ok(true));
-        match self.on_log(|log| log.maybe_increment_log_start(leader_log_start)) {
+        match self.on_log(|log| log.maybe_increment_log_start(log_start)) {
             // It follows once the high watermark has.
             None | Some(Ok(_) | Err(LogStartError::AboveHighWatermark { .. })) => {}
             Some(Err(LogStartError::Dir(error))) => return Err(AppendError::Dir(error).into()),
@@ -604,6 +592,23 @@ impl Partition {
             outcome => outcome,
         }
     }
+}
+
+/// What a leader has sent to a follower.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaderRecords<'a> {
+    /// Whole batches, or none.
+    pub records: &'a [u8],
+    /// In which it was asked.
+    pub leader_epoch: LeaderEpoch,
+    /// Where the follower's log ended when it asked.
+    pub fetch_offset: Offset,
+    /// The leader's; -1: it does not say.
+    pub high_watermark: Offset,
+    /// The leader's.
+    pub log_start: Offset,
+    /// Wall clock.
+    pub now: Millis,
 }
 
 /// What an append of a leader's records did.

@@ -339,7 +339,14 @@ impl Pair {
         let from = log.log_end_offset();
         for offset in from..from + 4 {
             let sent = batch(offset, 2);
-            let followed = self.partition.append_as_follower(&sent, LeaderEpoch(2), offset, offset + 1, 0, 0);
+            let followed = self.partition.append_as_follower(&LeaderRecords {
+                records: &sent,
+                leader_epoch: LeaderEpoch(2),
+                fetch_offset: offset,
+                high_watermark: offset + 1,
+                log_start: 0,
+                now: 0,
+            });
             assert_eq!(followed.expect("followed").next_offset, offset + 1);
         }
         let (is_new, _) = around(|around| self.partition.become_leader(log, state(LEADER, 3), around));

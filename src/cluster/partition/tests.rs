@@ -235,7 +235,7 @@ fn a_follower_takes_nothing_of_an_epoch_that_it_has_not_heard_of() {
     let follower = Partition::new(tp(), BrokerId(2));
     follower.become_follower(open(dirs[1].path(), 1), state(1, 5, &[1, 2]));
     let take = |epoch, from: Offset, records: &[u8]| {
-        follower.append_as_follower(records, LeaderEpoch(epoch), from, 0, 0, 1_000).expect("appended").next_offset
+        follower.append_as_follower(&sent(records, LeaderEpoch(epoch), from, 0, 0)).expect("appended").next_offset
     };
     assert_eq!(take(5, 0, &records), 3);
     let newer = &records[batches(&records).next().expect("a batch").expect("whole").size()..];
@@ -254,18 +254,18 @@ fn a_follower_takes_over_records_high_watermark_and_log_start() {
     let follower = Partition::new(tp(), BrokerId(2));
     let own = open(dirs[1].path(), 1);
     follower.become_follower(Arc::clone(&own), state(1, 5, &[1, 2]));
-    let followed = follower.append_as_follower(&records, LeaderEpoch(5), 0, 4, 0, 1_000).expect("appended");
+    let followed = follower.append_as_follower(&sent(&records, LeaderEpoch(5), 0, 4, 0)).expect("appended");
     assert_eq!(followed, Followed { next_offset: 5, has_new_high_watermark: true, flush_due: false });
     assert_eq!((own.high_watermark(), own.latest_epoch()), (4, Some(LeaderEpoch(5))));
-    let followed = follower.append_as_follower(&[], LeaderEpoch(5), 5, 9, 3, 1_000).expect("nothing to append");
+    let followed = follower.append_as_follower(&sent(&[], LeaderEpoch(5), 5, 9, 3)).expect("nothing to append");
     assert_eq!(followed, Followed { next_offset: 5, has_new_high_watermark: true, flush_due: false });
     assert_eq!((own.high_watermark(), own.log_start_offset()), (5, 3), "never beyond its own end");
 
-    let again = follower.append_as_follower(&records, LeaderEpoch(5), 0, 5, 3, 1_000);
+    let again = follower.append_as_follower(&sent(&records, LeaderEpoch(5), 0, 5, 3));
     assert!(matches!(again, Err(FollowError::OffsetMismatch { fetch_offset: 0, log_end: 5 })));
     let last = records.len() - 1;
     records[last] ^= 1;
-    let damaged = follower.append_as_follower(&records, LeaderEpoch(5), 5, 5, 3, 1_000);
+    let damaged = follower.append_as_follower(&sent(&records, LeaderEpoch(5), 5, 5, 3));
     assert!(matches!(damaged, Err(FollowError::Append(AppendError::Record(_) | AppendError::UnexpectedOffset { .. }))));
     assert_eq!(own.log_end_offset(), 5);
 }
@@ -360,4 +360,14 @@ fn a_follower_appends_to_the_log_that_has_taken_the_place_of_the_one_it_found() 
     });
     let there = moving.partition.log().expect("a log");
     assert_eq!((finds, outcome.expect("a log").expect("taken")), (2, there.log_dir().path().to_owned()));
+}
+
+fn sent(
+    records: &[u8],
+    leader_epoch: LeaderEpoch,
+    fetch_offset: Offset,
+    high_watermark: Offset,
+    log_start: Offset,
+) -> LeaderRecords<'_> {
+    LeaderRecords { records, leader_epoch, fetch_offset, high_watermark, log_start, now: 1_000 }
 }

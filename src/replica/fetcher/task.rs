@@ -7,6 +7,7 @@
 
 use super::state::{Asked, Due, FetcherState, Plan, Said, Start, Surroundings, Verdict};
 use crate::client::broker_client::{BrokerConnection, CallError};
+use crate::cluster::partition::LeaderRecords;
 use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Millis, Now, Offset, TopicPartition, Uuid};
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::log::UnifiedLog;
@@ -343,9 +344,14 @@ impl Fetcher {
             Some(Records::Bytes(records)) => records,
             _ => bytes::Bytes::new(),
         };
-        let (high_watermark, log_start) = (data.high_watermark, data.log_start_offset);
-        let (epoch, offset) = (due.leader_epoch, due.fetch_offset);
-        let appended = partition.append_as_follower(&records, epoch, offset, high_watermark, log_start, now.wall);
+        let appended = partition.append_as_follower(&LeaderRecords {
+            records: &records,
+            leader_epoch: due.leader_epoch,
+            fetch_offset: due.fetch_offset,
+            high_watermark: data.high_watermark,
+            log_start: data.log_start_offset,
+            now: now.wall,
+        });
         match appended {
             Ok(followed) => {
                 let log = partition.log();
