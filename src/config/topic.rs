@@ -137,11 +137,11 @@ impl LogKeys {
     }
 
     pub(super) fn roll_ms(&self) -> Millis {
-        self.log_roll_ms.unwrap_or(Millis::from(self.log_roll_hours) * HOUR_MS)
+        self.log_roll_ms.unwrap_or_else(|| Millis::from(self.log_roll_hours) * HOUR_MS)
     }
 
     pub(super) fn roll_jitter_ms(&self) -> Millis {
-        self.log_roll_jitter_ms.unwrap_or(Millis::from(self.log_roll_jitter_hours) * HOUR_MS)
+        self.log_roll_jitter_ms.unwrap_or_else(|| Millis::from(self.log_roll_jitter_hours) * HOUR_MS)
     }
 }
 
