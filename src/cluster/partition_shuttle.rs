@@ -19,6 +19,8 @@ extern crate shuttle_tokio as tokio;
 
 #[path = "../util/checksum.rs"]
 mod checksum;
+#[path = "../util/claims.rs"]
+mod claims;
 #[path = "mod.rs"]
 mod cluster;
 #[path = "../common/mod.rs"]
@@ -36,11 +38,13 @@ mod rate_limit;
 #[path = "../record/mod.rs"]
 mod record;
 mod util {
-    pub(crate) use crate::{checksum, fuzzing, rate_limit};
+    pub(crate) use crate::{checksum, claims, fuzzing, rate_limit};
 }
 
 use cluster::isr::FollowerFetch;
-use cluster::partition::{AppendTerms, LeaderAppend, LeadershipState, Partition, PartitionAppendError, Surroundings};
+use cluster::partition::{
+    AppendTerms, LeaderAppend, LeaderRecords, LeadershipState, Partition, PartitionAppendError, Surroundings,
+};
 use common::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartition};
 use config::LogConfig;
 use disk::FilePool;

@@ -19,6 +19,7 @@ use crate::common::Uuid;
 use crate::common::ids::{Millis, Offset, TopicPartition};
 use crate::config::topic::LogConfig;
 use crate::disk::{self, DirLock, DiskError, During, FilePool};
+use crate::util::claims::Claims;
 
 use super::checkpoint::{self, HIGH_WATERMARK_FILE, LOCK_FILE};
 use super::cleaner::LogCleaner;
@@ -151,8 +152,9 @@ pub struct LogManager {
     pub(super) damaged: Mutex<HashMap<TopicPartition, Damaged>>,
     /// Logs that the start has left to be recovered while others are served: see [`super::recovering`].
     pub(super) recovering: RecoveringLogs,
-    /// One creation, deletion or move at a time.
-    pub(super) creation: Mutex<()>,
+    /// One creation, deletion or step of a move of a partition at a time: these wait for the disk, which of one directory may
+    /// hang. Kafka: `logCreationOrDeletionLock`.
+    pub(super) in_work: Claims<TopicPartition>,
     /// One change of logs' settings at a time.
     configs: Mutex<()>,
     pub(super) cleaner: Mutex<Option<LogCleaner>>,
@@ -210,7 +212,7 @@ impl LogManager {
             preferred: Mutex::default(),
             damaged: Mutex::default(),
             recovering: RecoveringLogs::default(),
-            creation: Mutex::default(),
+            in_work: Claims::default(),
             configs: Mutex::default(),
             cleaner: Mutex::default(),
         };
@@ -290,7 +292,7 @@ impl LogManager {
         config: &Arc<LogConfig>,
         now: Millis,
     ) -> Result<Arc<UnifiedLog>, CreateLogError> {
-        let _creation = self.creation.lock();
+        let _in_work = self.in_work.claim([tp]);
         if let Some(log) = self.log(tp) {
             // It has failed, and this is not known everywhere yet.
             log.log_dir().check()?;
@@ -329,7 +331,12 @@ impl LogManager {
                         dir.display(),
                         config.overridden
                     );
-                    self.logs.write().insert(tp.clone(), Arc::clone(&log));
+                    {
+                        // The failure of a directory takes its logs away under this lock.
+                        let mut logs = self.logs.write();
+                        log_dir.check()?;
+                        logs.insert(tp.clone(), Arc::clone(&log));
+                    }
                     self.preferred.lock().remove(tp);
                     return Ok(log);
                 }
@@ -409,7 +416,7 @@ impl LogManager {
             self.damaged.lock().insert(log.topic_partition.clone(), Damaged { log_dir, dir, why });
         }
         {
-            let _creation = self.creation.lock();
+            let _in_work = self.in_work.claim(partitions);
             // Those of a topic that was just made may still be on their way to the disk.
             partitions.iter().filter_map(|tp| self.log(tp)).for_each(|log| log.small_files.abandon());
             for tp in partitions {
@@ -470,7 +477,7 @@ impl LogManager {
     pub fn set_aside(&self, tp: &TopicPartition) -> Result<(), DirError> {
         // Before the lock: the task that works on it may be waiting for the lock.
         let recovering = self.recovering.take(tp);
-        let _creation = self.creation.lock();
+        let _in_work = self.in_work.claim([tp]);
         self.cancel_move(tp);
         let name = stray_dir_name(tp);
         let log_dir = if let Some(log) = self.logs.write().remove(tp) {
@@ -593,22 +600,18 @@ impl LogManager {
     // ---- the end
 
     /// Lets go of a directory that failed, and returns the partitions that were in it. `Err` with them when none is left:
-    /// the broker stops.
+    /// the broker stops. Waits for no disk.
     pub fn handle_dir_failure(&self, path: &Path) -> Result<Vec<TopicPartition>, Vec<TopicPartition>> {
         let Some(dir) = self.dirs.iter().find(|dir| dir.log_dir.path() == path) else { return Ok(Vec::new()) };
-        let mut gone = Vec::new();
-        {
-            let _creation = self.creation.lock();
-            self.forget_moves_to(&dir.log_dir);
-            gone.extend(self.recovering.forget(&dir.log_dir));
-            self.logs.write().retain(|tp, log| {
-                let stays = !Arc::ptr_eq(log.log_dir(), &dir.log_dir);
-                if !stays {
-                    gone.push(tp.clone());
-                }
-                stays
-            });
-        }
+        self.forget_moves_to(&dir.log_dir);
+        let mut gone = self.recovering.forget(&dir.log_dir);
+        self.logs.write().retain(|tp, log| {
+            let stays = !Arc::ptr_eq(log.log_dir(), &dir.log_dir);
+            if !stays {
+                gone.push(tp.clone());
+            }
+            stays
+        });
         *dir.lock.lock() = None;
         warn!(dir = %path.display(), partitions = gone.len(), "stopped serving logs in log directory");
         if self.live_dirs().next().is_some() { Ok(gone) } else { Err(gone) }

@@ -70,7 +70,7 @@ impl LogManager {
         }
         let target = self.log_dir_of(dir).ok_or_else(|| MoveError::NoSuchDir(dir.to_owned()))?;
         target.check()?;
-        let _creation = self.creation.lock();
+        let _in_work = self.in_work.claim([tp]);
         if self.future_log(tp).is_some_and(|future| future.log_dir().path() != dir) {
             self.cancel_move(tp);
         }
@@ -108,7 +108,15 @@ impl LogManager {
         })?;
         info!("Created log for partition {tp} in {}, to which it moves", path.display());
         current.cleaning.gate.hold();
-        self.futures.write().insert(tp.clone(), future);
+        {
+            // The failure of a directory takes its logs away under this lock.
+            let mut futures = self.futures.write();
+            if let Err(error) = target.check() {
+                current.cleaning.gate.release();
+                return Err(error.into());
+            }
+            futures.insert(tp.clone(), future);
+        }
         self.moves_changed.notify_one();
         Ok(())
     }
@@ -153,7 +161,7 @@ impl LogManager {
         });
     }
 
-    /// Forgets a move; what was copied is deleted. `creation` is held.
+    /// Forgets a move; what was copied is deleted. The partition is claimed.
     pub(super) fn cancel_move(&self, tp: &TopicPartition) {
         let Some(future) = self.futures.write().remove(tp) else { return };
         if let Some(current) = self.log(tp) {
@@ -174,7 +182,7 @@ impl LogManager {
             && current.topic_id() != Some(other)
         {
             warn!(%tp, %other, "what moves here is of an earlier topic of that name");
-            let _creation = self.creation.lock();
+            let _in_work = self.in_work.claim([tp]);
             self.cancel_move(tp);
             return Ok(MoveStep::Waiting);
         }
@@ -200,7 +208,7 @@ impl LogManager {
         now: Millis,
         install: &mut dyn FnMut(&Arc<UnifiedLog>),
     ) -> Result<Option<Arc<UnifiedLog>>, DirError> {
-        let _creation = self.creation.lock();
+        let _in_work = self.in_work.claim([tp]);
         let (Some(current), Some(future)) = (self.log(tp), self.future_log(tp)) else { return Ok(None) };
         let mut tail = current.lock_tail()?;
         // Cut since the last step, perhaps it has other records: the next step compares them.
@@ -238,7 +246,7 @@ impl LogManager {
         let tp = old.topic_partition();
         let name = delete_dir_name(tp);
         let renamed = {
-            let _creation = self.creation.lock();
+            let _in_work = self.in_work.claim([tp]);
             old.rename_replaced(&name).and_then(|()| old.log_dir().sync_names())
         };
         old.cleaning.gate.release();

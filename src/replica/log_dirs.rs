@@ -43,8 +43,7 @@ pub struct MoveRound {
 impl ReplicaManager {
     /// Begins to move a replica into `dir`.
     pub fn alter_log_dir(&self, tp: &TopicPartition, dir: &Path, now: Millis) -> Result<(), AlterLogDirError> {
-        // No role changes meanwhile.
-        let _state_change = self.states().exclusively();
+        let _in_change = self.states().claim(tp);
         if matches!(self.host.partitions.get(&tp.topic, tp.partition), Some(Hosted::Offline)) {
             return Err(NotHosted::Offline.into());
         }
@@ -103,7 +102,7 @@ impl ReplicaManager {
     /// True when the partition is served from its new directory.
     fn complete_move(&self, tp: &TopicPartition, now: Millis) -> bool {
         // A role change takes its log before it installs it: the two must not cross.
-        let _state_change = self.states().exclusively();
+        let _in_change = self.states().claim(tp);
         let mut moved = None;
         let mut complete = |install: &mut dyn FnMut(&Arc<UnifiedLog>)| {
             self.host.logs.complete_move(tp, STEP_BYTES, now, &mut |log| {
@@ -126,6 +125,11 @@ impl ReplicaManager {
         self.host.waits.wake_all(tp);
         if let Some(moved) = moved {
             self.host.logs.retire(&old, &moved);
+            let dir = moved.log_dir();
+            if dir.is_offline() {
+                // It has failed, perhaps before the partition was there. The broker's end is decided by the failure itself.
+                self.states().on_dir_failure(dir.path());
+            }
         }
         true
     }

@@ -20,7 +20,9 @@
 //!
 //! | lock | held for |
 //! |---|---|
-//! | `StateChanges::lock` | the whole of a change of roles or logs: a request of the controller, a failed directory, the end of a move |
+//! | claims of `StateChanges::in_change` | a partition's change of role or log: a request of the controller, the end of a move; may wait for a disk |
+//! | claims of `LogManager::in_work` | making, deleting or moving a partition's log; waits for its disk |
+//! | `StateChanges::lock` | partitions come into service or leave it; waits for no disk |
 //! | `FetcherManager::fetchers` | which fetcher has which partition |
 //! | `Fetcher::state` | one answer's appends, one truncation: when it is released, nothing happens to a partition taken away |
 //! | those of [`Partition`](crate::cluster::partition::Partition), then of its log | see there |

@@ -9,8 +9,9 @@ use crate::common::{BrokerId, ControllerEpoch, LeaderEpoch, Millis, TopicPartiti
 use crate::config::endpoint::Endpoint;
 use crate::log::log_dir::{DirError, LogDir};
 use crate::log::{CreateLogError, Recovered, UnifiedLog};
+use crate::util::claims::{Claim, Claims};
 use crate::util::clock::wall_ms;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -118,13 +119,16 @@ pub struct StaleController {
 pub struct StateChanges {
     host: Arc<Host>,
     fetchers: Arc<FetcherManager>,
-    /// Held for the whole of what changes roles, or which logs there are: a request of the controller, the failure of a
-    /// directory, the end of a move. First come, first served. Kafka: `replicaStateChangeLock`.
+    /// Partitions whose role or log is being changed, one change at a time: a request of the controller, the end of a move.
+    /// Kafka has one lock for all partitions, `replicaStateChangeLock`, and waits for the disk while it holds it.
+    in_change: Claims<TopicPartition>,
+    /// Held where partitions are put into service or taken out of it, so that none is served from a directory whose failure
+    /// was seen. Nothing waits for a disk under it.
     lock: Mutex<()>,
     /// The epoch of the last controller obeyed, whatever it said. Held for a comparison only: what the cluster looks like is
     /// not to wait for disks.
     controller_epoch: Mutex<ControllerEpoch>,
-    /// What the controller has decided of partitions whose logs are still recovered. Changed under `lock`.
+    /// What the controller has decided of partitions whose logs are still recovered.
     awaited: Mutex<HashMap<TopicPartition, LeaderAndIsr>>,
     /// Notified when a replica finds no room for its log.
     room_wanted: Notify,
@@ -135,6 +139,7 @@ impl StateChanges {
         Self {
             host,
             fetchers,
+            in_change: Claims::default(),
             lock: Mutex::default(),
             controller_epoch: Mutex::new(ControllerEpoch(0)),
             awaited: Mutex::default(),
@@ -142,9 +147,9 @@ impl StateChanges {
         }
     }
 
-    /// No role changes, and no log comes or goes, until the guard is dropped.
-    pub(super) fn exclusively(&self) -> MutexGuard<'_, ()> {
-        self.lock.lock()
+    /// Until the claim is dropped, the partition keeps its role and its log. May wait for a disk.
+    pub(super) fn claim<'a>(&'a self, tp: &'a TopicPartition) -> Claim<'a, TopicPartition> {
+        self.in_change.claim([tp])
     }
 
     /// Notes the epoch of a controller that speaks here, with whichever request; the error refuses one that is not the
@@ -172,7 +177,7 @@ impl StateChanges {
         partitions: &[LeaderAndIsr],
         now: Millis,
     ) -> Result<StateChange<LeaderAndIsrError>, StaleController> {
-        let _state_change = self.exclusively();
+        let _in_change = self.in_change.claim(partitions.iter().map(|wanted| &wanted.topic_partition));
         self.hear_controller(controller, epoch, "LeaderAndIsr")?;
         let mut done = StateChange::of(partitions.len());
         let mut accepted = Vec::with_capacity(partitions.len());
@@ -199,18 +204,19 @@ impl StateChanges {
         Ok(done)
     }
 
+    /// The partitions are claimed.
     fn take_roles(&self, accepted: Vec<Accepted<'_>>, now: Millis, done: &mut StateChange<LeaderAndIsrError>) {
         let (mut changes, mut to_fetch) = (Vec::new(), Vec::new());
         for accepted in accepted {
             let tp = accepted.wanted.topic_partition.clone();
             match self.obey(&accepted, now, done, &mut to_fetch) {
-                Ok(()) => changes.push((tp, Some(Hosted::Online(accepted.partition)))),
+                Ok(()) => changes.push((accepted.index, tp, Hosted::Online(accepted.partition))),
                 Err(why) => {
                     done.outcomes[accepted.index] = Err(why);
                     match why {
                         LeaderAndIsrError::Offline => {
                             accepted.partition.resign();
-                            changes.push((tp, Some(Hosted::Offline)));
+                            changes.push((accepted.index, tp, Hosted::Offline));
                         }
                         LeaderAndIsrError::NoRoom => self.room_wanted.notify_one(),
                         LeaderAndIsrError::OtherTopic
@@ -220,8 +226,32 @@ impl StateChanges {
                 }
             }
         }
-        self.host.partitions.apply(changes);
+        self.serve(changes, &mut to_fetch, done);
         self.fetchers.add(to_fetch);
+    }
+
+    /// Puts partitions into service, but for those whose directory has failed meanwhile.
+    fn serve(
+        &self,
+        mut changes: Vec<(usize, TopicPartition, Hosted)>,
+        to_fetch: &mut Vec<FetchFrom>,
+        done: &mut StateChange<LeaderAndIsrError>,
+    ) {
+        let _lock = self.lock.lock();
+        let logs = &self.host.logs;
+        for (index, tp, hosted) in &mut changes {
+            if let Hosted::Online(partition) = hosted
+                && logs.log(tp).is_none()
+                && logs.recovering(tp).is_none()
+            {
+                partition.resign();
+                done.outcomes[*index] = Err(LeaderAndIsrError::Offline);
+                done.elected.retain(|(elected, _)| elected != tp);
+                to_fetch.retain(|from| from.topic_partition != *tp);
+                *hosted = Hosted::Offline;
+            }
+        }
+        self.host.partitions.apply(changes.into_iter().map(|(_, tp, hosted)| (tp, Some(hosted))));
     }
 
     /// Whether a partition's new state is in order, and what it makes of the partition; None when nothing changes.
@@ -374,7 +404,7 @@ impl StateChanges {
         let change = match &recovered {
             Recovered::Ready(tp) => self.serve_recovered(tp),
             Recovered::Damaged(tp) => {
-                let _state_change = self.exclusively();
+                let _lock = self.lock.lock();
                 // Unless it was deleted, and made again, since.
                 if self.host.logs.is_damaged(tp) {
                     self.take_offline(vec![tp.clone()]);
@@ -387,7 +417,7 @@ impl StateChanges {
     }
 
     fn serve_recovered(&self, tp: &TopicPartition) -> StateChange<LeaderAndIsrError> {
-        let _state_change = self.exclusively();
+        let _in_change = self.claim(tp);
         let mut done = StateChange::of(1);
         // It has changed since the start, perhaps.
         self.host.configs.refresh(&tp.topic);
@@ -406,10 +436,9 @@ impl StateChanges {
     }
 
     /// A log directory has failed: its partitions are offline until the broker is started again. False when it was the
-    /// last one. The controller is to ask about them then: whatever it was answered before, it was too early. Waits for
-    /// state changes that are under way.
+    /// last one. The controller is to ask about them then: whatever it was answered before, it was too early.
     pub fn on_dir_failure(&self, dir: &Path) -> bool {
-        let _state_change = self.exclusively();
+        let _lock = self.lock.lock();
         match self.host.logs.handle_dir_failure(dir) {
             Ok(partitions) => {
                 self.take_offline(partitions);
@@ -462,7 +491,7 @@ impl StateChanges {
         epoch: ControllerEpoch,
         partitions: &[StopReplica],
     ) -> Result<StateChange<StopReplicaError>, StaleController> {
-        let _state_change = self.exclusively();
+        let _in_change = self.in_change.claim(partitions.iter().map(|wanted| &wanted.topic_partition));
         self.hear_controller(controller, epoch, "StopReplica")?;
         let checks: Vec<_> = partitions.iter().map(|wanted| self.check_stop(wanted)).collect();
         let stopping = partitions.iter().zip(&checks).filter(|(_, check)| check.is_ok());

@@ -1,6 +1,7 @@
 //! Owns what several layers need and is no business of Kafka's: tasks, waiting, dials, rate-limited log lines. Kafka: `kafka.utils`.
 
 pub mod checksum;
+pub mod claims;
 pub mod clock;
 pub mod dial;
 #[cfg(test)]

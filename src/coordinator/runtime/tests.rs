@@ -156,7 +156,8 @@ impl Host {
         };
         let topic_partition = TopicPartition::new(TOPIC, P);
         let wanted = LeaderAndIsr { topic_partition, topic_id: Uuid::ZERO, state, is_new: true };
-        let change = self.replicas.states().become_leader_or_follower(BrokerId(9), ControllerEpoch(1), &[wanted], 0).unwrap();
+        let change =
+            self.replicas.states().become_leader_or_follower(BrokerId(9), ControllerEpoch(1), &[wanted], 0).unwrap();
         assert_eq!(change.outcomes, [Ok(())]);
     }
 

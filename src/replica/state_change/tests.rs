@@ -4,11 +4,14 @@ use super::*;
 use crate::cluster::image::MetadataImage;
 use crate::common::BrokerEpoch;
 use crate::config::{BrokerConfig, LogConfig, Props};
+use crate::disk::fault::testing::inject;
 use crate::log::producer_state::ProducerStateConfig;
 use crate::log::{LogManager, LogManagerOptions};
 use crate::replica::{NotHosted, ReplicaManager, ReplicaSettings};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
 
 const CONTROLLER: BrokerId = BrokerId(9);
 
@@ -175,4 +178,68 @@ fn an_earlier_topics_log_gives_way_to_a_new_one_and_is_kept() {
     follow.state.isr = vec![BrokerId(2)];
     assert_eq!(host.obey(follow), Ok(()));
     assert_eq!(host.names().iter().filter(|name| name.ends_with("-stray")).count(), 2);
+}
+
+#[test]
+fn a_directory_that_hangs_holds_up_its_own_partitions_only() {
+    let host = Rig::new();
+    let of =
+        |topic: &str, wanted: LeaderAndIsr| LeaderAndIsr { topic_partition: TopicPartition::new(topic, 0), ..wanted };
+    let new = |topic| host.obey(of(topic, lead(0, Uuid::random(), true)));
+    let (hangs, hanging) = mpsc::channel();
+    let (others_done, others) = mpsc::channel();
+    std::thread::scope(|scope| {
+        // Goes on when the other end is gone, too.
+        let (release, released) = mpsc::channel::<()>();
+        let hung = scope.spawn(move || {
+            let _faults = inject(move |op| {
+                if op.changes() && hangs.send(()).is_ok() {
+                    released.recv().unwrap_err();
+                }
+                None
+            });
+            new("hung")
+        });
+        hanging.recv().unwrap();
+        scope.spawn(|| {
+            assert_eq!(new("healthy"), Ok(()));
+            let tp = TopicPartition::new("healthy", 0);
+            let target = host.dirs[1].path();
+            assert_eq!(host.replicas.alter_log_dir(&tp, target, 0), Ok(()));
+            while host.replicas.advance_moves(1, 0).left > 0 {}
+            assert_eq!(host.dir_of(&tp), target);
+            let gone = StopReplica { topic_partition: tp, leader_epoch: LeaderEpoch(-2), delete: true };
+            let stopped = host.replicas.states().stop_replicas(CONTROLLER, ControllerEpoch(1), &[gone]).unwrap();
+            assert_eq!(stopped.outcomes, [Ok(())]);
+            host.fail(target);
+            assert!(host.replicas.states().on_dir_failure(target));
+            others_done.send(()).unwrap();
+        });
+        others.recv_timeout(Duration::from_secs(60)).expect("the others go on");
+        assert!(!hung.is_finished());
+        drop(release);
+        assert_eq!(hung.join().unwrap(), Ok(()));
+    });
+    assert!(host.replicas.partition("hung", 0).unwrap().is_leader());
+}
+
+#[test]
+fn a_log_made_in_a_directory_that_failed_meanwhile_is_not_served() {
+    let host = Rig::new();
+    let dir = host.dirs[0].path().to_owned();
+    let failing = host.replicas.logs().live_dirs().find(|live| live.path() == dir).unwrap().clone();
+    let replicas = Arc::clone(&host.replicas);
+    let mut is_first = true;
+    let faults = inject(move |op| {
+        // As of another call to the same device, while this one waits for it and comes back in the end.
+        if op.changes() && std::mem::take(&mut is_first) {
+            failing.fail(crate::disk::DiskError::new("test", failing.path(), std::io::Error::other("x")));
+            assert!(replicas.states().on_dir_failure(failing.path()));
+        }
+        None
+    });
+    assert_eq!(host.obey(lead(0, Uuid::random(), true)), Err(LeaderAndIsrError::Offline));
+    drop(faults);
+    assert_eq!(host.replicas.partition("t", 0).unwrap_err(), NotHosted::Offline);
+    assert!(host.replicas.logs().log(&tp()).is_none());
 }
