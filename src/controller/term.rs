@@ -416,12 +416,27 @@ impl<C: BrokerChannels> Term<C> {
         Ok(allowed)
     }
 
-    /// The states that stand in ZooKeeper. A missing or strange one, and one of a later term, is logged and left out.
+    /// The states that stand in ZooKeeper. A missing or strange one, and one of a later term, is logged and left out. One that
+    /// is earlier than what this term knows ends it: ZooKeeper was restored from an older copy that has our session. The next
+    /// term begins with what brokers know ([`super::restored`]).
     pub(super) async fn read_states(
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, (PartitionState, i32)>, TermError> {
         let mut states = topics::states(&self.zk, partitions).await?;
+        let is_earlier = |tp: &TopicPartition, state: &PartitionState, version: i32| {
+            let known = self.context.leadership(tp);
+            known.is_some_and(|known| {
+                let before = (known.leader_and_isr.leader_epoch, known.partition_epoch);
+                (state.leader_and_isr.leader_epoch, version) < before
+            })
+        };
+        if let Some((tp, (state, version))) =
+            states.iter().find(|(tp, (state, version))| is_earlier(tp, state, *version))
+        {
+            error!(%tp, ?state, version, "ZooKeeper's partition state is older than what this term knows");
+            return Err(Error::BadVersion.into());
+        }
         states.retain(|tp, (state, _)| {
             let is_ours = state.controller_epoch <= self.context.epoch;
             if !is_ours {

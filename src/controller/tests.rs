@@ -619,6 +619,33 @@ async fn in_an_older_ensemble_the_term_and_the_states_exceed_what_was_told() {
 }
 
 #[tokio::test]
+async fn a_term_that_meets_a_state_before_its_own_ends_and_the_next_exceeds_it() {
+    let world = World::new().await;
+    let broker = world.broker(1).await;
+    assert_eq!(broker.until_active().await, ControllerEpoch(1));
+    let (two, three) = (world.bystander(2).await, world.bystander(3).await);
+    for other in [2, 3] {
+        broker.sent.metadata(other, |_| true).await;
+    }
+    broker.create("t", &[&[1, 2, 3]]).await;
+    let first = broker.until_state("t", 0, 1, 0).await;
+    let id = broker.sent.metadata(3, |told| !told.topic_states.is_empty()).await.topic_states[0].topic_id;
+    two.close().await;
+    assert_eq!(broker.until_state("t", 0, 1, 1).await.leader_and_isr.isr, ids(&[1, 3]));
+    let told = broker.image.load().updated(&told_of("t", id, 1, 1, &[1, 3], 1));
+    broker.image.store(Arc::new(told));
+    // As an older copy that knows our session, and has the same controller.
+    let path = "/brokers/topics/t/partitions/0/state";
+    broker.zk.delete(path, -1).await.unwrap();
+    broker.zk.create(path, Some(&first.encode()), CreateMode::Persistent).await.unwrap();
+    three.close().await;
+    broker.until(|status| status.epoch == ControllerEpoch(2)).await;
+    // What was told again, and then without the one that left; broker 2 had been left behind before.
+    let state = broker.until_state("t", 0, 1, 3).await;
+    assert_eq!((state.leader_and_isr.isr, state.controller_epoch), (ids(&[1]), ControllerEpoch(2)));
+}
+
+#[tokio::test]
 async fn a_controller_that_is_refused_as_old_and_whose_epoch_was_raised_runs_again() {
     let world = World::new().await;
     let broker = world.broker(1).await;
