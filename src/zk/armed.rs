@@ -6,9 +6,11 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesUnordered, iter};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use zookeeper_client as package;
 use zookeeper_client::{EventType, OneshotWatcher, WatchedEvent};
@@ -98,11 +100,17 @@ impl Armed {
     }
 
     /// Arms everything on a new connection of the session, and delivers what happened meanwhile. Nothing is lost when this
-    /// is broken off: what was not armed yet is armed the next time.
-    pub(super) async fn arm_again(&mut self, zk: &package::Client, latest: &AtomicI64) -> Result<(), package::Error> {
+    /// is broken off: what was not armed yet is armed the next time. `patience` is how long the next answer may take: all of
+    /// them take as long as there are many.
+    pub(super) async fn arm_again(
+        &mut self,
+        zk: &package::Client,
+        latest: &AtomicI64,
+        patience: Duration,
+    ) -> Result<(), package::Error> {
         self.disarm();
         // What we have read elsewhere is here then, too.
-        zk.sync("/").await?;
+        timeout(patience, zk.sync("/")).await.map_err(|_| package::Error::Timeout)??;
         self.waiting.retain(|_, waiting| waiting.addresses.iter().any(|address| !address.is_gone()));
         let mut reads: Vec<Look<'_>> = Vec::with_capacity(self.waiting.len());
         for (number, waiting) in &self.waiting {
@@ -111,7 +119,7 @@ impl Armed {
         }
         let mut reads = iter(reads).buffer_unordered(ARMED_AT_ONCE);
         let mut found = Vec::new();
-        while let Some((number, seen)) = reads.next().await {
+        while let Some((number, seen)) = timeout(patience, reads.next()).await.map_err(|_| package::Error::Timeout)? {
             let seen = seen?;
             latest.fetch_max(seen.zxid, Ordering::Relaxed);
             found.push((number, seen));

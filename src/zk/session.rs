@@ -315,8 +315,8 @@ impl Driver {
         let id = attached.zk.session_id();
         let session = format!("0x{:x}", id.0);
         if was == Some(id) {
-            let armed = timeout(self.granted, self.armed.arm_again(&attached.zk, &self.settings.seen)).await;
-            if let Err(error) = armed.unwrap_or(Err(package::Error::Timeout)) {
+            let armed = self.armed.arm_again(&attached.zk, &self.settings.seen, self.granted).await;
+            if let Err(error) = armed {
                 attached.cut.cancel();
                 return Err(Refused::Error(error));
             }

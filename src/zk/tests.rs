@@ -70,7 +70,7 @@ impl World {
     }
 }
 
-/// Forwards connections to a server until it is told to cut them; while closed it takes none.
+/// Forwards connections to a server until the test cuts them; while closed it takes none.
 struct Proxy {
     address: String,
     server: Arc<Mutex<String>>,
@@ -285,6 +285,66 @@ async fn watches_survive_a_lost_connection_and_tell_what_happened_meanwhile() {
     assert_eq!(zk.session().borrow().generation, 0);
 }
 
+/// A way to a server that takes this long for what the server says, once `slow` is cancelled, which also breaks it once.
+async fn slow_way(server: String, slow: CancellationToken, takes: Duration, group: &Group) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let inner = group.clone();
+    group.spawn("way", async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut far = TcpStream::connect(&server).await.expect("reach the server");
+            let slow = slow.clone();
+            inner.spawn("relay", async move {
+                if !slow.is_cancelled() {
+                    tokio::select! {
+                        () = slow.cancelled() => {}
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    }
+                    return;
+                }
+                let ((mut said, mut asks), (mut heard, mut answers)) = (far.split(), near.split());
+                let answering = async {
+                    let mut bytes = vec![0; 64 << 10];
+                    while let Ok(n @ 1..) = said.read(&mut bytes).await {
+                        tokio::time::sleep(takes).await;
+                        if answers.write_all(&bytes[..n]).await.is_err() {
+                            return;
+                        }
+                    }
+                };
+                tokio::select! {
+                    () = answering => {}
+                    _ = tokio::io::copy(&mut heard, &mut asks) => {}
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn watches_are_armed_again_however_long_all_of_them_take() {
+    const WATCHES: usize = 3_000;
+    let world = World::new().await;
+    let slow = CancellationToken::new();
+    let way = slow_way(world.server.clone(), slow.clone(), Duration::from_millis(100), &world.group).await;
+    let zk = Client::connect(&world.options_through(&way), &world.group).await.unwrap();
+    let watcher = zk.watcher();
+    let nodes: Vec<String> = (0..WATCHES).map(|n| format!("/n-{n}")).collect();
+    for node in &nodes {
+        assert_eq!(zk.exists_watched(node, Some(&watcher)).await, Ok(None));
+    }
+    let before = *zk.session().borrow();
+    slow.cancel();
+    timeout(PATIENCE, zk.session().wait_for(|s| s.phase == Phase::Disconnected)).await.unwrap().unwrap();
+    // Each answer comes in time; together they take longer than the session.
+    timeout(PATIENCE, zk.session().wait_for(|s| s.phase == Phase::Connected)).await.unwrap().unwrap();
+    assert_eq!(*zk.session().borrow(), before);
+    world.client().await.create(&nodes[WATCHES - 1], None, CreateMode::Persistent).await.unwrap();
+    let event = timeout(PATIENCE, watcher.next()).await.unwrap();
+    assert_eq!(event, WatchEvent { change: Change::Created, path: nodes[WATCHES - 1].clone() });
+}
+
 #[tokio::test]
 async fn requests_wait_for_the_server_to_come_back() {
     let world = World::new().await;
@@ -422,7 +482,7 @@ async fn registration_gives_the_creating_transaction_and_version_1() {
     let text = "Configured end points 127.0.0.1:9092 in advertised listeners are already registered by broker 1";
     assert_eq!(clash.to_string(), text);
     startup::check_endpoints(&other, &registration(1, 9092)).await.unwrap();
-    // Poison beside it harms nobody.
+    // Poison beside it harms no one.
     zk.create("/brokers/ids/5", Some(b"{}"), CreateMode::Persistent).await.unwrap();
     zk.create("/brokers/ids/x", None, CreateMode::Persistent).await.unwrap();
     assert_eq!(startup::registered_brokers(&zk).await.unwrap(), [(registration(1, 9092), epoch)]);
