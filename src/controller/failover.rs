@@ -23,7 +23,7 @@ use crate::zk::{paths, startup, topics};
 const FIRST_REBALANCE: Duration = Duration::from_secs(5);
 
 impl<C: BrokerChannels> Term<C> {
-    /// `told` is what controllers have told this broker until now.
+    /// `told` is what controllers have reported to this broker until now.
     pub(super) async fn fail_over(&mut self, told: &MetadataImage) -> Result<(), TermError> {
         self.enable_features().await?;
         self.drop_notifications(paths::LOG_DIR_EVENT_NOTIFICATION).await?;
@@ -123,8 +123,8 @@ impl<C: BrokerChannels> Term<C> {
         Ok(partitions)
     }
 
-    /// Where ZooKeeper has gone back behind what the cluster did, the latest that this broker was told stands again, before
-    /// anything is decided on what was read: see [`restored`].
+    /// Where ZooKeeper has gone back behind what the cluster did, the latest that was reported to this broker stands again,
+    /// before anything is decided on what was read: see [`restored`].
     async fn write_overtaken(&mut self, told: &MetadataImage) -> Result<(), TermError> {
         let overtaken = restored::overtaken(&self.context, told);
         if overtaken.is_empty() {

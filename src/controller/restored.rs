@@ -1,8 +1,8 @@
-//! Owns which partition states in ZooKeeper are older than what this broker was told by controllers, and what is written
+//! Owns which partition states in ZooKeeper are older than what controllers reported to this broker, and what is written
 //! over them: an ensemble was restored from an older copy. Pure. Kafka has no counterpart: there the brokers refuse such a
 //! controller until they are restarted.
 //!
-//! A controller tells brokers what it has written, never what it is about to write. So what a broker was told before the
+//! A controller reports to brokers what it has written, never what it is about to write. So what was reported before the
 //! states were read may be older than ZooKeeper, as at any failover, but is newer only where ZooKeeper has lost writes. Of one
 //! topic, known by its id, a state is told apart from later ones by its leader epoch, and within one by its version.
 
@@ -32,8 +32,8 @@ fn is_before(found: &Leadership, latest: &PartitionImage) -> bool {
 }
 
 /// The latest leadership in the next epoch. Of those that were in sync only the replicas that are assigned count. Where that
-/// leaves none, the others are named all the same, and the partition stays without a leader: whoever led it now could be
-/// without records that were acknowledged.
+/// leaves none, the others are named all the same, and the partition stays without a leader: the broker that led it now
+/// could be without records that were acknowledged.
 fn renewed(latest: &PartitionImage, replicas: &[BrokerId]) -> LeaderAndIsr {
     let assigned: Vec<BrokerId> = latest.isr.iter().copied().filter(|id| replicas.contains(id)).collect();
     let leader = if assigned.contains(&latest.leader) { latest.leader } else { BrokerId::NONE };

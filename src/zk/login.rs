@@ -28,7 +28,7 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// Why nobody knows who we are. All of them end the start.
+/// Why no one knows who we are. All of them end the start.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     #[error("cannot read the JAAS file {file}: {error}")]

@@ -1,4 +1,4 @@
-//! Owns who is told what when a watched node changes. Kafka: `ZNodeChangeHandler`, `ZNodeChildChangeHandler`;
+//! Owns what is reported to whom when a watched node changes. Kafka: `ZNodeChangeHandler`, `ZNodeChildChangeHandler`;
 //! ZooKeeper: `ZKWatchManager`.
 //!
 //! Watches are one-shot: a read arms, the first change disarms, and the listener reads again. Changes in between
