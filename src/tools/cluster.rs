@@ -3,6 +3,7 @@
 //! cluster without the API.
 
 use super::support::admin::{Admin, AdminError, Target};
+use super::support::argparse::{self, Words};
 use super::support::client_properties::{self, Properties};
 use super::support::terminal::{self, Failure, Output};
 use crate::protocol::ApiKey;
@@ -86,14 +87,14 @@ pub(super) fn run(args: &[String]) -> ExitCode {
 impl Plan {
     fn parse(args: &[String]) -> Result<Self, Refused> {
         let error = |usage, reason: &str| Refused::Error { usage, reason: reason.to_owned() };
-        let mut words = args.iter();
-        let (usage, is_unregister) = match words.next().map(String::as_str) {
+        let mut words = Words::new(args);
+        let (usage, is_unregister) = match words.next_word().map(|word| word.whole) {
             None => return Err(error(USAGE, "too few arguments")),
             Some("-h" | "--help") => return Err(Refused::Help(format!("{USAGE}{HELP}"))),
             Some("cluster-id") => (CLUSTER_ID_USAGE, false),
             Some("unregister") => (UNREGISTER_USAGE, true),
             Some(option) if option.starts_with('-') => {
-                return Err(error(USAGE, &format!("unrecognized arguments: '{option}'")));
+                return Err(error(USAGE, &argparse::unrecognized(option)));
             }
             Some(other) => {
                 let reason = format!("invalid choice: '{other}' (choose from 'cluster-id', 'unregister')");
@@ -102,23 +103,18 @@ impl Plan {
         };
         let refuse = |reason: String| Refused::Error { usage, reason };
         let (mut server, mut controller, mut config, mut id) = (None, None, None, None);
-        while let Some(word) = words.next() {
-            let (name, inline) = match word.split_once('=') {
-                Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
-                _ => (word.as_str(), None),
-            };
-            let (shown, place): (&str, &mut Option<String>) = match name {
+        while let Some(word) = words.next_word() {
+            let (shown, place): (&str, &mut Option<String>) = match word.name {
                 "-h" | "--help" => return Err(Refused::Help(format!("{usage}{CONNECTION_HELP}"))),
                 "--bootstrap-server" | "-b" => ("--bootstrap-server/-b", &mut server),
                 "--bootstrap-controller" | "-C" => ("--bootstrap-controller/-C", &mut controller),
                 "--config" | "-c" => ("--config/-c", &mut config),
                 "--id" | "-i" if is_unregister => ("--id/-i", &mut id),
-                unknown => return Err(refuse(format!("unrecognized arguments: '{unknown}'"))),
+                _ => return Err(refuse(argparse::unrecognized(word.whole))),
             };
-            let value = inline.or_else(|| words.next().cloned());
-            *place = Some(value.ok_or_else(|| refuse(format!("argument {shown}: expected one argument")))?);
+            *place = Some(words.value(word, shown).map_err(refuse)?.to_owned());
             if server.is_some() && controller.is_some() {
-                let (one, other) = match name {
+                let (one, other) = match word.name {
                     "--bootstrap-server" | "-b" => ("--bootstrap-server/-b", "--bootstrap-controller/-C"),
                     _ => ("--bootstrap-controller/-C", "--bootstrap-server/-b"),
                 };
@@ -128,13 +124,7 @@ impl Plan {
         let action = match id {
             None if is_unregister => return Err(refuse("argument --id/-i is required".to_owned())),
             None => Action::ClusterId,
-            Some(text) => Action::Unregister {
-                broker: text.parse().map_err(|_| {
-                    refuse(format!(
-                        "argument --id/-i: could not convert '{text}' to Integer (For input string: \"{text}\")"
-                    ))
-                })?,
-            },
+            Some(text) => Action::Unregister { broker: argparse::number("--id/-i", &text, "Integer").map_err(refuse)? },
         };
         if server.is_none() && controller.is_none() {
             let reason = "one of the arguments --bootstrap-server/-b --bootstrap-controller/-C is required";
@@ -207,6 +197,12 @@ mod tests {
             "one of the arguments --bootstrap-server/-b --bootstrap-controller/-C is required"
         );
         assert_eq!(reason("unregister -b h:1"), "argument --id/-i is required");
+        assert_eq!(reason("cluster-id -b -C h:1"), "argument --bootstrap-server/-b: expected one argument");
+        assert_eq!(reason("cluster-id --foo=3"), "unrecognized arguments: '--foo=3'");
+        assert_eq!(
+            reason("unregister -b h:1 -i=x"),
+            "argument --id/-i: could not convert 'x' to Integer (For input string: \"x\")"
+        );
         assert_eq!(
             reason("cluster-id -b h:1 -C h:2"),
             "argument --bootstrap-controller/-C: not allowed with argument --bootstrap-server/-b"

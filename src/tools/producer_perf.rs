@@ -3,6 +3,7 @@
 //! Random payloads are the very bytes that Kafka's tool sends. With `--print-metrics` the figures are librdkafka's, under its
 //! names.
 
+use super::support::argparse::{self, Words, number};
 use super::support::client_properties::{self, Logged, Properties};
 use super::support::sender::{self, Sender};
 use super::support::terminal::{self, Failure, Output};
@@ -127,19 +128,10 @@ impl Plan {
             ..Self::default()
         };
         let (mut topic, mut num_records, mut throughput, mut payload) = (None, None, None, None);
-        let mut words = args.iter().peekable();
-        while let Some(word) = words.next() {
-            let (name, inline) = match word.split_once('=') {
-                Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
-                _ => (word.as_str(), None),
-            };
-            let looks_like_option = |w: &str| w.starts_with('-') && w.parse::<f64>().is_err();
-            let mut value = || {
-                inline
-                    .clone()
-                    .or_else(|| words.next_if(|w| !looks_like_option(w)).cloned())
-                    .ok_or_else(|| format!("argument {name}: expected one argument"))
-            };
+        let mut words = Words::new(args);
+        while let Some(word) = words.next_word() {
+            let name = word.name;
+            let mut value = || words.value(word, name).map(str::to_owned);
             let mut only_payload = |source, name: &'static str| match payload.replace((source, name)) {
                 Some((_, other)) if other != name => Err(format!("argument {name}: not allowed with argument {other}")),
                 _ => Ok(()),
@@ -162,8 +154,7 @@ impl Plan {
                 "--producer-props" => {
                     plan.producer_props
                         .push(value().map_err(|_| format!("argument {name}: expected at least one argument"))?);
-                    plan.producer_props
-                        .extend(std::iter::from_fn(|| words.next_if(|w| !looks_like_option(w)).cloned()));
+                    plan.producer_props.extend(std::iter::from_fn(|| words.next_plain().map(str::to_owned)));
                 }
                 "--producer.config" => plan.producer_config = Some(value()?),
                 "--print-metrics" => plan.print_metrics = true,
@@ -172,10 +163,11 @@ impl Plan {
                     let ms = number::<i64>(name, &value()?, "Long")?;
                     plan.transaction_duration = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
                 }
-                unknown if unknown.starts_with('-') => return Err(format!("unrecognized arguments: '{unknown}'")),
+                unknown if unknown.starts_with('-') => return Err(argparse::unrecognized(word.whole)),
                 _ => {
-                    let rest: Vec<&str> = std::iter::once(word).chain(words).map(String::as_str).collect();
-                    return Err(format!("unrecognized arguments: '{}'", rest.join(" ")));
+                    let rest = std::iter::once(word).chain(std::iter::from_fn(|| words.next_word()));
+                    let rest: Vec<&str> = rest.map(|word| word.whole).collect();
+                    return Err(argparse::unrecognized(&rest.join(" ")));
                 }
             }
         }
@@ -213,12 +205,6 @@ impl Plan {
     fn transactional(&self) -> bool {
         !self.transaction_duration.is_zero()
     }
-}
-
-fn number<T: std::str::FromStr>(name: &str, text: &str, java_type: &str) -> Result<T, String> {
-    text.parse().map_err(|_| {
-        format!("argument {name}: could not convert '{text}' to {java_type} (For input string: \"{text}\")")
-    })
 }
 
 fn thrown(text: std::fmt::Arguments<'_>) -> Failure {

@@ -5,6 +5,7 @@ mod hanging;
 
 use self::hanging::find_hanging;
 use super::support::admin::{Admin, AdminError, Target};
+use super::support::argparse::{self, Words};
 use super::support::client_properties::{self, Properties};
 use super::support::leaders::{self, LeaderRequest, Partition};
 use super::support::terminal::{self, Failure, Output};
@@ -66,21 +67,13 @@ enum Kind {
 }
 
 impl Kind {
-    const fn java(self) -> &'static str {
+    /// Whether it can be the value of the option: the error is argparse4j's text.
+    fn check(self, option: &str, text: &str) -> Result<(), String> {
         match self {
-            Self::Text => "String",
-            Self::Integer => "Integer",
-            Self::Long => "Long",
-            Self::Short => "Short",
-        }
-    }
-
-    fn holds(self, text: &str) -> bool {
-        match self {
-            Self::Text => true,
-            Self::Integer => text.parse::<i32>().is_ok(),
-            Self::Long => text.parse::<i64>().is_ok(),
-            Self::Short => text.parse::<i16>().is_ok(),
+            Self::Text => Ok(()),
+            Self::Integer => argparse::number::<i32>(option, text, "Integer").map(drop),
+            Self::Long => argparse::number::<i64>(option, text, "Long").map(drop),
+            Self::Short => argparse::number::<i16>(option, text, "Short").map(drop),
         }
     }
 }
@@ -147,34 +140,25 @@ impl CommandLine {
     fn parse(args: &[String]) -> Result<Asked, String> {
         let mut line = Self::default();
         let mut flags = BASE;
-        let mut words = args.iter();
-        while let Some(word) = words.next() {
-            let (name, inline) = match word.split_once('=') {
-                Some((name, value)) if name.starts_with("--") => (name, Some(value)),
-                _ => (word.as_str(), None),
-            };
+        let mut words = Words::new(args);
+        while let Some(word) = words.next_word() {
+            let name = word.name;
             match name {
                 "-h" | "--help" => return Ok(Asked::Help),
                 "-v" | "--version" if line.command.is_empty() => return Ok(Asked::Version),
                 _ => {}
             }
             if let Some((name, kind, _)) = flags.iter().find(|(known, ..)| *known == name) {
-                let value = inline.or_else(|| words.next().map(String::as_str));
-                let value = value.ok_or_else(|| format!("argument {name}: expected one argument"))?;
-                if !kind.holds(value) {
-                    return Err(format!(
-                        "argument {name}: could not convert '{value}' to {} (For input string: \"{value}\")",
-                        kind.java()
-                    ));
-                }
+                let value = words.value(word, name)?;
+                kind.check(name, value)?;
                 line.values.insert(name, value.to_owned());
             } else if name.starts_with('-') || !line.command.is_empty() {
-                return Err(format!("unrecognized arguments: '{word}'"));
+                return Err(argparse::unrecognized(word.whole));
             } else {
                 let known = COMMANDS.iter().find(|(command, _)| *command == name);
                 let Some((command, more)) = known else {
                     let names: Vec<String> = COMMANDS.iter().map(|(command, _)| format!("'{command}'")).collect();
-                    return Err(format!("invalid choice: '{word}' (choose from {})", names.join(", ")));
+                    return Err(format!("invalid choice: '{name}' (choose from {})", names.join(", ")));
                 };
                 line.command = command;
                 flags = more;
@@ -679,6 +663,8 @@ mod tests {
         );
         assert!(wrong("--bootstrap-server a:1 forget").starts_with("invalid choice: 'forget'"));
         assert_eq!(wrong("--bootstrap-server a:1 list --topic t"), "unrecognized arguments: '--topic'");
+        let no_value = "argument --bootstrap-server: expected one argument";
+        assert_eq!(wrong("--bootstrap-server -v list"), no_value);
         assert!(matches!(parse("-h"), Ok(Asked::Help)));
     }
 }

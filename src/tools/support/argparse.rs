@@ -1,9 +1,61 @@
 //! Owns command lines by the rules and error texts of argparse4j, which some of Kafka's tools use in place of joptsimple.
-//! Kafka: `net.sourceforge.argparse4j`.
+//! Kafka: `net.sourceforge.argparse4j`. [`Parser`] is for tools whose options only stand side by side; those with commands,
+//! or options that exclude each other, take their [`Words`] one by one.
 
 use super::terminal::Failure;
 use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::slice::Iter;
 use std::str::FromStr;
+
+/// A command line, a word at a time.
+pub(crate) struct Words<'a>(Peekable<Iter<'a, String>>);
+
+/// One word, which may be an option with its value: `--name=value`.
+#[derive(Clone, Copy)]
+pub(crate) struct Word<'a> {
+    pub(crate) whole: &'a str,
+    pub(crate) name: &'a str,
+    inline: Option<&'a str>,
+}
+
+impl<'a> Words<'a> {
+    pub(crate) fn new(words: &'a [String]) -> Self {
+        Self(words.iter().peekable())
+    }
+
+    pub(crate) fn next_word(&mut self) -> Option<Word<'a>> {
+        let whole = self.0.next()?.as_str();
+        let (name, inline) = match whole.split_once('=') {
+            Some((name, value)) if name.starts_with('-') => (name, Some(value)),
+            _ => (whole, None),
+        };
+        Some(Word { whole, name, inline })
+    }
+
+    /// The value of an option, which its texts call `shown`.
+    pub(crate) fn value(&mut self, option: Word<'a>, shown: &str) -> Result<&'a str, String> {
+        let value = option.inline.or_else(|| self.next_plain());
+        value.ok_or_else(|| format!("argument {shown}: expected one argument"))
+    }
+
+    /// The next word, unless it is an option. A number below zero is none.
+    pub(crate) fn next_plain(&mut self) -> Option<&'a str> {
+        self.0.next_if(|word| !word.starts_with('-') || word.parse::<f64>().is_ok()).map(String::as_str)
+    }
+}
+
+/// What is wrong with a word that stands nowhere in the tool's options.
+pub(crate) fn unrecognized(words: &str) -> String {
+    format!("unrecognized arguments: '{words}'")
+}
+
+/// An option's value as a number, which Java calls `java_type`.
+pub(crate) fn number<T: FromStr>(shown: &str, text: &str, java_type: &str) -> Result<T, String> {
+    text.parse().map_err(|_| {
+        format!("argument {shown}: could not convert '{text}' to {java_type} (For input string: \"{text}\")")
+    })
+}
 
 /// One named argument of a tool.
 pub(crate) struct Arg {
@@ -67,21 +119,14 @@ impl Parser {
 
     fn read(&self, words: &[String]) -> Result<Values, String> {
         let mut found = BTreeMap::new();
-        let mut words = words.iter().peekable();
-        while let Some(word) = words.next() {
-            let (name, inline) = match word.split_once('=') {
-                Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
-                _ => (word.as_str(), None),
+        let mut words = Words::new(words);
+        while let Some(word) = words.next_word() {
+            let Some(arg) = self.args.iter().find(|arg| arg.name == word.name) else {
+                return Err(unrecognized(word.whole));
             };
-            let Some(arg) = self.args.iter().find(|arg| arg.name == name) else {
-                return Err(format!("unrecognized arguments: '{word}'"));
-            };
-            let is_option = |word: &&String| word.starts_with('-') && word.parse::<f64>().is_err();
             let value = match arg.metavar {
                 None => String::new(),
-                Some(_) => inline
-                    .or_else(|| words.next_if(|word| !is_option(word)).cloned())
-                    .ok_or_else(|| format!("argument {name}: expected one argument"))?,
+                Some(_) => words.value(word, arg.name)?.to_owned(),
             };
             found.insert(arg.name, value);
         }
@@ -131,12 +176,9 @@ impl Values {
     /// A number; `java_type` is what the text calls it that says why it is none.
     pub(crate) fn number<T: FromStr>(&self, arg: &Arg, java_type: &str) -> Result<Option<T>, Failure> {
         let Some(text) = self.get(arg) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| {
-            Failure::message(format_args!(
-                "{}: error: argument {}: could not convert '{text}' to {java_type} (For input string: \"{text}\")",
-                self.program, arg.name
-            ))
-        })
+        number(arg.name, text, java_type)
+            .map(Some)
+            .map_err(|reason| Failure::message(format_args!("{}: error: {reason}", self.program)))
     }
 }
 
