@@ -14,8 +14,8 @@ use crate::common::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartiti
 use crate::log::{AppendError, AppendInfo, LogStartError, OffsetMetadata, UnifiedLog, VerificationGuard};
 use crate::record::batches;
 use crate::record::validate::{AppendOrigin, ValidatedBatches};
+use crate::util::lock::{Mutex, Rank};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use parking_lot::Mutex;
 use std::sync::Arc;
 use tracing::info;
 
@@ -178,8 +178,8 @@ impl Partition {
             local,
             role: ArcSwap::from_pointee(Role::follower(state)),
             log: ArcSwapOption::empty(),
-            change: Mutex::new(()),
-            leader: Mutex::new(None),
+            change: Mutex::new(Rank::PartitionRole, ()),
+            leader: Mutex::new(Rank::Followers, None),
         }
     }
 

@@ -37,8 +37,16 @@ mod log;
 mod rate_limit;
 #[path = "../record/mod.rs"]
 mod record;
+// Ranks are held by a thread, and shuttle's threads are not those of the system.
+macro_rules! thread_local {
+    (static $name:ident: $type:ty = const $init:block;) => {
+        shuttle::thread_local! { static $name: $type = $init; }
+    };
+}
+#[path = "../util/lock.rs"]
+mod lock;
 mod util {
-    pub(crate) use crate::{checksum, claims, fuzzing, rate_limit};
+    pub(crate) use crate::{checksum, claims, fuzzing, lock, rate_limit};
 }
 
 use cluster::isr::FollowerFetch;
@@ -55,7 +63,7 @@ use record::validate::{AppendOrigin, ValidatedBatches, ValidationContext, valida
 use record::{BatchBuilder, BatchOptions, TimestampType, batches};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread;
-pub use shuttle_parking_lot::{Mutex, MutexGuard, RwLock};
+pub use shuttle_parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

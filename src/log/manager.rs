@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tracing::{debug, error, info, warn};
 
@@ -20,6 +20,7 @@ use crate::common::ids::{Millis, Offset, TopicPartition};
 use crate::config::topic::LogConfig;
 use crate::disk::{self, DirLock, DiskError, During, FilePool};
 use crate::util::claims::Claims;
+use crate::util::lock::{self, Rank, RwLock};
 
 use super::checkpoint::{self, HIGH_WATERMARK_FILE, LOCK_FILE};
 use super::cleaner::LogCleaner;
@@ -156,7 +157,7 @@ pub struct LogManager {
     /// hang. Kafka: `logCreationOrDeletionLock`.
     pub(super) in_work: Claims<TopicPartition>,
     /// One change of logs' settings at a time.
-    configs: Mutex<()>,
+    configs: lock::Mutex<()>,
     pub(super) cleaner: Mutex<Option<LogCleaner>>,
 }
 
@@ -206,14 +207,14 @@ impl LogManager {
         let manager = Self {
             options,
             dirs,
-            logs: RwLock::default(),
-            futures: RwLock::default(),
+            logs: RwLock::new(Rank::Logs, HashMap::new()),
+            futures: RwLock::new(Rank::FutureLogs, HashMap::new()),
             moves_changed: Notify::new(),
             preferred: Mutex::default(),
             damaged: Mutex::default(),
             recovering: RecoveringLogs::default(),
             in_work: Claims::default(),
-            configs: Mutex::default(),
+            configs: lock::Mutex::new(Rank::LogConfigs, ()),
             cleaner: Mutex::default(),
         };
         Ok((manager, events))
@@ -480,7 +481,8 @@ impl LogManager {
         let _in_work = self.in_work.claim([tp]);
         self.cancel_move(tp);
         let name = stray_dir_name(tp);
-        let log_dir = if let Some(log) = self.logs.write().remove(tp) {
+        let removed = self.logs.write().remove(tp);
+        let log_dir = if let Some(log) = removed {
             if log.cleaner_checkpoint().is_some() {
                 log.log_dir().set_cleaner_checkpoint_stale(true);
             }

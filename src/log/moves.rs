@@ -210,7 +210,7 @@ impl LogManager {
     ) -> Result<Option<Arc<UnifiedLog>>, DirError> {
         let _in_work = self.in_work.claim([tp]);
         let (Some(current), Some(future)) = (self.log(tp), self.future_log(tp)) else { return Ok(None) };
-        let mut tail = current.lock_tail()?;
+        let mut tail = current.lock_former_tail()?;
         // Cut since the last step, perhaps it has other records: the next step compares them.
         if common_end(&current, &future) < future.log_end_offset() {
             return Ok(None);

@@ -16,13 +16,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tracing::{debug, error, info, warn};
 
 use crate::common::Uuid;
 use crate::common::ids::{LeaderEpoch, Millis, Offset, TopicPartition};
 use crate::config::topic::LogConfig;
 use crate::disk::{self, DiskError, During};
+use crate::util::lock::{self, Rank};
 use crate::util::rate_limit::RateLimit;
 
 use super::checkpoint;
@@ -102,7 +103,7 @@ pub struct UnifiedLog {
     pub(super) marks: Mutex<Marks>,
     /// With the leader epochs and the topic id.
     pub(super) small_files: Arc<SmallFiles>,
-    tail: Mutex<Tail>,
+    tail: lock::Mutex<Tail>,
     recovery_point: AtomicI64,
     last_flush_ms: AtomicI64,
     pub(super) cleaning: LogCleaning,
@@ -157,7 +158,10 @@ impl UnifiedLog {
             segments: ArcSwap::from_pointee(loaded.segments),
             marks: Mutex::new(marks),
             small_files: Arc::new(small_files),
-            tail: Mutex::new(Tail { producers: loaded.producers, unflushed: 0, is_closed: false, is_half_cut: false }),
+            tail: lock::Mutex::new(
+                Rank::LogTail,
+                Tail { producers: loaded.producers, unflushed: 0, is_closed: false, is_half_cut: false },
+            ),
             recovery_point: AtomicI64::new(loaded.recovery_point.max(loaded.log_start)),
             last_flush_ms: AtomicI64::new(now),
             cleaning: LogCleaning::default(),
@@ -333,7 +337,7 @@ impl UnifiedLog {
         Some(old)
     }
 
-    fn after_high_watermark(&self, mut tail: MutexGuard<'_, Tail>, high_watermark: Offset) {
+    fn after_high_watermark(&self, mut tail: lock::MutexGuard<'_, Tail>, high_watermark: Offset) {
         if tail.producers.state.has_unreplicated() {
             tail.producers.state.on_high_watermark(high_watermark);
             self.update_first_unstable(&tail);
@@ -417,9 +421,21 @@ impl UnifiedLog {
 
     // ---- segments
 
-    pub(super) fn lock_tail(&self) -> Result<MutexGuard<'_, Tail>, DirError> {
+    pub(super) fn lock_tail(&self) -> Result<lock::MutexGuard<'_, Tail>, DirError> {
+        self.open_tail(lock::Mutex::lock)
+    }
+
+    /// As [`Self::lock_tail`], and the tail of the log that takes this one's place may be locked meanwhile.
+    pub(super) fn lock_former_tail(&self) -> Result<lock::MutexGuard<'_, Tail>, DirError> {
+        self.open_tail(|tail| tail.lock_as(Rank::FormerLogTail))
+    }
+
+    fn open_tail<'a>(
+        &'a self,
+        lock: impl FnOnce(&'a lock::Mutex<Tail>) -> lock::MutexGuard<'a, Tail>,
+    ) -> Result<lock::MutexGuard<'a, Tail>, DirError> {
         self.log_dir.check()?;
-        let tail = self.tail.lock();
+        let tail = lock(&self.tail);
         if tail.is_closed { Err(DirError::Offline(self.log_dir.path().to_owned())) } else { Ok(tail) }
     }
 

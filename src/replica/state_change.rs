@@ -11,6 +11,7 @@ use crate::log::log_dir::{DirError, LogDir};
 use crate::log::{CreateLogError, Recovered, UnifiedLog};
 use crate::util::claims::{Claim, Claims};
 use crate::util::clock::wall_ms;
+use crate::util::lock::{self, Rank};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -124,7 +125,7 @@ pub struct StateChanges {
     in_change: Claims<TopicPartition>,
     /// Held where partitions are put into service or taken out of it, so that none is served from a directory whose failure
     /// was seen. Nothing waits for a disk under it.
-    lock: Mutex<()>,
+    lock: lock::Mutex<()>,
     /// The epoch of the last controller obeyed, whatever it said. Held for a comparison only: what the cluster looks like is
     /// not to wait for disks.
     controller_epoch: Mutex<ControllerEpoch>,
@@ -140,7 +141,7 @@ impl StateChanges {
             host,
             fetchers,
             in_change: Claims::default(),
-            lock: Mutex::default(),
+            lock: lock::Mutex::new(Rank::ReplicaState, ()),
             controller_epoch: Mutex::new(ControllerEpoch(0)),
             awaited: Mutex::default(),
             room_wanted: Notify::new(),

@@ -7,6 +7,7 @@ pub mod dial;
 #[cfg(test)]
 #[allow(clippy::print_stdout, reason = "the seed, for the person who runs the test")]
 pub(crate) mod fuzzing;
+pub mod lock;
 pub mod logging;
 pub mod purgatory;
 pub mod rate_limit;

@@ -160,7 +160,8 @@ impl LogManager {
     }
 
     pub(super) fn stop_cleaner(&self) {
-        if let Some(mut cleaner) = self.cleaner.lock().take() {
+        let cleaner = self.cleaner.lock().take();
+        if let Some(mut cleaner) = cleaner {
             info!("Shutting down the log cleaner.");
             cleaner.stop();
         }
