@@ -8,6 +8,7 @@ use super::reply::{Piece, Reply, Response};
 use super::{ApiHandler, Request};
 use crate::disk::FileSlice;
 use crate::util::rate_limit::RateLimit;
+use crate::util::task;
 use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 use std::future::poll_fn;
@@ -233,7 +234,7 @@ impl Writer<'_> {
         while sent < slice.len {
             if warm <= sent {
                 let cold = slice.clone();
-                let read = tokio::task::spawn_blocking(move || {
+                let read = task::spawn_blocking("read-cold-records", move || {
                     let mut scratch = vec![0; COLD_READ as usize];
                     cold.read(sent, &mut scratch)
                 });

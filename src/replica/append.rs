@@ -9,6 +9,7 @@ use crate::config::topic::{self, BrokerCompression, LogConfig};
 use crate::log::{AppendInfo, UnifiedLog, VerificationGuard};
 use crate::record::validate::{self, AppendOrigin, ValidateError, ValidationContext};
 use crate::record::{Compression, TimestampType};
+use crate::util::task;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,7 +217,7 @@ impl ReplicaManager {
 /// `flush.messages` is reached: what was appended counts for nothing before it is on the disk.
 async fn flush(log: &Arc<UnifiedLog>, now: Millis) -> Result<(), AppendError> {
     let log = Arc::clone(log);
-    match tokio::task::spawn_blocking(move || log.flush(now)).await {
+    match task::spawn_blocking("flush", move || log.flush(now)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(AppendError::NotFlushed),
     }

@@ -11,6 +11,7 @@ use crate::disk::FileSlice;
 use crate::log::{FetchIsolation, ReadError, UnifiedLog, VerificationGuard};
 use crate::record::validate::AppendOrigin;
 use crate::util::purgatory::Waiter;
+use crate::util::task;
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
@@ -66,7 +67,7 @@ impl ReplicaManager {
         max_bytes: u32,
     ) -> Result<Bytes, InternalReadError> {
         let log = self.led_log(tp)?;
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = task::spawn_blocking("read-coordinator-log", move || {
             let read = log.read(from, max_bytes, FetchIsolation::LogEnd, true)?;
             let Some(slice) = read.records else { return Ok(Bytes::new()) };
             Ok(read_whole(&slice).map(Bytes::from)?)

@@ -9,6 +9,7 @@ use crate::common::{BrokerId, LeaderEpoch, Offset, TopicPartition, Uuid};
 use crate::disk::FileSlice;
 use crate::log::index::AbortedTxn;
 use crate::log::{Doubtful, FetchIsolation, ReadError, UnifiedLog};
+use crate::util::task;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -341,7 +342,7 @@ async fn check(mut read: FetchRead) -> FetchRead {
     if read.partitions.iter().all(|partition| partition.doubtful.is_none()) {
         return read;
     }
-    let checking = tokio::task::spawn_blocking(move || {
+    let checking = task::spawn_blocking("check-cold-records", move || {
         for partition in &mut read.partitions {
             if let (Some(doubtful), Some(records)) = (partition.doubtful.take(), &mut partition.records) {
                 match doubtful.check(records) {

@@ -26,7 +26,7 @@ use crate::log::{CleanerSettings, LogManager, LogManagerOptions, StartError};
 use crate::network::{Listener, NetworkConfig, SocketServer};
 use crate::replica::{ReplicaManager, ReplicaSettings};
 use crate::util::clock::{Clock, wall_ms};
-use crate::util::task::Group;
+use crate::util::task::{self, Group};
 use crate::zk::client::{Client, ConnectOptions, Error as ZkError};
 use crate::zk::configs;
 use crate::zk::data::broker::BrokerRegistration;
@@ -176,7 +176,7 @@ impl BrokerServer {
         let topic_configs = read_topic_configs(&zk, &config).await?;
         let loading = {
             let (logs, topic_configs) = (Arc::clone(&logs), topic_configs.clone());
-            control.handle().spawn_blocking(move || logs.load_logs(&topic_configs, wall_ms()))
+            control.spawn_blocking("load-logs", move || logs.load_logs(&topic_configs, wall_ms()))
         };
         loading.await.map_err(io::Error::other)??;
 
@@ -311,13 +311,13 @@ impl BrokerServer {
             );
             for drained in [control, sockets, transactions, groups] {
                 if let Err(still_running) = drained {
-                    warn!(%still_running, "not stopped in time");
+                    warn!(%still_running, blocking = ?task::blocking_under_way(), "not stopped in time");
                 }
             }
         };
         hurry.run_until_cancelled(drain).await;
         let logs = Arc::clone(self.broker.replicas.logs());
-        let closing = tokio::task::spawn_blocking(move || logs.shutdown(wall_ms()));
+        let closing = task::spawn_blocking("close-logs", move || logs.shutdown(wall_ms()));
         if closing.await.is_err() {
             error!("closing the logs panicked: the next start recovers them");
         }
@@ -542,7 +542,7 @@ async fn advertised_endpoints(
             endpoint.port = sockets.port(endpoint.listener.as_str()).unwrap_or(0);
         }
         if endpoint.host.as_ref().is_none_or(String::is_empty) {
-            let named = tasks.handle().spawn_blocking(canonical_host_name).await.map_err(io::Error::other)?;
+            let named = tasks.spawn_blocking("host-name", canonical_host_name).await.map_err(io::Error::other)?;
             endpoint.host = Some(named.map_err(BrokerError::HostName)?);
         }
     }

@@ -185,7 +185,7 @@ impl Broker {
 
     /// Runs disk work off the data workers. It is finished even when the connection that asked for it is gone.
     pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        match self.control.handle().spawn_blocking(work).await {
+        match self.control.spawn_blocking("request", work).await {
             Ok(done) => done,
             // The connection's task takes over the panic, and ends.
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),

@@ -8,7 +8,7 @@ use crate::log::log_dir::LogDir;
 use crate::log::{LogManager, Recovered};
 use crate::replica::MoveRound;
 use crate::util::clock::wall_ms;
-use crate::util::task::Group;
+use crate::util::task::{self, Group};
 use crate::zk::client::CreateMode;
 use crate::zk::data::controller::encode_log_dir_event;
 use crate::zk::paths;
@@ -127,7 +127,7 @@ impl Line {
             turn = Arc::clone(&self.turn).acquire_owned() => turn.ok()?,
         };
         let (logs, dir) = (Arc::clone(&self.logs), Arc::clone(&self.dir));
-        let done = tokio::task::spawn_blocking(move || {
+        let done = task::spawn_blocking("log-dir-work", move || {
             let _turn = turn;
             work(&logs, &dir)
         });
@@ -216,7 +216,7 @@ async fn move_replicas(broker: Arc<Broker>, stop: CancellationToken) {
     let threads = usize::try_from(broker.config.load().num_replica_alter_log_dirs_threads).unwrap_or(1);
     loop {
         let replicas = Arc::clone(&broker.replicas);
-        let round = tokio::task::spawn_blocking(move || replicas.advance_moves(threads, wall_ms()))
+        let round = task::spawn_blocking("move-replicas", move || replicas.advance_moves(threads, wall_ms()))
             .await
             .unwrap_or_else(|_| {
                 error!("a step of moving replicas panicked");
@@ -240,7 +240,7 @@ async fn move_replicas(broker: Arc<Broker>, stop: CancellationToken) {
 async fn recover_logs(broker: Arc<Broker>, dir: Arc<LogDir>, stop: CancellationToken) {
     loop {
         let (replicas, log_dir) = (Arc::clone(&broker.replicas), Arc::clone(&dir));
-        let mut step = tokio::task::spawn_blocking(move || replicas.states().recover_next(&log_dir, wall_ms()));
+        let mut step = task::spawn_blocking("recover-log", move || replicas.states().recover_next(&log_dir, wall_ms()));
         let done = tokio::select! {
             biased;
             () = stop.cancelled() => {
@@ -278,7 +278,7 @@ async fn handle_dir_failures(broker: Arc<Broker>, group: Group, mut failures: mp
             },
         };
         let replicas = Arc::clone(&broker.replicas);
-        match tokio::task::spawn_blocking(move || replicas.states().on_dir_failure(&path)).await {
+        match task::spawn_blocking("log-dir-failure", move || replicas.states().on_dir_failure(&path)).await {
             Ok(true) => {
                 group.spawn("log-dir-event", tell_controller(Arc::clone(&broker), group.stop_token().clone()));
             }
@@ -304,7 +304,7 @@ async fn await_room(broker: Arc<Broker>, stop: CancellationToken) {
             loop {
                 tokio::time::sleep(ROOM_CHECK_PERIOD).await;
                 let logs = Arc::clone(broker.replicas.logs());
-                if tokio::task::spawn_blocking(move || logs.has_room()).await.unwrap_or(false) {
+                if task::spawn_blocking("look-for-room", move || logs.has_room()).await.unwrap_or(false) {
                     break;
                 }
             }

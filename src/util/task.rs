@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,7 +25,40 @@ pub struct Group {
     /// Cancelled by the first panic of a task that the broker cannot live without. Shared with children.
     fatal: CancellationToken,
     /// How many tasks of a name are running.
-    running: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    running: Running,
+}
+
+/// How many tasks of a name are running.
+type Running = Arc<Mutex<BTreeMap<&'static str, usize>>>;
+
+/// Blocking work that is under way in this process.
+static BLOCKING: LazyLock<Running> = LazyLock::new(Running::default);
+
+/// Runs work that waits for the disk, or takes long, on the threads that the current runtime has for it. A panic is logged with
+/// the name and is the caller's to judge.
+pub fn spawn_blocking<T: Send + 'static>(
+    name: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    spawn_blocking_on(&Handle::current(), name, work)
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one place")]
+fn spawn_blocking_on<T: Send + 'static>(
+    handle: &Handle,
+    name: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let counted = Counted::new(name, &BLOCKING);
+    handle.spawn_blocking(move || {
+        let _counted = counted;
+        work()
+    })
+}
+
+/// Names of blocking work that has not ended: what a stop waits for where a disk hangs.
+pub fn blocking_under_way() -> BTreeSet<&'static str> {
+    BLOCKING.lock().iter().filter(|(_, n)| **n > 0).map(|(name, _)| *name).collect()
 }
 
 impl Group {
@@ -86,8 +119,7 @@ impl Group {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        *self.running.lock().entry(name).or_default() += 1;
-        let counted = Counted { name, running: Arc::clone(&self.running) };
+        let counted = Counted::new(name, &self.running);
         let on_panic = fatal.then(|| self.fatal.clone());
         let watched = async move {
             let _counted = counted;
@@ -101,6 +133,15 @@ impl Group {
             result
         };
         self.tracker.spawn_on(watched, &self.handle)
+    }
+
+    /// As [`spawn_blocking`], on the threads of the group's runtime.
+    pub fn spawn_blocking<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        spawn_blocking_on(&self.handle, name, work)
     }
 
     /// Asks all tasks to stop and waits for them up to `within`. The error names those that are still running.
@@ -183,11 +224,22 @@ pub struct StillRunning {
 
 struct Counted {
     name: &'static str,
-    running: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    running: Running,
+}
+
+impl Counted {
+    fn new(name: &'static str, running: &Running) -> Self {
+        *running.lock().entry(name).or_default() += 1;
+        Self { name, running: Arc::clone(running) }
+    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        // A task's panic is caught further inside.
+        if std::thread::panicking() {
+            error!(task = self.name, "blocking work panicked");
+        }
         if let Some(n) = self.running.lock().get_mut(self.name) {
             *n -= 1;
         }
@@ -224,6 +276,18 @@ mod tests {
         let vital = group.spawn("isr-submitter", async { panic!("on purpose") });
         assert_eq!(vital.await.expect("joined"), None::<()>);
         assert!(group.fatal_token().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn blocking_work_is_named_while_it_runs() {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let work = spawn_blocking("stubborn-disk", move || ended.recv().is_ok());
+        assert!(blocking_under_way().contains("stubborn-disk"));
+        end.send(()).expect("it waits");
+        assert!(work.await.expect("joined"));
+        assert!(!blocking_under_way().contains("stubborn-disk"));
+        assert!(spawn_blocking("stubborn-disk", || panic!("on purpose")).await.is_err_and(|error| error.is_panic()));
+        assert!(!blocking_under_way().contains("stubborn-disk"));
     }
 
     #[tokio::test]

@@ -136,7 +136,7 @@ async fn read_to_end<M: Machine>(
     while next < parts.replicas.internal_bounds(&parts.log)?.1 {
         let batches = parts.replicas.read_internal(&parts.log, next, parts.load_buffer_bytes).await?;
         let log = parts.log.clone();
-        let taking = tokio::task::spawn_blocking(move || {
+        let taking = task::spawn_blocking("read-coordinator-records", move || {
             let behind = M::read(&mut loader, &log, &batches);
             (loader, behind)
         });

@@ -22,6 +22,7 @@ use crate::replica::host::Host;
 use crate::replica::settings::FetcherSettings;
 use crate::replica::truncation::{IntoRange, into_range, truncation_offset};
 use crate::util::clock::wall_ms;
+use crate::util::task;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -567,7 +568,7 @@ fn checkpoint_recovery_points_of<'a>(host: &Host, partitions: impl Iterator<Item
 
 /// Waits for work that waits for the disk. Its panic is the fetcher's.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
+    match task::spawn_blocking("follow", work).await {
         Ok(done) => done,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }

@@ -14,6 +14,7 @@ use tracing::{debug, error, warn};
 use super::connection::{Connection, ConnectionId, Message, OUTGOING_PAUSE};
 use super::zoo_cfg::Config;
 use crate::common::ids::Millis;
+use crate::util::task;
 use crate::zookeeper::jute::Writer;
 use crate::zookeeper::model::{Effects, Model, Now, SessionId};
 use crate::zookeeper::store::{self, Store, StoreError};
@@ -289,7 +290,7 @@ impl Owner {
         if store.has_pending() {
             // An entry of the log is in the model already, so a snapshot of now covers the log up to here.
             let snapshot = store.snapshot_due().then(|| (self.model.last_zxid(), store::write_snapshot(&self.model)));
-            let done = tokio::task::spawn_blocking(move || {
+            let done = task::spawn_blocking("commit", move || {
                 let result = store.commit().and_then(|()| match snapshot {
                     Some((zxid, bytes)) => store.install_snapshot(zxid, &bytes),
                     None => Ok(()),
