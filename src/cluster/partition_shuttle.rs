@@ -115,6 +115,10 @@ impl<T> ArcSwapAny<Option<Arc<T>>> {
 pub struct Condvar;
 
 impl Condvar {
+    pub fn new() -> Self {
+        Self
+    }
+
     pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
         MutexGuard::unlocked(guard, thread::yield_now);
     }

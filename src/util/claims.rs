@@ -13,7 +13,7 @@ pub struct Claims<K> {
 
 impl<K> Default for Claims<K> {
     fn default() -> Self {
-        Self { claimed: Mutex::default(), freed: Condvar::default() }
+        Self { claimed: Mutex::default(), freed: Condvar::new() }
     }
 }
 

@@ -126,9 +126,8 @@ impl Fetcher {
             (plan, state.next_deadline())
         };
         let Some(plan) = plan else {
-            let until = deadline.map_or(self.settings().backoff_ms, |at| {
-                (at - self.host.clock.ticks()).min(self.settings().backoff_ms)
-            });
+            let backoff = self.settings().backoff_ms;
+            let until = deadline.map_or(backoff, |at| (at - self.host.clock.ticks()).min(backoff));
             let pause = tokio::time::sleep(Duration::from_millis(until.max(1) as u64));
             tokio::select! {
                 biased;
@@ -313,7 +312,7 @@ impl Fetcher {
         }
         for (tp, data) in partitions {
             let error = ErrorCode::from_wire(data.error_code);
-            let diverging = (data.diverging_epoch.epoch >= 0).then(|| EpochEndOffset {
+            let diverging = (data.diverging_epoch.epoch >= 0).then_some(EpochEndOffset {
                 epoch: LeaderEpoch(data.diverging_epoch.epoch),
                 end_offset: data.diverging_epoch.end_offset,
             });
