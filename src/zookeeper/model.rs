@@ -13,7 +13,7 @@ use super::wire::{
     Acl, Code, Create, CreateAnswer, EventKind, Id, OpResult, Read, Request, Response, SetWatches, Stat, WatchEvent,
     Write, perms,
 };
-use crate::common::ids::Millis;
+use crate::common::{Millis, Now};
 
 mod acl;
 pub mod tree;
@@ -21,13 +21,6 @@ mod watches;
 
 pub type SessionId = i64;
 pub type Password = [u8; 16];
-
-/// The clocks of the shell: znodes are stamped with the wall, sessions expire by the one that never jumps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    pub wall: Millis,
-    pub elapsed: Millis,
-}
 
 /// Timing of sessions, ms. ZooKeeper's: `tickTime`, `minSessionTimeout` (2 ticks), `maxSessionTimeout` (20 ticks).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +126,7 @@ impl Model {
         let timeout = timeout.clamp(self.timing.min_timeout, self.timing.max_timeout);
         let id = self.next_session;
         let transaction = self.next_transaction(now, id, Action::OpenSession { timeout, password });
-        self.add_session(id, timeout, password, now.elapsed);
+        self.add_session(id, timeout, password, now.ticks);
         self.sessions.entry(id).and_modify(|s| s.auth = vec![ip_id(address)]);
         out.log.push(transaction);
         (id, timeout)
@@ -169,33 +162,33 @@ impl Model {
         self.child_watches.remove_session(id);
     }
 
-    /// When [`Self::expire`] has something to do, on the `elapsed` clock.
+    /// When [`Self::expire`] has something to do, in ticks.
     pub fn next_deadline(&self) -> Option<Millis> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
     /// Ends the sessions that were silent for their timeout.
     pub fn expire(&mut self, now: Now, out: &mut Effects) {
-        while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now.elapsed) {
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now.ticks) {
             self.close(now, id, out);
         }
     }
 
-    fn add_session(&mut self, id: SessionId, timeout: i32, password: Password, elapsed: Millis) {
-        let deadline = self.deadline_after(elapsed, timeout);
+    fn add_session(&mut self, id: SessionId, timeout: i32, password: Password, ticks: Millis) {
+        let deadline = self.deadline_after(ticks, timeout);
         self.deadlines.insert((deadline, id));
         self.sessions.insert(id, Session { timeout, password, deadline, auth: Vec::new() });
         self.next_session = self.next_session.max(id.wrapping_add(1));
     }
 
     /// The end of the tick in which the timeout passes: sessions expire in buckets, and late rather than early.
-    fn deadline_after(&self, elapsed: Millis, timeout: i32) -> Millis {
-        ((elapsed + Millis::from(timeout)) / self.timing.tick + 1) * self.timing.tick
+    fn deadline_after(&self, ticks: Millis, timeout: i32) -> Millis {
+        ((ticks + Millis::from(timeout)) / self.timing.tick + 1) * self.timing.tick
     }
 
     fn touch(&mut self, now: Now, id: SessionId) {
         let Some(session) = self.sessions.get(&id) else { return };
-        let (old, deadline) = (session.deadline, self.deadline_after(now.elapsed, session.timeout));
+        let (old, deadline) = (session.deadline, self.deadline_after(now.ticks, session.timeout));
         if deadline != old {
             self.deadlines.remove(&(old, id));
             self.deadlines.insert((deadline, id));
@@ -662,7 +655,7 @@ impl Model {
     ) -> Self {
         let mut model = Self { tree, last_zxid, ..Self::new(timing, now) };
         for (id, timeout, password) in sessions {
-            model.add_session(id, timeout, password, now.elapsed);
+            model.add_session(id, timeout, password, now.ticks);
         }
         model
     }
@@ -677,7 +670,7 @@ impl Model {
                 }
             }
             Action::OpenSession { timeout, password } => {
-                self.add_session(transaction.session, *timeout, *password, now.elapsed);
+                self.add_session(transaction.session, *timeout, *password, now.ticks);
             }
             Action::CloseSession => {
                 self.end_session(transaction.session, transaction.zxid);

@@ -21,10 +21,11 @@ use tokio::sync::mpsc;
 use tracing::info;
 
 use self::connection::accept;
-use self::owner::{Clock, Owner};
+use self::owner::Owner;
 pub use self::zoo_cfg::{Config, ConfigError};
 use super::model::Model;
 use super::store::{Store, StoreError};
+use crate::util::clock::Clock;
 use crate::util::task::Group;
 
 /// Requests of all connections that wait for the owner.

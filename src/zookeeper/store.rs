@@ -28,8 +28,9 @@ use tracing::{info, warn};
 
 use super::jute::{Malformed, Reader, Writer};
 use super::model::tree::{Change, Misfit, Node, Tree};
-use super::model::{Action, Model, Now, Password, SessionId, Timing, Transaction};
+use super::model::{Action, Model, Password, SessionId, Timing, Transaction};
 use super::wire::Acl;
+use crate::common::Now;
 use crate::util::checksum;
 
 const LOG_MAGIC: &[u8; 8] = b"ZURAULG1";

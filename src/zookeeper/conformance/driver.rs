@@ -7,8 +7,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+use crate::common::Now;
 use crate::zookeeper::jute::{Malformed, Reader, Writer};
-use crate::zookeeper::model::{Effects, Model, Now, Password, Reply, SessionId, Timing};
+use crate::zookeeper::model::{Effects, Model, Password, Reply, SessionId, Timing};
 use crate::zookeeper::wire::{
     Acl, Code, CreateAnswer, EventKind, OpResult, Read, Request, Response, Stat, WatchEvent, Write, op,
 };
@@ -60,7 +61,7 @@ const PASSWORD: Password = *b"sixteen letters!";
 
 impl InProcess {
     pub(in crate::zookeeper) fn new() -> Self {
-        let now = Now { wall: 1_700_000_000_000, elapsed: 0 };
+        let now = Now { wall: 1_700_000_000_000, ticks: 0 };
         let timing = Timing { tick: 100, min_timeout: 200, max_timeout: 2000 };
         Self { model: Model::new(timing, now), now, clients: Vec::new() }
     }
@@ -109,7 +110,7 @@ impl Zoo for InProcess {
                 return event;
             }
             let _pong = self.call(client, Request::Ping);
-            self.now.elapsed += 50;
+            self.now.ticks += 50;
             let mut effects = Effects::default();
             self.model.expire(self.now, &mut effects);
             self.deliver(effects);

@@ -10,7 +10,7 @@ use super::*;
 const TIMING: Timing = Timing { tick: 100, min_timeout: 200, max_timeout: 2000 };
 
 fn at(ms: Millis) -> Now {
-    Now { wall: 1_000_000 + ms, elapsed: ms }
+    Now { wall: 1_000_000 + ms, ticks: ms }
 }
 
 fn model() -> Model {

@@ -88,7 +88,7 @@ impl Owner {
             ("ephemerals_count", tree.ephemerals_count().to_string()),
             ("approximate_data_size", data_size.to_string()),
             ("global_sessions", self.model.sessions().len().to_string()),
-            ("uptime", self.clock.started.elapsed().as_millis().to_string()),
+            ("uptime", self.clock.ticks().to_string()),
         ];
         values.iter().map(|(name, value)| format!("zk_{name}\t{value}\n")).collect()
     }

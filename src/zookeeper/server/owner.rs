@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -13,35 +13,16 @@ use tracing::{debug, error, warn};
 
 use super::connection::{Connection, ConnectionId, Message, OUTGOING_PAUSE};
 use super::zoo_cfg::Config;
-use crate::common::ids::Millis;
+use crate::common::{Millis, Now};
+use crate::util::clock::Clock;
 use crate::util::task;
 use crate::zookeeper::jute::Writer;
-use crate::zookeeper::model::{Effects, Model, Now, SessionId};
+use crate::zookeeper::model::{Effects, Model, SessionId};
 use crate::zookeeper::store::{self, Store, StoreError};
 use crate::zookeeper::wire::{self, Code, ConnectRequest, Request};
 
 /// Requests that share one sync of the log.
 const BATCH_MAX: usize = 1024;
-
-/// The two clocks of [`Now`].
-pub(super) struct Clock {
-    pub(super) started: Instant,
-}
-
-impl Clock {
-    pub(super) fn start() -> Self {
-        Self { started: Instant::now() }
-    }
-
-    pub(super) fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as Millis);
-        Now { wall, elapsed: self.started.elapsed().as_millis() as Millis }
-    }
-
-    fn instant_of(&self, elapsed: Millis) -> Instant {
-        self.started + Duration::from_millis(elapsed.max(0) as u64)
-    }
-}
 
 pub(super) struct Owner {
     pub(super) config: Arc<Config>,
@@ -159,7 +140,7 @@ impl Owner {
             let planned = self.expiry.wake_at(self.model.next_deadline());
             let wait = async {
                 match planned {
-                    Some(at) => tokio::time::sleep_until(self.clock.instant_of(at)).await,
+                    Some(at) => tokio::time::sleep_until(self.clock.at(at)).await,
                     None => std::future::pending().await,
                 }
             };
@@ -180,7 +161,7 @@ impl Owner {
                     self.take(message, now);
                 }
             }
-            if self.expiry.is_due(planned, now.elapsed) {
+            if self.expiry.is_due(planned, now.ticks) {
                 let mut effects = Effects::default();
                 self.model.expire(now, &mut effects);
                 self.carry_out(effects);

@@ -7,7 +7,7 @@ use crate::zookeeper::model::Effects;
 use crate::zookeeper::wire::{Create, CreateAnswer, Request, Write};
 
 const TIMING: Timing = Timing { tick: 100, min_timeout: 200, max_timeout: 2000 };
-const NOW: Now = Now { wall: 1_000, elapsed: 0 };
+const NOW: Now = Now { wall: 1_000, ticks: 0 };
 
 struct Zoo {
     store: Store,
