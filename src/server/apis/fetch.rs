@@ -14,6 +14,7 @@ use crate::replica::{Consumer, FetchError, FetchLimits, NotHosted, PartitionFetc
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use crate::server::fetch_session::{Answer, FetchMetadata, FetchPartition, PartitionKey};
+use crate::util::task;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -75,7 +76,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         _ => 0,
     });
     for (asked, answer) in told {
-        reply.add(asked, answer);
+        reply.add(asked, answer).await;
     }
     reply.send(concluded.error, concluded.session_id)
 }
@@ -168,7 +169,7 @@ impl<'a> FetchReply<'a> {
         Self { broker, call, is_follower, answer: FetchResponse::default(), slices: Vec::new() }
     }
 
-    fn add(&mut self, asked: &FetchPartition, read: ReadPartition) {
+    async fn add(&mut self, asked: &FetchPartition, read: ReadPartition) {
         let version = self.call.version();
         let name = asked.topic.as_deref().unwrap_or_default();
         let mut error = code_of_read(&read);
@@ -176,7 +177,7 @@ impl<'a> FetchReply<'a> {
             return self.refuse(asked, name, code);
         }
         let records = match read.records {
-            Some(slice) if version < 4 => match down_convert(version, asked, &slice) {
+            Some(slice) if version < 4 => match down_convert(version, asked, slice).await {
                 Ok(converted) => Records::Bytes(converted),
                 Err(code) => return self.refuse(asked, name, code),
             },
@@ -294,11 +295,22 @@ impl<'a> FetchReply<'a> {
     }
 }
 
-/// Old clients get the message format that they read: magic 0 below version 2, magic 1 below 4.
-fn down_convert(version: i16, asked: &FetchPartition, slice: &FileSlice) -> Result<Bytes, ErrorCode> {
-    let mut stored = vec![0; slice.len as usize];
-    let read = slice.read(0, &mut stored).map_err(|_| ErrorCode::KafkaStorageError)?;
-    stored.truncate(read);
+/// Old clients get the message format that they read: magic 0 below version 2, magic 1 below 4. What is not in memory is
+/// read by a thread that may wait for the disk.
+async fn down_convert(version: i16, asked: &FetchPartition, slice: FileSlice) -> Result<Bytes, ErrorCode> {
+    let is_resident = slice.is_resident(0);
+    let read = move || {
+        let mut stored = vec![0; slice.len as usize];
+        let read = slice.read(0, &mut stored).map_err(|_| ErrorCode::KafkaStorageError)?;
+        stored.truncate(read);
+        Ok::<_, ErrorCode>(stored)
+    };
+    let stored = if is_resident {
+        read()?
+    } else {
+        let reading = task::spawn_blocking("read-cold-records", read);
+        reading.await.map_err(|_| ErrorCode::UnknownServerError)??
+    };
     let magic = if version < 2 { 0 } else { 1 };
     let converted = convert::down_convert(&stored, magic, asked.fetch_offset).map_err(|error| error.code())?;
     Ok(converted.bytes)
