@@ -166,7 +166,9 @@ fn module(tokens: &mut Tokens<'_>, class: String) -> Result<LoginModule, JaasErr
         };
         tokens.expect('=', "= after the option's name")?;
         match tokens.next()? {
-            Token::Word(value) | Token::Quoted(value) => drop(options.insert(key, value)),
+            Token::Word(value) | Token::Quoted(value) => {
+                options.insert(key, value);
+            }
             other => return tokens.unexpected("a value", other),
         }
     }

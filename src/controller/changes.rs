@@ -357,7 +357,9 @@ impl<C: BrokerChannels> Term<C> {
         let mut brokers = BTreeSet::new();
         for (node, read) in nodes.iter().zip(self.zk.get_all(&nodes, None).await?) {
             match read.map(|found| lists::decode_log_dir_event(found.data.as_deref())) {
-                Ok(Ok(broker)) => drop(brokers.insert(broker)),
+                Ok(Ok(broker)) => {
+                    brokers.insert(broker);
+                }
                 Ok(Err(error)) => warn!(node, %error, "log directory event skipped"),
                 Err(Error::NoAuth) => warn!(node, "log directory event not readable"),
                 Err(Error::NoNode) => {}

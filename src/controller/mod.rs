@@ -45,6 +45,7 @@ mod testing;
 mod tests;
 pub mod topics;
 
+use crate::util::unless_gone;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -196,13 +197,13 @@ impl ControllerHandle {
     /// Sets `unclean.leader.election.enable` for the controller of this broker, active or not.
     pub async fn set_unclean_election_default(&self, allowed: bool) {
         // A controller that ended has no use for it.
-        drop(self.mailbox.send(Event::UncleanElectionDefault(allowed)).await);
+        unless_gone(self.mailbox.send(Event::UncleanElectionDefault(allowed)).await);
     }
 
     /// Informs the controller of this broker that a topic allows unclean elections.
     pub async fn unclean_election_allowed(&self, topic: &str) {
         if self.is_active() {
-            drop(self.mailbox.send(Event::UncleanElectionOfTopic(topic.into())).await);
+            unless_gone(self.mailbox.send(Event::UncleanElectionOfTopic(topic.into())).await);
         }
     }
 }

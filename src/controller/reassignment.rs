@@ -43,8 +43,12 @@ impl<C: BrokerChannels> Term<C> {
         let mut planned = Assignments::new();
         for (tp, target) in targets {
             match moves::asked(&self.context, &tp, target.as_deref()) {
-                Ok(assignment) => drop(planned.insert(tp, assignment)),
-                Err(refusal) => drop(results.insert(tp, Err(refusal))),
+                Ok(assignment) => {
+                    planned.insert(tp, assignment);
+                }
+                Err(refusal) => {
+                    results.insert(tp, Err(refusal));
+                }
             }
         }
         // The latest word counts, whichever way it came.
@@ -117,8 +121,12 @@ impl<C: BrokerChannels> Term<C> {
         let mut planned = Assignments::new();
         for (tp, target) in written {
             match moves::written(&self.context, &tp, &target) {
-                Ok(assignment) => drop(planned.insert(tp, assignment)),
-                Err(refusal) => drop(results.insert(tp, Err(refusal))),
+                Ok(assignment) => {
+                    planned.insert(tp, assignment);
+                }
+                Err(refusal) => {
+                    results.insert(tp, Err(refusal));
+                }
             }
         }
         results.extend(self.reassign(planned).await?);
@@ -126,7 +134,9 @@ impl<C: BrokerChannels> Term<C> {
         let mut failed = BTreeSet::new();
         for (tp, result) in results {
             match result {
-                Ok(()) => drop(begun.insert(tp)),
+                Ok(()) => {
+                    begun.insert(tp);
+                }
                 Err(refusal) => {
                     warn!(path, %tp, %refusal, "reassignment refused");
                     failed.insert(tp);
@@ -374,7 +384,9 @@ impl<C: BrokerChannels> Term<C> {
             for ((topic, partitions), result) in meant.into_iter().zip(results) {
                 match result {
                     Ok(_) => {}
-                    Err(Error::BadVersion) => drop(left.insert(topic, partitions)),
+                    Err(Error::BadVersion) => {
+                        left.insert(topic, partitions);
+                    }
                     Err(error) => fail(&mut failed, &topic, partitions, error),
                 }
             }

@@ -4,6 +4,7 @@
 //!
 //! An error that ends the term drops the reply: the caller learns that this is not the controller, and asks the next one.
 
+use crate::util::unless_gone;
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
@@ -25,7 +26,7 @@ use crate::zk::paths;
 
 /// The caller may be gone by now.
 fn answer<A>(reply: oneshot::Sender<A>, answer: A) {
-    drop(reply.send(answer));
+    unless_gone(reply.send(answer));
 }
 
 impl<C: BrokerChannels> Term<C> {

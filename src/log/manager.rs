@@ -25,7 +25,7 @@ use crate::util::lock::{self, Rank, RwLock};
 use super::checkpoint::{self, HIGH_WATERMARK_FILE, LOCK_FILE};
 use super::cleaner::LogCleaner;
 use super::loading::{LoadError, LoadLimits};
-use super::log_dir::{DirError, LogDir};
+use super::log_dir::{DirError, LogDir, reported};
 use super::partition_dir::{delete_dir_name, stray_dir_name};
 use super::producer_state::ProducerStateConfig;
 use super::recovering::{Recovering, RecoveringLogs};
@@ -345,7 +345,7 @@ impl LogManager {
                     last = log_dir.judge(e).into();
                     if !was_there && !log_dir.is_offline() {
                         // No room. What is there of it would be a second log of the partition at the next start.
-                        drop(log_dir.guard(disk::remove_dir_all(&dir).during("delete", &dir)));
+                        reported(log_dir.guard(disk::remove_dir_all(&dir).during("delete", &dir)));
                     }
                 }
                 Err(other) => return Err(CreateLogError::Damaged { tp: tp.clone(), why: other.to_string() }),
@@ -467,7 +467,7 @@ impl LogManager {
                 self.remove_later(log_dir, dir);
             }
             // The directory reports a failure.
-            drop(self.checkpoint_dir(log_dir));
+            reported(self.checkpoint_dir(log_dir));
         }
         self.checkpoint_cleaned();
         failed
@@ -499,7 +499,7 @@ impl LogManager {
         let dir = log_dir.path().join(&name);
         warn!(%tp, dir = %dir.display(), "the log of an earlier topic of that name is set aside");
         // The directory reports a failure.
-        drop(self.checkpoint_dir(&log_dir));
+        reported(self.checkpoint_dir(&log_dir));
         self.checkpoint_cleaned();
         Ok(())
     }
@@ -558,7 +558,7 @@ impl LogManager {
             // A flush to come: somebody has set the clock back.
             if since < 0 || since >= log.config().flush_ms {
                 // The directory reports a failure.
-                drop(log.flush(now));
+                reported(log.flush(now));
             }
         }
     }
@@ -658,7 +658,7 @@ impl LogManager {
         let may_be_clean = dir.had_clean_shutdown.load(Ordering::Acquire) || is_loaded;
         if is_good.into_inner() && checkpointed.is_ok() && may_be_clean {
             // A failure is told by the directory, and makes the next start one after a crash.
-            drop(dir.log_dir.guard(checkpoint::write_clean_shutdown_marker(dir.log_dir.path())));
+            reported(dir.log_dir.guard(checkpoint::write_clean_shutdown_marker(dir.log_dir.path())));
         }
         *dir.lock.lock() = None;
     }

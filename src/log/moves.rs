@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::loading::{LoadError, LoadLimits};
-use super::log_dir::{DirError, LogDir};
+use super::log_dir::{DirError, LogDir, reported};
 use super::partition_dir::{delete_dir_name, future_dir_name};
 use super::read::ReadError;
 use super::unified_log::{LogOptions, UnifiedLog};
@@ -256,7 +256,7 @@ impl LogManager {
         }
         for dir in [moved.log_dir(), old.log_dir()] {
             // The directory reports a failure.
-            drop(self.checkpoint_dir(dir));
+            reported(self.checkpoint_dir(dir));
             self.checkpoint_high_watermarks_in(dir);
         }
         self.checkpoint_cleaned();

@@ -30,7 +30,7 @@ use super::checkpoint;
 use super::cleaner::gate::LogCleaning;
 use super::epoch_cache::{EpochEndOffset, EpochEntry};
 use super::loading::{LoadError, LoadLimits};
-use super::log_dir::{DirError, LogDir, unless_full};
+use super::log_dir::{DirError, LogDir, reported, unless_full};
 use super::marks::{LogOffsets, Marks, OffsetMetadata};
 use super::partition_dir::PartitionDir;
 use super::producer_snapshots::ProducerSnapshots;
@@ -546,7 +546,7 @@ impl UnifiedLog {
         self.scheduler().schedule_in(0, move || {
             if let Some(log) = me.upgrade() {
                 // The directory reports a failure.
-                drop(log.flush_until(base, now));
+                reported(log.flush_until(base, now));
             }
         });
         Ok(segment)
@@ -734,7 +734,7 @@ impl UnifiedLog {
                     return;
                 }
                 // A whole log that was deleted meanwhile took its files along. A failure is told by the directory.
-                drop(log_dir.guard(disk::remove_if_exists(&path).during("delete", &path)));
+                reported(log_dir.guard(disk::remove_if_exists(&path).during("delete", &path)));
             }
         });
         Ok(())

@@ -21,6 +21,7 @@ use crate::coordinator::transaction::{
 use crate::coordinator::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, partition_count};
 use crate::disk::{self, DiskError};
 use crate::log::checkpoint::{self, MetaProperties};
+use crate::log::log_dir::reported;
 use crate::log::producer_state::ProducerStateConfig;
 use crate::log::{CleanerSettings, LogManager, LogManagerOptions, StartError};
 use crate::network::{Listener, NetworkConfig, SocketServer};
@@ -370,7 +371,7 @@ fn open_logs(
         // As java.util.Properties dates its files.
         let written_at = jiff::Zoned::now().strftime("%a %b %d %H:%M:%S %Z %Y").to_string();
         // The directory reports a failure.
-        drop(dir.guard(checkpoint::write_meta_properties(dir.path(), &meta, &written_at)));
+        reported(dir.guard(checkpoint::write_meta_properties(dir.path(), &meta, &written_at)));
     }
     Ok((Arc::new(logs), failures))
 }
@@ -385,7 +386,9 @@ async fn read_topic_configs(
     for (name, overrides) in configs::read_all(zk, "topics").await? {
         match LogConfig::resolve(&config.log_defaults, &overrides) {
             Ok(_) if overrides.is_empty() => {}
-            Ok(resolved) => drop(topics.insert(Arc::from(name), Arc::new(resolved))),
+            Ok(resolved) => {
+                topics.insert(Arc::from(name), Arc::new(resolved));
+            }
             Err(error) if zk.exists(&paths::topic(&name)).await?.is_some() => {
                 return Err(BrokerError::TopicConfig { topic: name, error });
             }

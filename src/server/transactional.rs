@@ -110,8 +110,12 @@ async fn ask(
         match started {
             // The transaction has written here before.
             Ok(None) => {}
-            Ok(Some(guard)) => drop(verified.insert(tp, Ok(guard))),
-            Err(error) => drop(verified.insert(tp, Err(error))),
+            Ok(Some(guard)) => {
+                verified.insert(tp, Ok(guard));
+            }
+            Err(error) => {
+                verified.insert(tp, Err(error));
+            }
         }
     }
     let open: BTreeSet<TopicPartition> =

@@ -187,7 +187,9 @@ async fn topics(zk: &Client, picture: &mut Picture) -> Result<(), Error> {
         let Ok(node) = node else { continue };
         picture.data_sizes.insert(paths::topic(name), node.data.as_ref().map_or(0, Vec::len));
         match TopicAssignment::decode(node.data.as_deref()) {
-            Err(error) => drop(picture.unreadable_topics.insert(name.clone(), error.to_string())),
+            Err(error) => {
+                picture.unreadable_topics.insert(name.clone(), error.to_string());
+            }
             Ok(topic) => {
                 let name: Arc<str> = name.as_str().into();
                 for (id, assignment) in topic.partitions {

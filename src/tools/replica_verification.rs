@@ -177,7 +177,9 @@ fn starting_offsets(
         let told = leaders::ask(admin, &AtTime(time), std::mem::take(&mut left));
         for (partition, offset) in told {
             match offset.map_err(|e| Failure::Message(e.exception()))? {
-                offset if offset >= 0 => drop(offsets.insert(partition, offset)),
+                offset if offset >= 0 => {
+                    offsets.insert(partition, offset);
+                }
                 _ => left.push(partition),
             }
         }

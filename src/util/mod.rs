@@ -12,3 +12,6 @@ pub mod logging;
 pub mod purgatory;
 pub mod rate_limit;
 pub mod task;
+
+/// Ends with a value whose receiver is gone, which needs it no more.
+pub fn unless_gone<E>(_: Result<(), E>) {}

@@ -40,7 +40,9 @@ pub async fn assignments<S: AsRef<str>>(
             Err(error) => return Err(error),
         };
         match TopicAssignment::decode(node.data.as_deref()) {
-            Ok(topic) => drop(out.insert(Arc::from(name), (topic, node.stat.version))),
+            Ok(topic) => {
+                out.insert(Arc::from(name), (topic, node.stat.version));
+            }
             Err(error) => warn!(topic = name, %error, "topic skipped"),
         }
     }
@@ -61,7 +63,9 @@ pub async fn states(
             Err(error) => return Err(error),
         };
         match PartitionState::decode(node.data.as_deref()) {
-            Ok(state) => drop(out.insert(tp.clone(), (state, node.stat.version))),
+            Ok(state) => {
+                out.insert(tp.clone(), (state, node.stat.version));
+            }
             Err(error) => warn!(%tp, %error, "partition state skipped"),
         }
     }

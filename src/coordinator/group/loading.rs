@@ -173,8 +173,12 @@ impl Loader {
             None => {
                 let offsets = self.offsets.entry(group).or_default();
                 match stored {
-                    Some(stored) => drop(offsets.insert(tp, stored)),
-                    None => drop(offsets.remove(&tp)),
+                    Some(stored) => {
+                        offsets.insert(tp, stored);
+                    }
+                    None => {
+                        offsets.remove(&tp);
+                    }
                 }
                 return;
             }
@@ -182,8 +186,12 @@ impl Loader {
         };
         let offsets = groups.entry(group).or_default();
         match stored {
-            Some(stored) => drop(offsets.insert(tp, stored)),
-            None => drop(offsets.remove(&tp)),
+            Some(stored) => {
+                offsets.insert(tp, stored);
+            }
+            None => {
+                offsets.remove(&tp);
+            }
         }
     }
 

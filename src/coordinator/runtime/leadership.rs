@@ -38,9 +38,13 @@ impl Epochs {
     pub(super) fn on_resignation(&mut self, partition: i32, epoch: Option<LeaderEpoch>) -> bool {
         match epoch {
             Some(epoch) if self.is_late(partition, epoch) => return false,
-            Some(epoch) => drop(self.0.insert(partition, epoch)),
+            Some(epoch) => {
+                self.0.insert(partition, epoch);
+            }
             // A topic that is made again begins with the first epoch. Kafka passes that over until a restart.
-            None => drop(self.0.remove(&partition)),
+            None => {
+                self.0.remove(&partition);
+            }
         }
         true
     }

@@ -7,6 +7,7 @@ use super::{Machine, NotServing, Operation, Term, answer, group_of};
 use crate::common::{LeaderEpoch, Now, TopicPartition};
 use crate::replica::ReplicaManager;
 use crate::util::task::{Group, StillRunning, shut_down_all};
+use crate::util::unless_gone;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -85,7 +86,7 @@ impl<M: Machine> Shards<M> {
         operation: impl FnOnce(&mut M, Now, &mut Vec<M::Effect>) + Send + 'static,
     ) {
         if let Some(shard) = self.get(term.partition).filter(|shard| shard.term == term) {
-            drop(shard.mailbox.send(Box::new(operation)).await);
+            unless_gone(shard.mailbox.send(Box::new(operation)).await);
         }
     }
 }
@@ -238,7 +239,7 @@ impl<M: Machine> Runtime<M> {
         operation: impl FnOnce(&mut M, Now, &mut Vec<M::Effect>) + Send + 'static,
     ) {
         if let Some(shard) = self.parts.shards.get(partition).filter(|shard| shard.door.listens()) {
-            drop(shard.mailbox.send(Box::new(operation)).await);
+            unless_gone(shard.mailbox.send(Box::new(operation)).await);
         }
     }
 
@@ -252,7 +253,7 @@ impl<M: Machine> Runtime<M> {
             let operation = Box::new(operation.clone());
             if shard.door.is_loaded() {
                 // One that has ended has nothing left to change.
-                drop(shard.mailbox.send(operation).await);
+                unless_gone(shard.mailbox.send(operation).await);
             } else if shard.mailbox.try_send(operation).is_err() {
                 debug!(coordinator = M::NAME, partition = shard.term.partition, "not reported to a shard that loads");
             }

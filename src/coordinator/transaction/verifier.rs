@@ -3,6 +3,7 @@
 //!
 //! Bounded: one question a transactional id waits at most, and as many as there are connections.
 
+use crate::util::unless_gone;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl Question {
     fn refuse(self, error: VerifyError) {
         let refused = all(self.partitions, error);
         // The producer may have gone.
-        drop(self.reply.send(refused));
+        unless_gone(self.reply.send(refused));
     }
 }
 
@@ -230,7 +231,7 @@ impl Verifier {
             Ok(None) => {
                 debug!(%broker, "this coordinator cannot verify transactions");
                 for question in questions.into_values() {
-                    drop(question.reply.send(Refused::new()));
+                    unless_gone(question.reply.send(Refused::new()));
                 }
             }
             Ok(Some(answer)) => tell(questions, &answer),
@@ -333,7 +334,7 @@ fn tell(mut questions: BTreeMap<Str, Question>, answer: &AddPartitionsToTxnRespo
                 }
             }
         }
-        drop(question.reply.send(refused));
+        unless_gone(question.reply.send(refused));
     }
     for question in questions.into_values() {
         question.refuse(VerifyError::Unreachable);

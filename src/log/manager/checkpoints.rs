@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::LogManager;
 use crate::common::ids::Offset;
 use crate::log::checkpoint::{self, CLEANER_FILE, HIGH_WATERMARK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
-use crate::log::log_dir::{DirError, LogDir};
+use crate::log::log_dir::{DirError, LogDir, reported};
 use crate::log::unified_log::UnifiedLog;
 
 impl LogManager {
@@ -27,17 +27,17 @@ impl LogManager {
     /// After a truncation, and every `log.flush.offset.checkpoint.interval.ms`. A failure is reported by the directory, here and below.
     pub fn checkpoint_recovery_points_in(&self, dir: &Arc<LogDir>) {
         self.checkpoint_cleaned_in(dir);
-        drop(self.checkpoint(dir, RECOVERY_POINT_FILE, |log| Some(log.recovery_point())));
+        reported(self.checkpoint(dir, RECOVERY_POINT_FILE, |log| Some(log.recovery_point())));
     }
 
     /// Every `log.flush.start.offset.checkpoint.interval.ms`.
     pub fn checkpoint_log_starts_in(&self, dir: &Arc<LogDir>) {
-        drop(self.checkpoint(dir, LOG_START_FILE, log_start_entry));
+        reported(self.checkpoint(dir, LOG_START_FILE, log_start_entry));
     }
 
     /// Every `replica.high.watermark.checkpoint.interval.ms`.
     pub fn checkpoint_high_watermarks_in(&self, dir: &Arc<LogDir>) {
-        drop(self.checkpoint(dir, HIGH_WATERMARK_FILE, |log| Some(log.high_watermark())));
+        reported(self.checkpoint(dir, HIGH_WATERMARK_FILE, |log| Some(log.high_watermark())));
     }
 
     pub(in crate::log) fn checkpoint_dir(&self, dir: &Arc<LogDir>) -> Result<(), DirError> {

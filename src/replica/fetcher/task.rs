@@ -12,7 +12,7 @@ use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Millis, Now, Offset, Topic
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::log::UnifiedLog;
 use crate::log::epoch_cache::EpochEndOffset;
-use crate::log::log_dir::LogDir;
+use crate::log::log_dir::{LogDir, reported};
 use crate::protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState};
 use crate::protocol::messages::fetch_response::PartitionData;
 use crate::protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -272,7 +272,7 @@ impl Fetcher {
             blocking(move || {
                 for log in rest.to_flush {
                     // A failure is told by the directory, which takes its partitions along.
-                    drop(log.flush(wall_ms()));
+                    reported(log.flush(wall_ms()));
                 }
             })
             .await;
@@ -417,7 +417,9 @@ impl Fetcher {
                 .on_log(|log| log.truncate_to(offset, wall_ms()).map(|_| (log.log_end_offset(), log.latest_epoch())))
         });
         match truncated {
-            None => drop(state.remove(tp)),
+            None => {
+                state.remove(tp);
+            }
             // The log may end before it already.
             Some(Ok((log_end, latest_epoch))) => state.on_truncated(tp, log_end, latest_epoch, lag),
             Some(Err(error)) => state.on_disk_error(tp, &error, self.host.clock.ticks(), self.settings().backoff_ms),

@@ -51,9 +51,13 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let mut elected: BTreeMap<TopicPartition, BrokerId> = BTreeMap::new();
     for (tp, outcome) in broker.controller.elect_leaders(partitions.into_iter().collect(), kind).await {
         match outcome {
-            Ok(leader) => drop(elected.insert(tp, leader)),
+            Ok(leader) => {
+                elected.insert(tp, leader);
+            }
             Err((ErrorCode::ElectionNotNeeded, _)) if asks_for_all => {}
-            Err(refusal) => drop(results.insert(tp, refusal)),
+            Err(refusal) => {
+                results.insert(tp, refusal);
+            }
         }
     }
     // Whoever asks for the leaders next, here, finds the new ones.

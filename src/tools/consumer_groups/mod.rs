@@ -376,7 +376,9 @@ fn delete_offsets(options: &Options, groups: &mut Groups, out: &mut Output) -> R
         }
         match groups.partitions(topic) {
             Ok(of_topic) => partitions.extend(of_topic),
-            Err(error) => drop(results.insert((topic.clone(), -1), Err(error))),
+            Err(error) => {
+                results.insert((topic.clone(), -1), Err(error));
+            }
         }
     }
     let partitions: Vec<Partition> = partitions.into_iter().collect();

@@ -46,8 +46,12 @@ pub(crate) fn ask<R: LeaderRequest>(
                     for (partition, code, answer) in kind.answers(response) {
                         match AdminError::of(code, None) {
                             Some(e) if is_retriable(&e) => {}
-                            Some(e) => drop(told.insert(partition, Err(e))),
-                            None => drop(told.insert(partition, Ok(answer))),
+                            Some(e) => {
+                                told.insert(partition, Err(e));
+                            }
+                            None => {
+                                told.insert(partition, Ok(answer));
+                            }
                         }
                     }
                 }
