@@ -185,6 +185,24 @@ fn every_file_says_what_it_owns() {
     );
 }
 
+/// rustfmt sorts what stands together: this crate first, then the others by name.
+#[test]
+fn imports_are_one_block() {
+    let mut problems = Vec::new();
+    for source in &sources() {
+        let mut after_import = false;
+        for (n, line) in source.whole.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+            let is_import = line.starts_with("use ");
+            let stands_apart = n > 0 && source.whole.lines().nth(n - 1) == Some("");
+            if is_import && after_import && stands_apart {
+                problems.push(format!("{}:{}: an empty line between imports", source.shown(), n + 1));
+            }
+            after_import = is_import || (after_import && (line.starts_with(' ') || line.starts_with('}')));
+        }
+    }
+    fail_on(problems);
+}
+
 /// A page that says `Pure` binds its file and, as the page of a room, every file of the room.
 #[test]
 fn pure_files_know_no_clock_no_file_and_no_tokio() {

@@ -4,24 +4,22 @@
 //!
 //! Absent on purpose: retries (the caller knows what may be sent twice), TLS and SASL.
 
+use crate::common::ErrorCode;
+use crate::protocol::frame::{self, FrameError};
+use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use crate::protocol::{ApiKey, DecodeError, EncodeError, Frame, Message, Reader, RequestHeader, ResponseHeader, Str};
+use crate::util::dial::dial;
+use bytes::BytesMut;
+use rustix::net::{RecvFlags, recv};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
-
-use bytes::BytesMut;
-use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
-
-use crate::common::ErrorCode;
-use crate::protocol::frame::{self, FrameError};
-use crate::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use crate::protocol::{ApiKey, DecodeError, EncodeError, Frame, Message, Reader, RequestHeader, ResponseHeader, Str};
-use crate::util::dial::dial;
 
 /// The longest answer that is taken: Kafka's inter-broker clients have no bound, a broker's own requests have this one.
 const MAX_RESPONSE_BYTES: usize = 100 << 20;

@@ -1,15 +1,13 @@
 //! Owns how an operator's changes turn the settings of a resource into new ones, or into a refusal. Kafka:
 //! `ConfigAdminManager`, `ZkAdminManager.alterConfigs`. Absent on purpose: znodes, authorization, duplicate resources.
 
-use crate::common::java;
-use std::collections::BTreeSet;
-
-use crate::common::ErrorCode;
-
 use super::def::{ConfigDef, ConfigError, Props, Type};
 use super::dynamic::{DynamicConfig, Layer, is_stored_encrypted};
 use super::keys::{BROKER, TOPIC};
 use super::topic;
+use crate::common::ErrorCode;
+use crate::common::java;
+use std::collections::BTreeSet;
 
 /// What to do with one key. Kafka: `AlterConfigOp.OpType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

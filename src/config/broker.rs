@@ -2,10 +2,6 @@
 //! each other, with the forms and synonyms that Kafka takes. Kafka: `KafkaConfig`. Absent on purpose: reading files,
 //! applying changes, the typed view of TLS and SASL keys.
 
-use std::collections::BTreeMap;
-
-use crate::common::{BrokerId, java};
-
 use super::coordinator::{GroupConfig, InternalTopic, TransactionConfig};
 use super::def::{ConfigError, Effect, Props, Value, Values, is_production_metadata_version, require, valid_host};
 use super::endpoint::{Endpoint, ListenerName, ProtocolMap, SecurityProtocol};
@@ -16,6 +12,8 @@ use super::keys::{
     ReplicationRates,
 };
 use super::topic::{self, LogConfig};
+use crate::common::{BrokerId, java};
+use std::collections::BTreeMap;
 
 /// Keys that no table has and that an authorizer reads, so nobody is warned about them.
 const OF_THE_AUTHORIZER: &[&str] = &["super.users", "allow.everyone.if.no.acl.found"];

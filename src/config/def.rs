@@ -2,11 +2,10 @@
 //! of a properties file into checked values. Kafka: `ConfigDef`, `ConfigException`; the error texts are Kafka's, because
 //! operators search for them. Absent on purpose: groups, display names and recommenders, which only Connect uses.
 
+use super::keys::{METADATA_VERSIONS, PRODUCTION_METADATA_VERSION};
 use crate::common::java;
 use std::collections::BTreeMap;
 use std::fmt;
-
-use super::keys::{METADATA_VERSIONS, PRODUCTION_METADATA_VERSION};
 
 /// Keys and their values as text, as a properties file or a znode gives them.
 pub type Props = BTreeMap<String, String>;

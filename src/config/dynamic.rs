@@ -3,12 +3,11 @@
 //! Absent on purpose: reading and writing znodes, and applying a change to what runs (`server::dynamic_config`);
 //! encrypted passwords, which are passed over with a reason.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use super::broker::BrokerConfig;
 use super::def::{ConfigError, ConfigKey, OfListener, Props, Type, UpdateMode, Value};
 use super::keys::{BROKER, LogKeys, QUOTA};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The znode that a setting lives in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,13 +2,12 @@
 //! them. Kafka: `EndPoint`, `ListenerName`, `SecurityProtocol`, `CoreUtils.listenerListToEndPoints`, `Csv`.
 //! Absent on purpose: name resolution and sockets.
 
+use super::def::{ConfigError, require};
 use crate::common::java;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-
-use super::def::{ConfigError, require};
 
 /// Name of a listener, in upper case. Kafka: `ListenerName.normalised`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,8 +1,7 @@
 //! What several test modules of this room start from.
 
-use std::sync::Arc;
-
 use super::{BrokerConfig, DynamicConfig, Props, parse};
+use std::sync::Arc;
 
 pub(super) fn props(entries: &[(&str, &str)]) -> Props {
     entries.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()

@@ -2,13 +2,11 @@
 //! for what an operator may set on a topic. Kafka: `LogConfig`, `ServerTopicConfigSynonyms`.
 //! Absent on purpose: tiered storage, which is refused.
 
-use std::collections::BTreeSet;
-
-use crate::common::ids::Millis;
-
 use super::def::{ConfigError, FromValue, Props, Value, Values};
 pub use super::keys::LogConfig;
 use super::keys::{LogForms, LogKeys, TOPIC, TopicForms};
+use crate::common::ids::Millis;
+use std::collections::BTreeSet;
 
 /// What a topic's batches are compressed with on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,9 @@
 //!   leader that it has not heard of. "New" sticks.
 //! * LeaderAndIsr and StopReplica of one partition keep their order. "Delete" sticks.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
 use super::batch::ControlRequest;
 use crate::protocol::messages::update_metadata_request::UpdateMetadataBroker;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Requests for one broker, oldest first.
 #[derive(Default)]

@@ -4,9 +4,6 @@
 //! What is said of a partition is what the [`Context`] knows when it is added; the last word wins, except that "new" and
 //! "delete" stick. Whichever brokers get the leadership, every live broker gets it for its metadata too.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
 use super::context::Context;
 use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition};
 use crate::protocol::Str;
@@ -18,6 +15,8 @@ use crate::protocol::messages::update_metadata_request::{
     UpdateMetadataBroker, UpdateMetadataEndpoint, UpdateMetadataPartitionState, UpdateMetadataTopicState,
 };
 use crate::protocol::messages::{LeaderAndIsrRequest, StopReplicaRequest, UpdateMetadataRequest};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The leader that orders brokers to forget a partition. Kafka: `LeaderAndIsr.LeaderDuringDelete`.
 const LEADER_DURING_DELETE: i32 = -2;

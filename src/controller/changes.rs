@@ -1,11 +1,6 @@
 //! Owns what the active controller does about news from ZooKeeper or a broker. Kafka: the `process…` methods of
 //! `KafkaController`.
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
-
-use tracing::{debug, error, info, warn};
-
 use super::channels::BrokerChannels;
 use super::context::Replica;
 use super::events::Answer;
@@ -20,6 +15,9 @@ use crate::zk::data::controller as lists;
 use crate::zk::data::topic::TopicAssignment;
 use crate::zk::watch::{Change, WatchEvent};
 use crate::zk::{paths, startup, topics};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use tracing::{debug, error, info, warn};
 
 impl<C: BrokerChannels> Term<C> {
     /// Works through one change in ZooKeeper. The reads of each handler arm its watch again.

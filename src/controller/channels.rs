@@ -4,15 +4,6 @@
 //! A request that failed is sent again on a new connection until the broker answers or its znode goes, so brokers may see
 //! it twice. The controller reaches its own broker in the same way.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-
-use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
-
 use super::backlog::Backlog;
 use super::batch::ControlRequest;
 use super::context::LiveBroker;
@@ -22,6 +13,13 @@ use crate::common::BrokerId;
 use crate::config::endpoint::{Endpoint, SecurityProtocol};
 use crate::protocol::ApiKey;
 use crate::util::task::Group;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
 
 /// What inter.broker.protocol.version 3.9 means for each request.
 const LEADER_AND_ISR_VERSION: i16 = 7;

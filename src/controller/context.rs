@@ -4,14 +4,13 @@
 //! The truth is in ZooKeeper; this is what was read from it and written to it in this term. States of partitions and
 //! replicas live only here, and are made anew by the next controller.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
 use super::partition_state::PartitionState;
 use super::replica_state::ReplicaState;
 use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicPartition, Uuid};
 use crate::zk::data::broker::BrokerRegistration;
 use crate::zk::data::topic::{LeaderAndIsr, ReplicaAssignment};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The leader epoch in requests for a topic that is being deleted: brokers take it whatever they know.
 pub(super) const EPOCH_DURING_DELETE: LeaderEpoch = LeaderEpoch(-2);

@@ -9,11 +9,6 @@
 //! that is under way ends with its topic. Kafka means to wait for it, and does only where the controller changes between:
 //! then forever, if the partition has lost its leader to the deletion already.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use tracing::{info, warn};
-
 use super::channels::BrokerChannels;
 use super::context::Replica;
 use super::partition_state::PartitionState;
@@ -22,6 +17,9 @@ use super::term::{Term, TermError};
 use crate::zk::batch::FencedError;
 use crate::zk::client::Error;
 use crate::zk::paths;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tracing::{info, warn};
 
 impl<C: BrokerChannels> Term<C> {
     /// At the start of a term: what was to be deleted still is.

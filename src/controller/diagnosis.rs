@@ -1,12 +1,11 @@
 //! Owns why a partition is not as it should be: without a leader, with replicas out of sync, on its way to other brokers.
 //! Pure. Kafka counts such partitions in metrics and leaves it to the reader of all brokers' logs to find the reason.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-
 use super::context::Context;
 use crate::common::{BrokerId, TopicPartition};
 use crate::zk::data::topic::{LeaderAndIsr, ReplicaAssignment};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// How a replica's broker stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

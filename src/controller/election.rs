@@ -2,11 +2,10 @@
 //!
 //! Every change that the controller makes adds one to the leader epoch: brokers ignore an epoch that they know.
 
-use std::fmt;
-
 use super::context::Context;
 use crate::common::{BrokerId, LeaderEpoch, TopicPartition};
 use crate::zk::data::topic::{LeaderAndIsr, LeaderRecoveryState};
+use std::fmt;
 
 /// For what a leader is looked for. Kafka: `PartitionLeaderElectionStrategy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

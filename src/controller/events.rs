@@ -1,11 +1,6 @@
 //! Owns what reaches the controller's mailbox from inside the broker. Kafka: `ControllerEvent`. What ZooKeeper reports comes
 //! through watches instead.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use tokio::sync::oneshot;
-
 use super::topics::Refusal;
 use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, TopicPartition};
 use crate::protocol::messages::{
@@ -14,6 +9,9 @@ use crate::protocol::messages::{
 };
 use crate::zk::data::controller::ProducerIdBlock;
 use crate::zk::data::topic::ReplicaAssignment;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::oneshot;
 
 #[derive(Debug)]
 pub enum Event {

@@ -3,10 +3,6 @@
 //!
 //! Watches are armed by the reads themselves, so nothing that happens after a read is missed.
 
-use std::time::Duration;
-
-use tracing::{info, warn};
-
 use super::channels::BrokerChannels;
 use super::context::Leadership;
 use super::diagnosis;
@@ -18,6 +14,8 @@ use crate::common::{BrokerId, TopicPartition};
 use crate::zk::client::{CreateMode, Error};
 use crate::zk::data::cluster::FeatureNode;
 use crate::zk::{paths, startup, topics};
+use std::time::Duration;
+use tracing::{info, warn};
 
 /// From the start of a term to the first look at the balance of leaderships.
 const FIRST_REBALANCE: Duration = Duration::from_secs(5);

@@ -3,15 +3,14 @@
 //! Beyond Kafka: the order of the ISR does not matter, only the leader itself may ask, and no broker joins that holds no
 //! replica. Leaving is always allowed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
 use super::context::{Context, Leadership};
 use crate::common::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, TopicPartition, Uuid};
 use crate::protocol::Str;
 use crate::protocol::messages::alter_partition_response::{PartitionData, TopicData};
 use crate::protocol::messages::{AlterPartitionRequest, AlterPartitionResponse};
 use crate::zk::data::topic::{LeaderAndIsr, LeaderRecoveryState};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The first version that names topics by id and knows INELIGIBLE_REPLICA.
 const TOPIC_IDS_SINCE: i16 = 2;

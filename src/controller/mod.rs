@@ -46,11 +46,10 @@ mod tests;
 pub mod topics;
 
 use crate::util::unless_gone;
+use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

@@ -11,11 +11,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-use tracing::{error, info, warn};
-
 use super::batch::BatchBuilder;
 use super::channels::BrokerChannels;
 use super::context::Replica;
@@ -30,6 +25,9 @@ use crate::zk::client::{Error, Write};
 use crate::zk::data::controller::{decode_moves, encode_moves};
 use crate::zk::data::topic::ReplicaAssignment;
 use crate::zk::{paths, topics};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tracing::{error, info, warn};
 
 type Assignments = BTreeMap<TopicPartition, ReplicaAssignment>;
 

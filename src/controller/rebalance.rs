@@ -1,11 +1,10 @@
 //! Owns which leaderships go back to their preferred replicas by themselves. Pure. Kafka:
 //! `KafkaController.checkAndTriggerAutoLeaderRebalance`.
 
-use std::collections::BTreeMap;
-
 use super::context::Context;
 use super::election;
 use crate::common::{BrokerId, TopicPartition};
+use std::collections::BTreeMap;
 
 /// The partitions that go back: of each broker that leads too few of those that name it first, that is, where others lead
 /// more than `percentage` of them, all that it can lead.

@@ -4,10 +4,6 @@
 //!
 //! An error that ends the term drops the reply: the caller learns that this is not the controller, and asks the next one.
 
-use crate::util::unless_gone;
-use tokio::sync::oneshot;
-use tracing::{debug, info, warn};
-
 use super::LatestBlock;
 use super::batch::BatchBuilder;
 use super::channels::BrokerChannels;
@@ -20,9 +16,12 @@ use super::replica_state::ReplicaState;
 use super::term::{ElectError, Outcome, Term, TermError};
 use crate::common::{BrokerEpoch, BrokerId, ErrorCode, TopicPartition};
 use crate::protocol::messages::{AlterPartitionRequest, AlterPartitionResponse};
+use crate::util::unless_gone;
 use crate::zk::client::{Error, MultiError};
 use crate::zk::data::controller::{self as data, ProducerIdBlock};
 use crate::zk::paths;
+use tokio::sync::oneshot;
+use tracing::{debug, info, warn};
 
 /// The caller may be gone by now.
 fn answer<A>(reply: oneshot::Sender<A>, answer: A) {

@@ -4,13 +4,6 @@
 //! Decisions are the pure functions of `election` over the [`Context`]; here they are put between a read and a fenced
 //! write, and their results are absorbed. An event of the controller is worked through before the next begins.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
-
 use super::batch::BatchBuilder;
 use super::channels::BrokerChannels;
 use super::context::{Context, Leadership, Replica};
@@ -26,6 +19,11 @@ use crate::zk::data::config;
 use crate::zk::data::topic::{LeaderAndIsr, PartitionState};
 use crate::zk::watch::Watcher;
 use crate::zk::{paths, topics};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
 
 /// What the controller needs of the broker's configuration.
 #[derive(Clone, Debug)]

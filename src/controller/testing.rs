@@ -1,12 +1,11 @@
 //! Owns what the controller's tests start from.
 
+use super::context::Context;
 use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition, Uuid};
 use crate::config::endpoint::{Endpoint, ListenerName, SecurityProtocol};
 use crate::zk::data::broker::BrokerRegistration;
 use crate::zk::data::topic::ReplicaAssignment;
 use std::sync::Arc;
-
-use super::context::Context;
 
 pub(super) fn tp(topic: &str, partition: i32) -> TopicPartition {
     TopicPartition::new(topic, partition)

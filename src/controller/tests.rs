@@ -1,14 +1,6 @@
 //! Tests of the controller against a ZooKeeper server (the one that `ZURAU_ZK` names, else our own), with recorded
 //! channels in place of brokers.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use parking_lot::Mutex;
-use tokio::runtime::Handle;
-use tokio::sync::Notify;
-use tokio::time::timeout;
-
 use super::events::{Answer, Event};
 use super::testing::{ids, registration};
 use super::topics::Assignment;
@@ -27,6 +19,12 @@ use crate::zk::data::config::Config;
 use crate::zk::data::topic::{PartitionState, TopicAssignment};
 use crate::zk::startup;
 use crate::zk::tests::faults::{Faults, SESSION_EXPIRED};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 mod faults;
 mod garbage;

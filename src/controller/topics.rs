@@ -3,16 +3,14 @@
 //!
 //! Texts are Kafka's: clients print them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use tracing::{debug, info};
-
 use crate::common::{BrokerId, ErrorCode, Uuid};
 use crate::zk::client::{Client, CreateMode, Error, MAX_REQUEST_BYTES};
 use crate::zk::data::broker::BrokerRegistration;
 use crate::zk::data::config::Config;
 use crate::zk::data::topic::{ReplicaAssignment, TopicAssignment};
 use crate::zk::{configs, paths, startup, topics};
+use std::collections::{BTreeMap, BTreeSet};
+use tracing::{debug, info};
 
 const MAX_NAME_LENGTH: usize = 249;
 

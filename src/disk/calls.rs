@@ -3,14 +3,12 @@
 //!
 //! Each thread has a place of its own, which costs a call two uncontended locks and a look at the clock.
 
+use super::fault::{self, Op};
+use parking_lot::Mutex;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
-
-use super::fault::{self, Op};
 
 /// A call that is under way for too long.
 #[derive(Clone, Debug)]

@@ -1,17 +1,15 @@
 //! Owns directories: listing, the `.lock` file, atomic replacement of small files, syncing of names. Kafka: `FileLock`,
 //! `Utils.atomicMoveWithFallback`, `Utils.flushDir`.
 
+use super::calls;
+use super::fault::Op;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use super::calls;
-use super::fault::Op;
-
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// A file that is held by a POSIX record lock over all of it, as Java's `FileChannel.tryLock` takes it. `flock` would not
 /// conflict with an Apache broker. The lock belongs to this open file, not to the process: a second attempt in the same

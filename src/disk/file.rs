@@ -1,17 +1,15 @@
 //! Owns open data files and slices of them: positioned reads and writes, truncation, sync, sendfile. Kafka: `FileRecords`.
 //! A file has no cursor and no cached length: the log knows how much of it counts.
 
+use super::calls;
+use super::fault::Op;
+use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-
-use rustix::io::{Errno, ReadWriteFlags};
-
-use super::calls;
-use super::fault::Op;
 
 /// Most pieces that one `pwritev` takes (Linux `UIO_MAXIOV`).
 const IOV_MAX: usize = 1_024;

@@ -1,12 +1,11 @@
 //! Owns read-only maps of whole files, which tools take of logs. Kafka's tools read them with `FileRecords`.
 //! Absent on purpose: writable maps, and maps of the broker's own files: see the room's page.
 
+use memmap2::{Advice, Mmap};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-
-use memmap2::{Advice, Mmap};
-use rustix::io::Errno;
 
 /// A file as it was long when it was opened.
 ///

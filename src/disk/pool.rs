@@ -1,15 +1,13 @@
 //! Owns how many data files are open at once: a file is opened when it is needed, and those that were unused for longest
 //! are closed beyond a bound. Kafka keeps every file of every segment open and mapped.
 
+use super::DataFile;
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-
-use arc_swap::ArcSwapOption;
-use parking_lot::Mutex;
-
-use super::DataFile;
 
 /// The bound, and the files that are open under it, the one that was opened first in front.
 #[derive(Debug)]

@@ -1,14 +1,6 @@
 //! Owns appending to a log. Kafka: `UnifiedLog.append`. Everything that needs no offset was decided before: see
 //! [`crate::record::validate`]. What is left happens under the tail lock: producer state, offsets, one write.
 
-use std::io::IoSlice;
-use std::sync::Arc;
-
-use crate::common::LeaderEpoch;
-use crate::common::ids::{Millis, Offset};
-use crate::record::validate::{self, ValidatedBatches};
-use crate::record::{Batch, BatchHeader, HEADER_LEN, NO_TIMESTAMP, RecordError, batches};
-
 use super::log_dir::DirError;
 use super::marks::OffsetMetadata;
 use super::producer_state::{AppendOrigin, BatchKind, BatchMetadata, ProducerBatch, ProducerError, VerificationGuard};
@@ -16,6 +8,12 @@ use super::recovery::aborted;
 use super::scan::control_kind;
 use super::segment::{AppendedBatch, RollParams, Segment};
 use super::unified_log::{Tail, UnifiedLog};
+use crate::common::LeaderEpoch;
+use crate::common::ids::{Millis, Offset};
+use crate::record::validate::{self, ValidatedBatches};
+use crate::record::{Batch, BatchHeader, HEADER_LEN, NO_TIMESTAMP, RecordError, batches};
+use std::io::IoSlice;
+use std::sync::Arc;
 
 /// What an append did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

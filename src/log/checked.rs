@@ -2,9 +2,8 @@
 //! it. What this process has written or recovered was checked then. Kafka sends whatever the disk gives, and leaves it to the
 //! readers, of whom not all look.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Ranges that are remembered; beyond that the shortest is forgotten, and checked again.
 const RANGES_MAX: usize = 32;

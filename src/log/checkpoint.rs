@@ -11,17 +11,15 @@
 //!
 //! Every file is written beside its place, synced and renamed. An empty checkpoint has no entries.
 
+use super::epoch_cache::EpochEntry;
+use crate::common::ids::{BrokerId, Offset, TopicPartition};
+use crate::common::{LeaderEpoch, Uuid};
+use crate::disk::{self, DiskError, During};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::Path;
-
-use crate::common::ids::{BrokerId, Offset, TopicPartition};
-use crate::common::{LeaderEpoch, Uuid};
-use crate::disk::{self, DiskError, During};
-
-use super::epoch_cache::EpochEntry;
 
 /// Everything below is known to be on the disk.
 pub const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";

@@ -1,11 +1,10 @@
 //! Owns what loading a log may do, and why a directory does not become a log. The loading is in [`super::recovery`].
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::checkpoint::CheckpointError;
 use super::segment::SegmentError;
 use crate::disk::DiskError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What loading a log may do.
 #[derive(Clone, Debug)]

@@ -1,20 +1,18 @@
 //! Owns a log directory's life and death, and the room in it. Kafka: `LogDirFailureChannel`. What is in it is in
 //! [`super::partition_dir`].
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
-
-use parking_lot::Mutex;
-use tokio::sync::mpsc;
-use tracing::{error, info};
-
 use super::scheduler::Scheduler;
 use super::small_files::{self, LateFiles, SmallFiles};
 use crate::common::ids::Millis;
 use crate::disk::{self, DiskError, During, FilePool};
 use crate::util::rate_limit::RateLimit;
+use parking_lot::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tracing::{error, info};
 
 /// How often a full directory is worth a line.
 const FULL_TOLD_EVERY: Duration = Duration::from_secs(10);

@@ -5,23 +5,6 @@
 mod checkpoints;
 mod startup;
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
-
-use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
-use tracing::{debug, error, info, warn};
-
-use crate::common::Uuid;
-use crate::common::ids::{Millis, Offset, TopicPartition};
-use crate::config::topic::LogConfig;
-use crate::disk::{self, DirLock, DiskError, During, FilePool};
-use crate::util::claims::Claims;
-use crate::util::lock::{self, Rank, RwLock};
-
 use super::checkpoint::{self, HIGH_WATERMARK_FILE, LOCK_FILE};
 use super::cleaner::LogCleaner;
 use super::loading::{LoadError, LoadLimits};
@@ -30,6 +13,20 @@ use super::partition_dir::{delete_dir_name, stray_dir_name};
 use super::producer_state::ProducerStateConfig;
 use super::recovering::{Recovering, RecoveringLogs};
 use super::unified_log::{InconsistentTopicId, LogOptions, UnifiedLog};
+use crate::common::Uuid;
+use crate::common::ids::{Millis, Offset, TopicPartition};
+use crate::config::topic::LogConfig;
+use crate::disk::{self, DirLock, DiskError, During, FilePool};
+use crate::util::claims::Claims;
+use crate::util::lock::{self, Rank, RwLock};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tracing::{debug, error, info, warn};
 
 /// How long a call to the disk may take before it is told.
 const HANGING_AFTER: Duration = Duration::from_secs(10);

@@ -11,12 +11,6 @@
 //! [`UnifiedLog::hand_over`]. A kill between the two renames leaves the partition in two directories (the other order
 //! would leave it in none): the next start serves the one that has all that the other has. Kafka's refuses.
 
-use std::cmp::Reverse;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use tracing::{info, warn};
-
 use super::loading::{LoadError, LoadLimits};
 use super::log_dir::{DirError, LogDir, reported};
 use super::partition_dir::{delete_dir_name, future_dir_name};
@@ -25,6 +19,10 @@ use super::unified_log::{LogOptions, UnifiedLog};
 use super::{AppendError, AppendInfo, FetchIsolation, LogManager};
 use crate::common::ids::{Millis, Offset, TopicPartition};
 use crate::disk::DiskError;
+use std::cmp::Reverse;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tracing::{info, warn};
 
 /// Longest file name of the usual file systems.
 const NAME_MAX: usize = 255;

@@ -6,18 +6,15 @@
 //! Absent on purpose: the split of the last segment. Offsets are under no checksum, and there one that is far too high is
 //! damage.
 
-use std::io::IoSlice;
-use std::path::Path;
-use std::sync::Arc;
-
-use tracing::info;
-
-use crate::common::ids::Offset;
-use crate::disk::{self, DataFile, DiskError, During};
-
 use super::loading::LoadError;
 use super::scan::{HeadScan, ScanError};
 use super::segment_files::{CLEANED_SUFFIX, LOG_SUFFIX, SWAP_SUFFIX, file_name};
+use crate::common::ids::Offset;
+use crate::disk::{self, DataFile, DiskError, During};
+use std::io::IoSlice;
+use std::path::Path;
+use std::sync::Arc;
+use tracing::info;
 
 /// Most offsets that a segment's last batch lies above its base.
 const SPAN_MAX: i64 = i32::MAX as i64;

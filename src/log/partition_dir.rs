@@ -7,14 +7,12 @@
 //! topic-0.<32 hex digits>-stray             a replica that the controller does not assign here
 //! ```
 
+use crate::common::ids::TopicPartition;
+use crate::disk::{self, DiskError, During, FilePool};
+use parking_lot::RwLock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use parking_lot::RwLock;
-
-use crate::common::ids::TopicPartition;
-use crate::disk::{self, DiskError, During, FilePool};
 
 pub const DELETE_SUFFIX: &str = "-delete";
 pub const FUTURE_SUFFIX: &str = "-future";

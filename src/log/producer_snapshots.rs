@@ -2,19 +2,16 @@
 //! A snapshot is never waited for on the disk: its checksum tells when a power cut took it, and then an older one and
 //! the log itself say the same.
 
+use super::partition_dir::PartitionDir;
+use super::producer_state::ProducerState;
+use super::segment_files::{SNAPSHOT_SUFFIX, file_name, mark_deleted, offset_of};
+use crate::common::ids::{Millis, Offset};
+use crate::disk::{self, DataFile, DiskError, During};
 use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Arc;
-
 use tracing::{info, warn};
-
-use crate::common::ids::{Millis, Offset};
-use crate::disk::{self, DataFile, DiskError, During};
-
-use super::partition_dir::PartitionDir;
-use super::producer_state::ProducerState;
-use super::segment_files::{SNAPSHOT_SUFFIX, file_name, mark_deleted, offset_of};
 
 #[derive(Debug)]
 pub(super) struct ProducerSnapshots {

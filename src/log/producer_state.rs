@@ -11,13 +11,12 @@
 //!
 //! It keeps only the last batch of each producer; memory keeps five.
 
-use crate::common::java;
-use std::collections::BTreeMap;
-
 use crate::common::ids::{Millis, Offset};
+use crate::common::java;
 use crate::record::batch::increment_sequence;
 use crate::record::{NO_PRODUCER_EPOCH, NO_SEQUENCE, NO_TIMESTAMP};
 use crate::util::checksum;
+use std::collections::BTreeMap;
 
 /// Batches of a producer that are recognised when they come again: as many as a client has in flight.
 pub const BATCHES_TO_RETAIN: usize = 5;

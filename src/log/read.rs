@@ -2,21 +2,18 @@
 //! `fetchOffsetByTimestamp`, `legacyFetchOffsetsBefore`. Takes no lock that covers disk work: reads index entries and
 //! batch headers, never records but for a lookup by time.
 
-use std::sync::Arc;
-
-use tracing::error;
-
-use crate::common::LeaderEpoch;
-use crate::common::ids::{Millis, Offset};
-use crate::disk::FileSlice;
-use crate::record::NO_TIMESTAMP;
-
 use super::index::AbortedTxn;
 use super::log_dir::DirError;
 use super::marks::{LogOffsets, OffsetMetadata};
 use super::segment::{FoundTimestamp, Segment, SegmentError};
 use super::segments::Segments;
 use super::unified_log::UnifiedLog;
+use crate::common::LeaderEpoch;
+use crate::common::ids::{Millis, Offset};
+use crate::disk::FileSlice;
+use crate::record::NO_TIMESTAMP;
+use std::sync::Arc;
+use tracing::error;
 
 /// How far a reader may look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

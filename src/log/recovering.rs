@@ -9,18 +9,16 @@
 //!
 //! Until then there is no such log for anybody, and nothing else is made in its place.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use parking_lot::{Condvar, Mutex};
-
 use super::loading::LoadError;
 use super::log_dir::LogDir;
 use super::unified_log::{LogOptions, UnifiedLog};
 use crate::common::Uuid;
 use crate::common::ids::{Offset, TopicPartition};
+use parking_lot::{Condvar, Mutex};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A log that the start has left.
 #[derive(Debug)]

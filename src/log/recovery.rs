@@ -11,16 +11,6 @@
 //! Stricter than Kafka: offsets that go backwards end the log too. Neither offset nor leader epoch is under a batch's
 //! checksum, and Kafka goes on with whatever it finds there.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::Arc;
-
-use tracing::{debug, info, warn};
-
-use crate::common::ids::{Millis, Offset, TopicPartition};
-use crate::config::topic::LogConfig;
-use crate::disk::{self, DiskError, During};
-
 use super::checkpoint::{self, CheckpointError, LEADER_EPOCH_FILE};
 use super::epoch_cache::EpochCache;
 use super::index::AbortedTxn;
@@ -38,6 +28,13 @@ use super::segment_files::{
     file_name, offset_of,
 };
 use super::segments::Segments;
+use crate::common::ids::{Millis, Offset, TopicPartition};
+use crate::config::topic::LogConfig;
+use crate::disk::{self, DiskError, During};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use tracing::{debug, info, warn};
 
 /// What the loader is told.
 #[derive(Clone, Copy, Debug)]

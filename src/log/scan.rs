@@ -1,9 +1,7 @@
 //! Owns walking over the entries of a segment file: their headers, or all of their bytes with checksums. Kafka:
 //! `FileLogInputStream`, `FileChannelRecordBatch`. Memory is bounded by the buffers here, whatever an entry claims.
 
-use std::io;
-use std::sync::Arc;
-
+use super::producer_state::{BatchKind, ProducerBatch};
 use crate::common::LeaderEpoch;
 use crate::common::ids::{Millis, Offset};
 use crate::disk::DataFile;
@@ -11,8 +9,8 @@ use crate::record::batch::{PREFIX_LEN, entry_size};
 use crate::record::control::EndTransactionMarker;
 use crate::record::{Batch, BatchHeader, HEADER_LEN, NO_TIMESTAMP, RecordError};
 use crate::util::checksum::Checksum;
-
-use super::producer_state::{BatchKind, ProducerBatch};
+use std::io;
+use std::sync::Arc;
 
 /// Headers that lie close together come with one read.
 const HEAD_BUFFER: usize = 4 * 1024;

@@ -3,14 +3,12 @@
 //! no file goes early and no flush waits for an hour. Absent on purpose: threads. Whoever owns one calls
 //! [`Scheduler::run_due`], off the data workers: jobs wait for the disk.
 
+use crate::common::ids::Millis;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
-
-use parking_lot::Mutex;
 use tokio::sync::Notify;
-
-use crate::common::ids::Millis;
 
 type Job = Box<dyn FnOnce() + Send>;
 

@@ -1,18 +1,6 @@
 //! Owns one segment: a piece of the log, its indexes, and what the log must know of it without reading. Kafka:
 //! `LogSegment`. One thread at a time appends, under the log's lock; readers take no lock that covers disk work.
 
-use std::io::{self, IoSlice};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-
-use parking_lot::Mutex;
-
-use crate::common::ids::{Millis, Offset};
-use crate::config::topic::LogConfig;
-use crate::disk::{DataFile, DiskError, During, LazyFile};
-use crate::record::{Batch, NO_TIMESTAMP, RecordError};
-
 use super::checked::Checked;
 use super::index::{
     AbortedTxn, AbortedTxnSearch, IndexError, OffsetIndex, OffsetPosition, TimeIndex, TimestampOffset, TxnIndex,
@@ -21,6 +9,15 @@ use super::index::{
 use super::partition_dir::PartitionDir;
 use super::scan::{CheckScan, EntryHead, HeadScan, ScanError};
 use super::segment_files::{LOG_SUFFIX, OFFSET_INDEX_SUFFIX, SegmentFiles, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
+use crate::common::ids::{Millis, Offset};
+use crate::config::topic::LogConfig;
+use crate::disk::{DataFile, DiskError, During, LazyFile};
+use crate::record::{Batch, NO_TIMESTAMP, RecordError};
+use parking_lot::Mutex;
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Largest batch that a lookup by timestamp reads as a whole: the broker accepts none that is larger by default, and
 /// what is larger is answered by its last offset.

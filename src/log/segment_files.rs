@@ -8,16 +8,13 @@
 //! 00000000000000000042.log.deleted    waits for its removal
 //! ```
 
+use super::partition_dir::PartitionDir;
+use crate::common::ids::Offset;
+use crate::disk::{self, DataFile, DiskError, During};
+use parking_lot::RwLock;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use parking_lot::RwLock;
-
-use crate::common::ids::Offset;
-use crate::disk::{self, DataFile, DiskError, During};
-
-use super::partition_dir::PartitionDir;
 
 pub(super) const LOG_SUFFIX: &str = ".log";
 pub(super) const OFFSET_INDEX_SUFFIX: &str = ".index";

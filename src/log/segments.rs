@@ -1,11 +1,9 @@
 //! Owns the list of a log's segments, ascending by base offset. Kafka: `LogSegments`. A list never changes: the log swaps
 //! it for another one, and readers go on with theirs.
 
-use std::sync::Arc;
-
-use crate::common::ids::Offset;
-
 use super::segment::Segment;
+use crate::common::ids::Offset;
+use std::sync::Arc;
 
 #[derive(Debug, Default)]
 pub(super) struct Segments {

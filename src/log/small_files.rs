@@ -7,17 +7,15 @@
 //! * the recovery point, for everything. Records above it say their epochs themselves, and loading reads those; of an
 //!   epoch without records nobody asks anything that the epochs around it do not answer.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-
-use parking_lot::{Mutex, MutexGuard, RwLock};
-
 use super::checkpoint::{self, LEADER_EPOCH_FILE, PARTITION_METADATA_FILE};
 use super::epoch_cache::EpochCache;
 use super::partition_dir::PartitionDir;
 use crate::common::Uuid;
 use crate::disk::{self, DiskError, During};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 /// Logs whose files are written together. Whoever needs one of these now waits for all of them.
 const LOGS_AT_ONCE: usize = 64;

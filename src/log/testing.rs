@@ -1,12 +1,5 @@
 //! Owns what the log's tests share: logs in temporary directories, batches, directories as bytes.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
-use std::sync::Arc;
-
-use bytes::Bytes;
-
 use super::loading::LoadLimits;
 use super::log_dir::LogDir;
 use super::producer_state::ProducerStateConfig;
@@ -17,6 +10,11 @@ use crate::config::topic::LogConfig;
 use crate::disk::FilePool;
 use crate::record::validate::{AppendOrigin, ValidationContext, validate};
 use crate::record::{BatchBuilder, BatchOptions, TimestampType};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 
 pub(super) const PRODUCERS: ProducerStateConfig =
     ProducerStateConfig { expiration_ms: 86_400_000, verify_transactions: false };

@@ -2,9 +2,6 @@
 
 mod faults;
 
-use std::fs;
-use std::sync::Arc;
-
 use super::testing::*;
 use super::*;
 use crate::common::LeaderEpoch;
@@ -14,6 +11,8 @@ use crate::disk::fault::Op;
 use crate::disk::fault::testing::inject;
 use crate::record::validate::AppendOrigin;
 use crate::record::{BatchOptions, batches, control};
+use std::fs;
+use std::sync::Arc;
 
 fn small() -> (tempfile::TempDir, Arc<UnifiedLog>) {
     let dir = tempfile::tempdir().unwrap();

@@ -9,23 +9,6 @@
 //! The tail lock is taken first, the others inside of it and never together. Absent on purpose: clocks, threads,
 //! replication. `now` is handed in, later work goes to the [`Scheduler`], and whoever replicates moves the high watermark.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
-
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
-use tracing::{debug, error, info, warn};
-
-use crate::common::Uuid;
-use crate::common::ids::{LeaderEpoch, Millis, Offset, TopicPartition};
-use crate::config::topic::LogConfig;
-use crate::disk::{self, DiskError, During};
-use crate::util::lock::{self, Rank};
-use crate::util::rate_limit::RateLimit;
-
 use super::checkpoint;
 use super::cleaner::gate::LogCleaning;
 use super::epoch_cache::{EpochEndOffset, EpochEntry};
@@ -42,6 +25,20 @@ use super::segment::{RollParams, Segment, SegmentError};
 use super::segment_files::{DELETED_SUFFIX, LOG_SUFFIX, SegmentFiles};
 use super::segments::Segments;
 use super::small_files::SmallFiles;
+use crate::common::Uuid;
+use crate::common::ids::{LeaderEpoch, Millis, Offset, TopicPartition};
+use crate::config::topic::LogConfig;
+use crate::disk::{self, DiskError, During};
+use crate::util::lock::{self, Rank};
+use crate::util::rate_limit::RateLimit;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tracing::{debug, error, info, warn};
 
 /// Clients that ask for what is damaged ask again and again.
 static DAMAGE_TOLD: RateLimit = RateLimit::every(Duration::from_secs(10));

@@ -15,11 +15,10 @@
 //!  0 offset i64   8 length i32   12 crc u32   16 magic i8   17 attributes i8   18 timestamp i64 (magic 1)   key, value
 //! ```
 
-use std::fmt;
-
 use super::{Codec, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, RecordError};
 use crate::common::ids::{LeaderEpoch, Millis, Offset};
 use crate::util::checksum::{self, Checksum};
+use std::fmt;
 
 /// Bytes of a magic 2 batch before its records.
 pub const HEADER_LEN: usize = 61;

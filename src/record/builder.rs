@@ -1,7 +1,5 @@
 //! Owns the making of magic 2 batches, with any codec. Kafka: `MemoryRecordsBuilder`.
 
-use bytes::Bytes;
-
 use super::batch::LOG_OVERHEAD;
 use super::compression::{Compressor, unreadable};
 use super::{
@@ -9,6 +7,7 @@ use super::{
     RecordError, RecordView, TimestampType, record,
 };
 use crate::common::ids::{LeaderEpoch, Millis, Offset};
+use bytes::Bytes;
 
 /// A header key and its value, which may be null.
 pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);

@@ -13,15 +13,13 @@
 //! Compressed bytes come from strangers. They are only ever read as a stream: what a length field, a block size or a
 //! window claims is held against a limit and, where the format has a largest ratio, against the bytes that are there.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-
+use super::RecordError;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use twox_hash::XxHash32;
 use zstd::stream::read::Decoder as ZstdDecoder;
 use zstd::stream::write::Encoder as ZstdEncoder;
-
-use super::RecordError;
 
 /// How the records of a batch are compressed. The discriminant is the wire id: bits 0-2 of the attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,10 +5,9 @@
 //! key:   version i16 | type i16               value of commit and abort:   version i16 | coordinator epoch i32
 //! ```
 
-use bytes::Bytes;
-
 use super::{BatchBuilder, BatchOptions, RecordError};
 use crate::common::ids::{LeaderEpoch, Millis, Offset};
+use bytes::Bytes;
 
 /// The version of keys and values that we write.
 const VERSION: i16 = 0;

@@ -3,13 +3,12 @@
 //! Up-conversion of produced messages is a rewrite that [`super::validate`] does. Absent on purpose: which part of a
 //! fetch is converted when; that is the fetch's.
 
-use bytes::Bytes;
-
 use super::legacy::SetBuilder;
 use super::reader::codec_of;
 use super::validate::ConversionStats;
 use super::{Batch, Codec, Compression, RecordError, TimestampType, batches, records};
 use crate::common::ids::Offset;
+use bytes::Bytes;
 
 /// What [`down_convert`] gives.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,15 +8,14 @@
 //! The CRC-32 covers everything from the magic on. Compressed entries have no key, and a message set for a value. Inner
 //! offsets are absolute in magic 0; in magic 1 they count from 0 and the entry's offset is the last message's.
 
-use std::fmt;
-use std::io::Read;
-
 use super::batch::{LOG_OVERHEAD, TimestampType};
 use super::compression::{Compression, Compressor, Decompressor, unreadable};
 use super::reader::{RECORD_BYTES_MAX, codec_of};
 use super::{Batch, Codec, Headers, NO_SEQUENCE, NO_TIMESTAMP, RecordError, RecordView};
 use crate::common::ids::{Millis, Offset};
 use crate::util::checksum;
+use std::fmt;
+use std::io::Read;
 
 const MAGIC_AT: usize = 4;
 const ATTRIBUTES_AT: usize = 5;

@@ -5,14 +5,13 @@
 //! nothing, whatever their size. Both read compressed data as a stream, so neither is harmed by a batch that unpacks
 //! to gigabytes.
 
-use std::io::BufRead;
-
 use super::batch::increment_sequence;
 use super::compression::{Decompressor, unreadable};
 use super::record::{
     self, RawRecord, Skimmed, check_header_count, endless_length, null_header_key, premature_end, records_remain,
 };
 use super::{Batch, Codec, NO_SEQUENCE, RecordError, RecordView, TimestampType, legacy, varint};
+use std::io::BufRead;
 
 /// Largest record that is unpacked as a whole. An uncompressed record is bounded by the request that brought it (100
 /// MiB by default); this bounds what a few compressed kilobytes may claim.

@@ -1,11 +1,5 @@
 //! Holds the room to Kafka's own bytes, to round trips of every codec and magic, and to hostile bytes.
 
-use std::io::Write;
-use std::time::Instant;
-
-use bytes::Bytes;
-use proptest::prelude::*;
-
 use super::control::EndTransactionMarker;
 use super::convert::down_convert;
 use super::golden::{self, hex};
@@ -14,6 +8,10 @@ use super::*;
 use crate::common::ErrorCode;
 use crate::common::ids::{LeaderEpoch, Millis, Offset, TopicPartition};
 use crate::util::fuzzing;
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::io::Write;
+use std::time::Instant;
 
 const T: Millis = 1_700_000_000_000;
 

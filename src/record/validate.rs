@@ -4,8 +4,6 @@
 //! Everything is decided here except offsets and the leader epoch, so no partition lock is held: `base_offset` counts
 //! from 0 over the append, and the log adds its end offset. Neither field is under the checksum.
 
-use bytes::Bytes;
-
 use super::legacy;
 use super::reader::{Skim, codec_of};
 use super::record::{self, Skimmed};
@@ -15,6 +13,7 @@ use super::{
 };
 use crate::common::ErrorCode;
 use crate::common::ids::{Millis, Offset, TopicPartition};
+use bytes::Bytes;
 
 /// Most refused records that an answer lists. Kafka has no limit; here a few compressed kilobytes may hold millions of
 /// records to refuse.

@@ -1,15 +1,13 @@
 //! `zurau zookeeper FILE`: a standalone ZooKeeper for development, on a zoo.cfg. Counterpart: `QuorumPeerMain`,
 //! zookeeper-server-start.sh.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Duration;
-
-use tracing::info;
-
 use crate::util::logging;
 use crate::util::task::Group;
 use crate::zookeeper::server::{Config, Server};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tracing::info;
 
 #[derive(clap::Args)]
 pub(super) struct Args {

@@ -3,11 +3,10 @@
 //! Protocol, as in Kafka: try, register on all keys, **try again**, then wait. The second try is what keeps an event between
 //! the first try and the registration from being lost. Timeouts are the caller's (`tokio::time::timeout` around [`Waiter::woken`]).
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
-
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Number of independently locked parts: a power of two, above the number of data workers.

@@ -1,9 +1,8 @@
 //! Owns the pace of log lines that strangers can cause: one line a period, with a count of those left out.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 /// Lets one line through per period.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Owns the start and the end of tasks: each has a name, a group that waits for it, and a rule for its panic.
 //! Kafka: `KafkaThread`, `ShutdownableThread`, `Exit`. The only place that calls tokio's `spawn`.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -8,8 +9,6 @@ use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
-
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -2,20 +2,18 @@
 //! is of one connection: on a new one every node is read again, which shows what happened meanwhile and arms it.
 //! ZooKeeper: `ZKWatchManager`, and what its servers do at SetWatches.
 
+use super::watch::{Address, Change, WatchKind};
+use futures_util::StreamExt;
+use futures_util::stream::{FuturesUnordered, iter};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-
-use futures_util::StreamExt;
-use futures_util::stream::{FuturesUnordered, iter};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use zookeeper_client as package;
 use zookeeper_client::{EventType, OneshotWatcher, WatchedEvent};
-
-use super::watch::{Address, Change, WatchKind};
 
 /// Reads under way while watches are armed again.
 const ARMED_AT_ONCE: usize = 100;

@@ -4,10 +4,9 @@
 //! Here many writes share one multi. One that fails takes its whole multi with it, so the writes of that multi go again
 //! one by one; what each caller sees per write is what Kafka's single writes give.
 
-use tracing::warn;
-
 use super::client::{Client, Error, MultiError, Write, Written};
 use super::paths;
+use tracing::warn;
 
 /// Writes that share a multi.
 const OPS_PER_MULTI: usize = 100;

@@ -5,27 +5,25 @@
 //! expires or the client is closed. Callers with a deadline put a timeout around it. Many calls may be under way at once:
 //! they go out in order, at most `max_in_flight` unanswered.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
-
-use futures_util::StreamExt;
-use futures_util::stream::iter;
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio_util::sync::CancellationToken;
-use tracing::debug;
-use zookeeper_client as package;
-pub use zookeeper_client::{Acl, CreateMode, Permission, Stat};
-use zookeeper_client::{Acls, AuthId, MultiReadResult, MultiWriteError, MultiWriteResult, OneshotWatcher};
-
 use super::armed::Arming;
 use super::login::Credentials;
 use super::paths;
 use super::session::{Driver, Link, Phase, Session, Settings};
 use super::watch::{WatchKind, Watcher};
 use crate::util::task::Group;
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+use zookeeper_client as package;
+pub use zookeeper_client::{Acl, CreateMode, Permission, Stat};
+use zookeeper_client::{Acls, AuthId, MultiReadResult, MultiWriteError, MultiWriteResult, OneshotWatcher};
 
 /// The server refuses packets from 1 MiB on (`jute.maxbuffer`) by dropping the connection.
 pub const MAX_REQUEST_BYTES: usize = (1 << 20) - 1_024;

@@ -1,15 +1,13 @@
 //! Owns config overrides in ZooKeeper and the word that they changed. Kafka: `KafkaZkClient.setOrCreateEntityConfigs`,
 //! `ZkConfigRepository`, `ZkNodeChangeNotificationListener`.
 
-use std::collections::BTreeMap;
-
-use tracing::warn;
-
 use super::client::{Client, CreateMode, Error, MultiError, Node, Write};
 use super::data::config::{self, Config};
 use super::data::controller::ControllerNode;
 use super::paths;
 use super::watch::Watcher;
+use std::collections::BTreeMap;
+use tracing::warn;
 
 /// Notifications older than this are deleted by every broker that sees them.
 const CHANGE_EXPIRATION_MS: i64 = 15 * 60 * 1_000;

@@ -2,10 +2,9 @@
 //! a session that no server takes counts as gone, and whether an ensemble is that of our cluster. It reads no clock: `now`
 //! comes in. ZooKeeper: `StaticHostProvider`, the timeouts of `ClientCnxn`; the rest has no counterpart there.
 
+use rand::seq::SliceRandom;
 use std::net::SocketAddr;
 use std::time::Duration;
-
-use rand::seq::SliceRandom;
 use tokio::time::Instant;
 
 /// The least that connecting and greeting may take.

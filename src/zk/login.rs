@@ -5,10 +5,9 @@
 //! `KAFKA_OPTS="-Djava.security.auth.login.config=FILE"`, with `-Dzookeeper.sasl.client` and
 //! `-Dzookeeper.sasl.clientconfig` as there.
 
+use crate::config::jaas::{self, JaasError};
 use std::collections::BTreeMap;
 use std::fs;
-
-use crate::config::jaas::{self, JaasError};
 
 const LOGIN_CONFIG: &str = "java.security.auth.login.config";
 const SASL_CLIENT: &str = "zookeeper.sasl.client";

@@ -8,14 +8,12 @@
 //! →  | length i32 | xid i32 | closeSession i32 |
 //! ```
 
+use super::ensemble::Met;
+use bytes::{BufMut, BytesMut};
 use std::io;
 use std::net::SocketAddr;
-
-use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use super::ensemble::Met;
 
 /// The server's least is granted: the session is closed at once.
 const TIMEOUT_MS: i32 = 1;

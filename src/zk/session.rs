@@ -18,22 +18,6 @@
 //!
 //! Absent on purpose: TLS, SASL by Kerberos (both need the name that an address belongs to), read-only servers.
 
-use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
-
-use futures_util::StreamExt;
-use tokio::net::lookup_host;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
-use zookeeper_client as package;
-use zookeeper_client::{SaslOptions, SessionInfo, SessionState, StateWatcher};
-
 use super::armed::{Armed, Arming};
 use super::data::cluster::decode_cluster_id;
 use super::ensemble::{self, Met, Refusals};
@@ -41,6 +25,20 @@ use super::login::Credentials;
 use super::probe;
 use crate::util::rate_limit::RateLimit;
 use crate::util::task::Group;
+use futures_util::StreamExt;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::net::lookup_host;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+use zookeeper_client as package;
+use zookeeper_client::{SaslOptions, SessionInfo, SessionState, StateWatcher};
 
 /// The longest pause between two rounds over the servers.
 const REDIAL_PAUSE_MS_MAX: u64 = 1_000;

@@ -1,12 +1,6 @@
 //! Owns what a broker does with ZooKeeper at its start: chroot, paths, cluster id, broker id, registration.
 //! Kafka: the ZooKeeper parts of `KafkaServer.startup`, `KafkaZkClient.CheckedEphemeral`.
 
-use std::time::Duration;
-
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
-use tracing::{info, warn};
-
 use super::client::{Client, ConnectOptions, CreateMode, Error, MultiError, Write, Written};
 use super::data::broker::BrokerRegistration;
 use super::data::{Malformed, cluster};
@@ -16,6 +10,10 @@ use crate::common::{BrokerEpoch, BrokerId, Uuid};
 use crate::config::endpoint::Endpoint;
 use crate::util::dial::dial;
 use crate::util::task::Group;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
 
 /// Sessions end at a tick of the server's clock, a little after their timeout.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(3);

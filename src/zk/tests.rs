@@ -1,17 +1,5 @@
 //! Tests of the client against a ZooKeeper server: the one that `ZURAU_ZK` names (host:port), else our own.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-
 use super::client::{Client, ConnectOptions, CreateMode, Error, MultiError, Write, Written};
 use super::configs::{self, ConfigChanges};
 use super::data::broker::BrokerRegistration;
@@ -25,6 +13,16 @@ use crate::common::BrokerId;
 use crate::config::endpoint::{Endpoint, ListenerName, SecurityProtocol};
 use crate::util::task::Group;
 use crate::zookeeper::server::{Config, Server};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) mod faults;
 

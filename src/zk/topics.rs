@@ -1,16 +1,14 @@
 //! Owns reading topics and partition states in bulk. Kafka: `KafkaZkClient.getAllTopicsInCluster`,
 //! `getReplicaAssignmentAndTopicIdForTopics`, `getTopicPartitionStates`. Malformed nodes are logged and left out.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use tracing::warn;
-
 use super::client::{Client, Error};
 use super::data::topic::{PartitionState, TopicAssignment};
 use super::paths;
 use super::watch::Watcher;
 use crate::common::TopicPartition;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tracing::warn;
 
 /// Names, sorted.
 pub async fn names(client: &Client, watch: Option<&Watcher>) -> Result<Vec<String>, Error> {

@@ -4,10 +4,9 @@
 //! Watches are one-shot: a read arms, the first change disarms, and the listener reads again. Changes in between
 //! coalesce. A [`Watcher`] holds at most one event of a kind for a path, so its queue is bounded by what it armed.
 
+use parking_lot::Mutex;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Weak};
-
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// What happened to a node.

@@ -4,13 +4,6 @@
 //! Each case works below a root of its own, so a server can be shared. Expiry takes as long as the server's smallest
 //! session timeout: give a real one a tickTime of 500.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
-
-use bytes::Bytes;
-use tokio::runtime::Runtime;
-
 use self::driver::{Client, InProcess, OverTheWire, Zoo};
 use super::server::{Config, Server};
 use super::wire::{
@@ -18,6 +11,11 @@ use super::wire::{
     perms,
 };
 use crate::util::task::Group;
+use bytes::Bytes;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::runtime::Runtime;
 
 pub(in crate::zookeeper) mod driver;
 

@@ -4,9 +4,6 @@
 //! One conformance suite holds it to a real ZooKeeper.
 //! Absent on purpose: an ensemble, quotas, container and TTL nodes (refused with UNIMPLEMENTED), SASL, read-only mode.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
 use self::tree::{Change, Misfit, Node, Tree, Undo, parent_of};
 use self::watches::{Mode, Watches};
 use super::wire::{
@@ -14,6 +11,8 @@ use super::wire::{
     Write, perms,
 };
 use crate::common::{Millis, Now};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 mod acl;
 pub mod tree;

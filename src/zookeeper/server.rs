@@ -12,14 +12,6 @@ mod frames;
 mod owner;
 mod zoo_cfg;
 
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
-use tracing::info;
-
 use self::connection::accept;
 use self::owner::Owner;
 pub use self::zoo_cfg::{Config, ConfigError};
@@ -27,6 +19,12 @@ use super::model::Model;
 use super::store::{Store, StoreError};
 use crate::util::clock::Clock;
 use crate::util::task::Group;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tracing::info;
 
 /// Requests of all connections that wait for the owner.
 const MAILBOX_CAPACITY: usize = 1024;

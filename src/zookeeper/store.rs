@@ -19,19 +19,17 @@
 //! An entry is on disk before its reply leaves. The last log may end in the middle of an entry; it is cut there, for no one
 //! was answered yet. Any other damage ends the start: what is behind it was acknowledged. The two newest snapshots and the logs since the older one are kept.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use tracing::{info, warn};
-
 use super::jute::{Malformed, Reader, Writer};
 use super::model::tree::{Change, Misfit, Node, Tree};
 use super::model::{Action, Model, Password, SessionId, Timing, Transaction};
 use super::wire::Acl;
 use crate::common::Now;
 use crate::util::checksum;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tracing::{info, warn};
 
 const LOG_MAGIC: &[u8; 8] = b"ZURAULG1";
 const SNAPSHOT_MAGIC: &[u8; 8] = b"ZURAUSN1";

@@ -12,9 +12,8 @@
 //! ```
 //! Absent on purpose: SASL, reconfiguration, what servers of an ensemble say to each other.
 
-use bytes::Bytes;
-
 use super::jute::{Malformed, Reader, Writer};
+use bytes::Bytes;
 
 /// `KeeperException.Code`: what a server answers instead of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,5 @@
 //! Owns the keys that are fields of [`BrokerConfig`] as they stand: threads, sockets, logs, replication, controller.
 
-use std::collections::BTreeMap;
-
 use super::{KRAFT, NO_JVM, NO_METRICS, NO_QUOTAS, NO_SECURITY};
 use super::{ReplicationRates, keys};
 use crate::common::BrokerId;
@@ -9,6 +7,7 @@ use crate::config::coordinator::{GroupConfig, InternalTopic, TransactionConfig};
 use crate::config::def::{Props, Values};
 use crate::config::endpoint::{Endpoint, ListenerName, ProtocolMap, SecurityProtocol};
 use crate::config::topic::LogConfig;
+use std::collections::BTreeMap;
 
 keys! {
     /// The broker's configuration. Fields are Kafka's keys; times are ms and sizes bytes unless the name says otherwise.

@@ -15,9 +15,8 @@ mod quota;
 mod security;
 mod topic;
 
-use std::sync::LazyLock;
-
 use super::def::ConfigDef;
+use std::sync::LazyLock;
 
 pub use broker::BrokerConfig;
 pub(super) use broker::Composed;

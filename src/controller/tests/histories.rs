@@ -8,12 +8,6 @@
 //!
 //! `ZURAU_HISTORIES` is how many there are, from the seed `ZURAU_FUZZ_SEED` on; `ZURAU_HISTORY` is the seed of one alone.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
-use rand::{RngExt, SeedableRng};
-
 use super::*;
 use crate::common::{TopicPartition, Uuid};
 use crate::protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
@@ -21,6 +15,10 @@ use crate::protocol::messages::leader_and_isr_response::{LeaderAndIsrPartitionEr
 use crate::protocol::messages::{LeaderAndIsrRequest, LeaderAndIsrResponse};
 use crate::util::fuzzing;
 use crate::zk::topics as nodes;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use std::collections::{BTreeMap, BTreeSet};
 
 const STEPS: usize = 400;
 /// The brokers that may control, and those that may not.

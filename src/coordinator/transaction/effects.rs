@@ -1,12 +1,11 @@
 //! Owns what goes into the [`Machine`](super::machine::Machine) and what comes out of it. Pure.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use super::state::{IllegalTransition, Outcome, ProducerIdAndEpoch, TransactionState, Transit};
 use crate::common::ErrorCode;
 use crate::common::ids::{Millis, TopicPartition};
 use crate::coordinator::runtime::AppendId;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The broker's settings, as Kafka's `TransactionConfig`. Milliseconds.
 #[derive(Clone, Copy, Debug)]

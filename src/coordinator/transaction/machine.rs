@@ -13,10 +13,6 @@
 //! about ids that hash to this partition; the front sees to that. Absent on purpose: authorization and the existence of
 //! topics, which the handlers check.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
 use super::effects::{
     Answer, CompletionId, Description, Effect, InitProducerId, ListFilter, Listing, MarkerResult, Markers, Note,
     Settings, Ticket,
@@ -26,6 +22,9 @@ use crate::common::ids::{Millis, TopicPartition};
 use crate::common::{ErrorCode, Now};
 use crate::coordinator::codes;
 use crate::coordinator::runtime::{AppendId, StoreError};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 #[cfg(test)]
 mod tests;

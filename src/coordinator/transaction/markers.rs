@@ -2,9 +2,6 @@
 //! request, and what its answer says of each. Kafka: `TxnMarkerQueue`, the queues of `TransactionMarkerChannelManager`.
 //! Pure. Bounded by the transactions that have ended: each is here once for each of its partitions at most.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
-
 use super::effects::{CompletionId, MarkerResult, Markers};
 use super::state::{Outcome, ProducerIdAndEpoch};
 use crate::common::ErrorCode;
@@ -13,6 +10,8 @@ use crate::coordinator::runtime::Term;
 use crate::protocol::Str;
 use crate::protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use crate::protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 /// Partitions of one request; what is over waits for the next.
 const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;

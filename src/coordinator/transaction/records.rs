@@ -1,11 +1,6 @@
 //! Owns the records of `__transaction_state`: a transactional id's state under its id, or a tombstone. Kafka:
 //! `TransactionLog`. Pure.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use bytes::Bytes;
-
 use super::state::{ProducerIdAndEpoch, TransactionMetadata, TransactionState, Transit};
 use crate::common::ids::{Offset, TopicPartition};
 use crate::coordinator::runtime::Record;
@@ -13,6 +8,9 @@ use crate::protocol::internal::txn::{PartitionsSchema, TransactionLogKey, Transa
 use crate::protocol::internal::{read_versioned, versioned};
 use crate::protocol::{EncodeError, Str};
 use crate::record::{NO_PRODUCER_EPOCH, NO_PRODUCER_ID, RecordError, RecordView, batches, records};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The versions that a 3.9 broker in ZooKeeper mode writes. Newer values need a feature level that only KRaft has.
 const KEY_VERSION: i16 = 0;

@@ -3,16 +3,6 @@
 //!
 //! Every marker is reported once to the term that it comes from: written, gone, or failed. Trying again is decided there.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
-
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
-
 use super::effects::{MarkerResult, Markers};
 use super::markers::{self, Entry, Leader, MarkerQueues, Report};
 use super::shard::Transactions;
@@ -26,6 +16,14 @@ use crate::coordinator::runtime::{Shards, Term, group_of};
 use crate::protocol::ApiKey;
 use crate::protocol::messages::WriteTxnMarkersResponse;
 use crate::util::task::Group;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
 
 /// Of inter.broker.protocol.version 3.9.
 const WRITE_TXN_MARKERS_VERSION: i16 = 1;

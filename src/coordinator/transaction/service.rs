@@ -1,13 +1,6 @@
 //! Owns the front of the transaction coordinator: requests on their way to the shard of their transactional id. Kafka:
 //! `TransactionCoordinator`.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
-
-use arc_swap::ArcSwap;
-use tokio::sync::oneshot;
-
 use super::effects::{Answer, Description, Effect, InitProducerId, ListFilter, Listing, Settings, Ticket};
 use super::producer_ids::ProducerIds;
 use super::sender::MarkerSender;
@@ -21,6 +14,11 @@ use crate::coordinator::runtime::{Asked, NotServing, Runtime, RuntimeParts, Shar
 use crate::coordinator::{TRANSACTIONS_TOPIC, codes, partition_for};
 use crate::replica::ReplicaManager;
 use crate::util::task::{Group, StillRunning};
+use arc_swap::ArcSwap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// What the coordinator is made of.
 pub struct CoordinatorParts {

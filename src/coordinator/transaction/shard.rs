@@ -2,10 +2,6 @@
 //! the [`machine::Machine`], what it writes, and where its markers and notes go. Kafka: `TransactionStateManager`, around
 //! its cache.
 
-use std::sync::Arc;
-
-use tracing::{debug, error, info, warn};
-
 use super::effects::{Answer, Effect, Note, Settings};
 use super::machine;
 use super::markers::Report;
@@ -16,6 +12,8 @@ use crate::common::ids::{Millis, Offset, TopicPartition};
 use crate::common::{ErrorCode, Now};
 use crate::coordinator::runtime::{Append, AppendId, Machine, StoreError, Term, Tickets};
 use crate::record::NO_SEQUENCE;
+use std::sync::Arc;
+use tracing::{debug, error, info, warn};
 
 /// For each partition whether it is in the transaction, or why none is.
 pub type Verified = Result<Vec<(TopicPartition, ErrorCode)>, ErrorCode>;

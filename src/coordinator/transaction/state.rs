@@ -11,10 +11,9 @@
 //!
 //! A transition is prepared, written to the log, then completed: in between it is pending, and there is one at most.
 
-use std::collections::BTreeSet;
-
 use crate::common::ids::{Millis, TopicPartition};
 use crate::record::{NO_PRODUCER_EPOCH, NO_PRODUCER_ID};
+use std::collections::BTreeSet;
 
 /// A transaction that has not begun, where a time stands.
 pub const NO_START: Millis = -1;

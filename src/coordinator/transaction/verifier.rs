@@ -3,17 +3,6 @@
 //!
 //! Bounded: one question a transactional id waits at most, and as many as there are connections.
 
-use crate::util::unless_gone;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
-use std::time::Duration;
-
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
-
 use super::service::TransactionCoordinator;
 use super::state::ProducerIdAndEpoch;
 use crate::client::broker_client::{BrokerConnection, CallError};
@@ -28,6 +17,15 @@ use crate::protocol::messages::add_partitions_to_txn_request::{
 use crate::protocol::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
 use crate::protocol::{ApiKey, Str};
 use crate::util::task::Group;
+use crate::util::unless_gone;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
 
 /// The first version with which brokers may ask.
 const BATCHED_VERSION: i16 = 4;

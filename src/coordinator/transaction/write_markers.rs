@@ -1,10 +1,6 @@
 //! Owns writing markers into partitions that this broker leads, for WriteTxnMarkers and for our own coordinator. Kafka:
 //! `KafkaApis.handleWriteTxnMarkersRequest`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
-
 use crate::common::ErrorCode;
 use crate::common::ids::{LeaderEpoch, TopicPartition};
 use crate::coordinator::group::GroupCoordinator;
@@ -19,6 +15,9 @@ use crate::record::control::EndTransactionMarker;
 use crate::replica::{Appended, ReplicaManager};
 use crate::util::clock::wall_ms;
 use crate::util::task::Group;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// See the module's page.

@@ -4,13 +4,12 @@
 //! A tombstone, and a marker without a transaction, first make their batch get a delete horizon (KIP-534): the time from
 //! which on they may go, so that everybody who reads the log from its start within `delete.retention.ms` sees them.
 
-use bytes::Bytes;
-
 use super::offset_map::OffsetMap;
 use crate::common::ids::Millis;
 use crate::record::builder::emptied;
 use crate::record::legacy::SetBuilder;
 use crate::record::{Batch, BatchBuilder, BatchOptions, Compression, RecordError, RecordView, TimestampType, records};
+use bytes::Bytes;
 
 /// What is known of a batch before its records are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,9 @@
 //! Owns what a log knows of its cleaning, and who may change its closed segments: the cleaner, retention, or a truncation
 //! that stops both. Kafka: the states of `LogCleanerManager` (in progress, aborted, paused).
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use parking_lot::{Condvar, Mutex};
-
 use crate::common::ids::Offset;
+use parking_lot::{Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a log knows of its cleaning.
 #[derive(Debug, Default)]

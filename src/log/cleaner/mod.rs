@@ -24,21 +24,18 @@ mod throttle;
 mod transactions;
 mod worker;
 
+use super::LogManager;
+use crate::common::ids::Millis;
+use crate::config::BrokerConfig;
+use parking_lot::Mutex;
+use run::Share;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-use parking_lot::Mutex;
-use tracing::{error, info};
-
-use super::LogManager;
-use crate::common::ids::Millis;
-use crate::config::BrokerConfig;
-
-use run::Share;
 use stop::Stop;
 use throttle::Throttle;
+use tracing::{error, info};
 use worker::Worker;
 
 /// `log.cleaner.*` of the broker.

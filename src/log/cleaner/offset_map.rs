@@ -6,12 +6,10 @@
 //!
 //! slot: | hash u64 | hash u64 | offset + 1 u64 |, in the order of this machine; all zero is a free slot
 
+use crate::common::ids::Offset;
+use memmap2::MmapMut;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-
-use memmap2::MmapMut;
-
-use crate::common::ids::Offset;
 
 /// Of a hash and an offset, as in Kafka: what decides how many keys a buffer holds.
 pub(super) const BYTES_PER_ENTRY: usize = 24;

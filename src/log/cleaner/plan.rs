@@ -1,9 +1,8 @@
 //! Owns the decision which log is cleaned next, from where to where, and which segments become one. Kafka:
 //! `LogCleanerManager.cleanableOffsets`, `LogToClean`, `Cleaner.groupSegmentsBySize`. Pure.
 
-use std::ops::Range;
-
 use crate::common::ids::{Millis, Offset};
+use std::ops::Range;
 
 /// A segment, as much as counts here. Listed ascending; the last one is the active one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,14 +4,6 @@
 //! Stricter than Kafka: checksums are looked at before anything is decided or rewritten, or a flipped bit would get a
 //! valid checksum here.
 
-use std::collections::HashMap;
-use std::hash::RandomState;
-use std::io::{self, IoSlice};
-use std::sync::Arc;
-use std::time::Instant;
-
-use tracing::{debug, info};
-
 use super::filter::{BatchFacts, Rules, Survivor};
 use super::gate::Turn;
 use super::offset_map::OffsetMap;
@@ -32,6 +24,12 @@ use crate::log::segment::{AppendedBatch, Segment, SegmentError};
 use crate::log::segment_files::LOG_SUFFIX;
 use crate::record::batch::{PREFIX_LEN, entry_size};
 use crate::record::{Batch, RecordError, records};
+use std::collections::HashMap;
+use std::hash::RandomState;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Instant;
+use tracing::{debug, info};
 
 /// The least that a buffer for reading or writing holds, whatever `log.cleaner.io.buffer.size` says.
 const BUFFER_MIN: usize = 4 * 1024;

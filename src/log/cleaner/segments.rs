@@ -8,9 +8,6 @@
 //! rename to       BASE.log           sync the directory
 //! ```
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use super::plan::{Candidate, LogFacts, SegmentFacts, delay};
 use crate::common::ids::{Millis, Offset};
 use crate::log::UnifiedLog;
@@ -18,6 +15,8 @@ use crate::log::log_dir::DirError;
 use crate::log::segment::Segment;
 use crate::log::segments::Segments;
 use crate::record::Batch;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Where a producer that the broker knows was last seen.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,7 @@
 //! Owns the end of cleaner threads, and their waits, which it ends.
 
-use std::time::{Duration, Instant};
-
 use parking_lot::{Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 /// How often a wait looks whether it is still wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -1,12 +1,5 @@
 //! Holds compaction to a model of what readers may rely on, and to its protocol when it is killed in the middle.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
-use std::sync::Arc;
-
-use proptest::prelude::*;
-
 use super::*;
 use crate::common::LeaderEpoch;
 use crate::common::ids::{Offset, TopicPartition};
@@ -17,7 +10,12 @@ use crate::log::testing::*;
 use crate::log::{FetchIsolation, LogOptions, UnifiedLog};
 use crate::record::validate::AppendOrigin;
 use crate::record::{BatchBuilder, BatchOptions, Compression, batches, control, records};
+use proptest::prelude::*;
 use run::{CleanError, Cleaning, Stats};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 
 fn config() -> LogConfig {
     LogConfig {

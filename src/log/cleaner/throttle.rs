@@ -1,9 +1,8 @@
 //! Owns the pace at which all cleaner threads together read and write: `log.cleaner.io.max.bytes.per.second`. Kafka:
 //! `Throttler`.
 
-use std::time::{Duration, Instant};
-
 use parking_lot::Mutex;
+use std::time::{Duration, Instant};
 
 /// How often the rate is looked at.
 const CHECK_EVERY: Duration = Duration::from_millis(300);

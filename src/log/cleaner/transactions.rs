@@ -1,11 +1,10 @@
 //! Owns what the cleaner knows of transactions while it walks over a log: which batches belong to an aborted one, and which
 //! markers nobody needs any more. Kafka: `CleanedTransactionMetadata`. Pure.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
-
 use crate::common::ids::Offset;
 use crate::log::index::AbortedTxn;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 /// A control batch, as much as counts here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

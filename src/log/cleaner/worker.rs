@@ -1,13 +1,6 @@
 //! Owns a cleaner thread: it takes the dirtiest log there is, cleans it, lets retention work on compacted logs, and waits
 //! when there was nothing to do. Kafka: `LogCleaner.CleanerThread`, `LogCleanerManager.grabFilthiestCompactedLog`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
-use tracing::{debug, error, info, warn};
-
 use super::plan::Candidate;
 use super::run::{CleanError, Cleaning, Share, Stats};
 use super::stop::Stop;
@@ -15,6 +8,11 @@ use super::throttle::Throttle;
 use crate::common::ids::{Millis, Offset};
 use crate::log::log_dir::DirError;
 use crate::log::{LogManager, UnifiedLog};
+use parking_lot::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::{debug, error, info, warn};
 
 /// One thread's view of the cleaner.
 pub(super) struct Worker {

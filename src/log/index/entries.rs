@@ -4,16 +4,14 @@
 //! Whatever needs the file to be whole writes them first, a flush above all: loading trusts an index only below the
 //! recovery point, and makes it anew above.
 
-use std::io::{self, IoSlice};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use parking_lot::Mutex;
-
 use super::IndexError;
 use crate::common::ids::Offset;
 use crate::disk::{self, DataFile, LazyFile};
 use crate::log::segment_files::SegmentFiles;
+use parking_lot::Mutex;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Entries that stay in memory: at most twice this many, then the older half goes.
 const TAIL_ENTRIES: usize = 256;

@@ -6,12 +6,11 @@
 //!
 //! Offsets strictly increase. An entry says: the append whose last offset this is starts at this position.
 
-use std::io;
-
 use super::IndexError;
 use super::entries::{Entry, Index};
 use crate::common::ids::Offset;
 use crate::log::segment_files::OFFSET_INDEX_SUFFIX;
+use std::io;
 
 /// A position in a segment file from which a search for `offset` may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

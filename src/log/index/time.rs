@@ -6,13 +6,12 @@
 //!
 //! Timestamps strictly increase, offsets never decrease. The offset is the last one of the batch with the timestamp.
 
-use std::io;
-
 use super::IndexError;
 use super::entries::{Entry, Index};
 use crate::common::ids::{Millis, Offset};
 use crate::log::segment_files::TIME_INDEX_SUFFIX;
 use crate::record::NO_TIMESTAMP;
+use std::io;
 
 /// A timestamp and an offset that belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,17 +6,15 @@
 //!
 //! Entries are in the order of their ABORT markers, whose offset is `last offset`. The file is made with its first entry.
 
+use crate::common::ids::Offset;
+use crate::disk::{self, DataFile, LazyFile};
+use crate::log::segment_files::{SegmentFiles, TXN_INDEX_SUFFIX};
+use parking_lot::Mutex;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use parking_lot::Mutex;
-
-use crate::common::ids::Offset;
-use crate::disk::{self, DataFile, LazyFile};
-use crate::log::segment_files::{SegmentFiles, TXN_INDEX_SUFFIX};
 
 /// Entries that one read takes.
 const BLOCK_ENTRIES: usize = 128;

@@ -1,14 +1,13 @@
 //! Owns the checkpoints of log directories: which offsets of their logs go to which file, and when. Kafka:
 //! `LogManager.checkpointRecoveryOffsetsInDir` and its like.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use super::LogManager;
 use crate::common::ids::Offset;
 use crate::log::checkpoint::{self, CLEANER_FILE, HIGH_WATERMARK_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
 use crate::log::log_dir::{DirError, LogDir, reported};
 use crate::log::unified_log::UnifiedLog;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl LogManager {
     /// Writes down how far logs are clean, where that has changed.

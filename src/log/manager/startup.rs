@@ -1,15 +1,6 @@
 //! Owns how the logs of all directories are opened at the start, and those that the start has left, after it. Kafka:
 //! `LogManager.loadLogs`, `LogManager.loadLog`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
-use tracing::{debug, error, info, warn};
-
 use super::{Damaged, Dir, LogManager, StartError};
 use crate::common::ids::{Millis, Offset, TopicPartition};
 use crate::config::topic::LogConfig;
@@ -21,6 +12,13 @@ use crate::log::moves;
 use crate::log::partition_dir::{PartitionDirKind, parse_partition_dir, stray_dir_name};
 use crate::log::recovering::{Recovered, Recovering};
 use crate::log::unified_log::{LogOptions, UnifiedLog};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tracing::{debug, error, info, warn};
 
 /// Directories inside of a log directory that are no partitions of this broker.
 const IGNORED_DIRS: [&str; 2] = ["remote-log-index-cache", "__cluster_metadata-0"];

@@ -2,10 +2,6 @@
 //! stop, `testdata/killed` after kill -9 with a transaction open, `testdata/recovered` after an Apache broker recovered
 //! that one and stopped cleanly.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use super::*;
 use crate::common::LeaderEpoch;
 use crate::disk::fault::testing::inject;
@@ -13,6 +9,9 @@ use crate::log::checkpoint::{CLEANER_FILE, LOG_START_FILE, RECOVERY_POINT_FILE};
 use crate::log::testing::{append_plain, files_of, read_all, small_config};
 use crate::log::{FetchIsolation, OffsetQuery};
 use crate::record::batches;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// When the golden directories were made: producers that were idle a day before it are forgotten.
 const NOW: Millis = 1_795_271_700_000;

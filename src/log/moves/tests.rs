@@ -1,9 +1,5 @@
 //! Holds moves between directories to their rules.
 
-use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use super::*;
 use crate::common::{LeaderEpoch, Uuid};
 use crate::config::topic::LogConfig;
@@ -11,6 +7,9 @@ use crate::log::manager::StartError;
 use crate::log::testing::*;
 use crate::log::{LogManagerOptions, LogOffsets, checkpoint};
 use crate::record::BatchOptions;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 struct Host {
     dirs: [tempfile::TempDir; 2],

@@ -1,7 +1,5 @@
 //! Holds logs that are recovered beside those that are served to their rules.
 
-use std::path::Path;
-
 use super::*;
 use crate::common::LeaderEpoch;
 use crate::config::topic::LogConfig;
@@ -11,6 +9,7 @@ use crate::log::producer_state::ProducerStateConfig;
 use crate::log::testing::{append, batch};
 use crate::log::{CreateLogError, LogManager, LogManagerOptions};
 use crate::record::BatchOptions;
+use std::path::Path;
 
 fn manager(dir: &Path) -> LogManager {
     let options = LogManagerOptions {

@@ -1,13 +1,5 @@
 //! Damages directories in every way that one file can be damaged, and says what must be left.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
-use std::sync::Arc;
-
-use bytes::Bytes;
-use proptest::prelude::*;
-
 use crate::common::LeaderEpoch;
 use crate::common::ids::Offset;
 use crate::log::epoch_cache::EpochEntry;
@@ -15,6 +7,12 @@ use crate::log::testing::*;
 use crate::log::{LoadError, LogOptions, UnifiedLog};
 use crate::record::validate::AppendOrigin;
 use crate::record::{BatchOptions, batches, control};
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 
 type Files = BTreeMap<String, Vec<u8>>;
 

@@ -1,11 +1,6 @@
 //! Holds the log to one rule: only an error of the device fails a directory. What a file says is its partition's matter, and
 //! so is a file that went because its log or its segment did.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
-use std::sync::Arc;
-
 use crate::common::{LeaderEpoch, Uuid};
 use crate::config::topic::LogConfig;
 use crate::disk::fault::Op;
@@ -15,6 +10,10 @@ use crate::log::testing::*;
 use crate::log::*;
 use crate::record::validate::AppendOrigin;
 use crate::record::{BatchOptions, HEADER_LEN, batches, control};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 
 type Files = BTreeMap<String, Vec<u8>>;
 

@@ -1,14 +1,12 @@
 //! Holds a log to a model: a plain list of batches, over random work and reopenings.
 
-use std::sync::Arc;
-
-use proptest::prelude::*;
-
 use crate::common::ids::Offset;
 use crate::config::topic::LogConfig;
 use crate::log::testing::*;
 use crate::log::{FetchIsolation, LogOptions, OffsetQuery, ReadError, UnifiedLog};
 use crate::record::{BatchOptions, batches};
+use proptest::prelude::*;
+use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 enum Work {

@@ -1,13 +1,11 @@
 //! Owns `/brokers/ids/N`: where a broker listens. Kafka: `BrokerIdZNode`.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
-
 use super::Malformed;
 use super::json::{int, object, parse};
 use crate::common::BrokerId;
 use crate::config::endpoint::{self, Endpoint, ListenerName, ProtocolMap, SecurityProtocol};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The version that a broker of inter.broker.protocol.version 2.7 and later writes.
 const VERSION: i32 = 5;

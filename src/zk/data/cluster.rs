@@ -1,9 +1,8 @@
 //! Owns `/cluster/id` and `/feature`. Kafka: `ClusterIdZNode`, `FeatureZNode`.
 
-use serde_json::json;
-
 use super::Malformed;
 use super::json::{object, parse};
+use serde_json::json;
 
 /// `id` is 22 characters of URL-safe base64.
 pub fn encode_cluster_id(id: &str) -> Vec<u8> {

@@ -1,12 +1,10 @@
 //! Owns `/config/TYPE/NAME` and the notifications in `/config/changes`. Kafka: `ConfigEntityZNode`,
 //! `ConfigEntityChangeNotificationSequenceZNode`, `Sanitizer`.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
-
 use super::Malformed;
 use super::json::{object, parse};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Config keys and values as text.
 pub type Config = BTreeMap<String, String>;

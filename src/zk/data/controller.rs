@@ -2,13 +2,11 @@
 //! Kafka: `ControllerZNode`, `ControllerEpochZNode`, `IsrChangeNotificationSequenceZNode`,
 //! `ReassignPartitionsZNode`, `PreferredReplicaElectionZNode`, `LogDirEventNotificationSequenceZNode`.
 
-use std::collections::BTreeMap;
-
-use serde_json::json;
-
 use super::Malformed;
 use super::json::{object, parse};
 use crate::common::{BrokerId, ControllerEpoch, TopicPartition};
+use serde_json::json;
+use std::collections::BTreeMap;
 
 /// Who `/controller` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

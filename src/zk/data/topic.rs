@@ -1,13 +1,11 @@
 //! Owns `/brokers/topics/T` and `.../partitions/P/state`: which brokers hold a partition, and who leads it.
 //! Kafka: `TopicZNode`, `TopicPartitionStateZNode`.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Map, Value, json};
-
 use super::Malformed;
 use super::json::{Object, ints, object, parse};
 use crate::common::{BrokerId, ControllerEpoch, LeaderEpoch, Uuid};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// The brokers of one partition. While a reassignment runs, `replicas` is the full set: the target, then what goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,15 +1,13 @@
 //! A way to a ZooKeeper server on which reads fail: chosen ones get an error in place of their answer.
 
+use crate::util::task::Group;
+use crate::zookeeper::wire::{Code, op};
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
-
-use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-
-use crate::util::task::Group;
-use crate::zookeeper::wire::{Code, op};
 
 /// An error that ends the session, and one that does not.
 pub(crate) const SESSION_EXPIRED: i32 = Code::SessionExpired as i32;

@@ -2,17 +2,16 @@
 //! and the decoder of replies here are the client's half of the protocol, written apart from the server's half in
 //! [`wire`](crate::zookeeper::wire); a real ZooKeeper holds both to the same bytes.
 
-use std::collections::VecDeque;
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
-
 use crate::common::Now;
 use crate::zookeeper::jute::{Malformed, Reader, Writer};
 use crate::zookeeper::model::{Effects, Model, Password, Reply, SessionId, Timing};
 use crate::zookeeper::wire::{
     Acl, Code, CreateAnswer, EventKind, OpResult, Read, Request, Response, Stat, WatchEvent, Write, op,
 };
+use std::collections::VecDeque;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 /// A session of the suite, by number.
 pub(in crate::zookeeper) type Client = usize;

@@ -1,11 +1,10 @@
 //! Decides who may do what: identities of a connection against the ACL of a node. Counterpart: `ZooKeeperServer.checkACL`,
 //! `PrepRequestProcessor.fixupACL`, the digest and ip authentication providers. Absent on purpose: SASL, x509, super users.
 
+use crate::zookeeper::wire::{Acl, Id};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sha1::{Digest, Sha1};
-
-use crate::zookeeper::wire::{Acl, Id};
 
 /// The identity that a digest `user:password` proves: `user:base64(sha1(user:password))`.
 pub(super) fn digest_id(user_and_password: &[u8]) -> Id {

@@ -1,11 +1,9 @@
 //! Properties of the model over random histories.
 
-use std::collections::BTreeMap;
-
+use super::*;
 use bytes::Bytes;
 use proptest::prelude::*;
-
-use super::*;
+use std::collections::BTreeMap;
 
 const TIMING: Timing = Timing { tick: 100, min_timeout: 200, max_timeout: 2000 };
 

@@ -2,14 +2,12 @@
 //! `DataNode`. Changes come prepared: here nothing is refused but what contradicts the tree, which only a damaged log does.
 //! Absent on purpose: quotas, TTL and container nodes, the digest of the tree.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
-
-use bytes::Bytes;
-
 use super::SessionId;
 use crate::common::ids::Millis;
 use crate::zookeeper::wire::{Acl, Stat, perms};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {

@@ -2,12 +2,11 @@
 //! `WatcherModeManager`, `PathParentIterator` as of ZooKeeper 3.8. A watch belongs to the connection of a session and goes
 //! with it: clients arm theirs again by setWatches.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
-
 use super::SessionId;
 use super::tree::parent_of;
 use crate::zookeeper::wire::EventKind;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {

@@ -1,13 +1,17 @@
 //! Owns connections: how many an address has, the task that reads requests and writes what the owner hands over.
 //! Counterpart: `NIOServerCnxnFactory`, `NIOServerCnxn`.
 
+use super::frames::{First, Frames};
+use super::zoo_cfg::Config;
+use crate::util::task::Group;
+use crate::zookeeper::jute::Reader;
+use crate::zookeeper::wire::{self, ConnectRequest, Request};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
@@ -15,12 +19,6 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
-
-use super::frames::{First, Frames};
-use super::zoo_cfg::Config;
-use crate::util::task::Group;
-use crate::zookeeper::jute::Reader;
-use crate::zookeeper::wire::{self, ConnectRequest, Request};
 
 /// Bytes of replies that wait for a client before its next request is read.
 pub(super) const OUTGOING_PAUSE: usize = 4 << 20;

@@ -1,10 +1,9 @@
 //! Owns the answers to four-letter words. Counterpart: `org.apache.zookeeper.server.command`.
 
-use std::sync::Arc;
-
 use super::connection::Connection;
 use super::owner::{Owner, Stats};
 use crate::zookeeper::model::SessionId;
+use std::sync::Arc;
 
 /// The version that `srvr` and its kin report: clients choose features by it.
 const VERSION: &str = concat!("3.8.4-zurau-", env!("CARGO_PKG_VERSION"));

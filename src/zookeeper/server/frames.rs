@@ -1,8 +1,7 @@
 //! Owns the way from a socket to frames: | length i32 | body |, or a four-letter word in place of the first.
 
-use std::io;
-
 use bytes::{Buf, BytesMut};
+use std::io;
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 

@@ -1,16 +1,6 @@
 //! Owns the task that owns the [`Model`] and its [`Store`]: sessions and their expiry, the order of requests, one sync of
 //! the log for all that wait, and then their replies. Counterpart: `ZooKeeperServer`, `SyncRequestProcessor`.
 
-use std::collections::HashMap;
-use std::ops::Range;
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::mpsc;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
-
 use super::connection::{Connection, ConnectionId, Message, OUTGOING_PAUSE};
 use super::zoo_cfg::Config;
 use crate::common::{Millis, Now};
@@ -20,6 +10,14 @@ use crate::zookeeper::jute::Writer;
 use crate::zookeeper::model::{Effects, Model, SessionId};
 use crate::zookeeper::store::{self, Store, StoreError};
 use crate::zookeeper::wire::{self, Code, ConnectRequest, Request};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
 
 /// Requests that share one sync of the log.
 const BATCH_MAX: usize = 1024;

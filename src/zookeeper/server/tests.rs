@@ -1,19 +1,17 @@
 //! The server at its edges: bounds, four-letter words, restarts, and the client crate that the broker uses.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::Path;
-use std::time::Duration;
-
-use bytes::Bytes;
-use tokio::runtime::Runtime;
-use zookeeper_client as zk;
-
 use super::*;
 use crate::zookeeper::conformance::driver::{OverTheWire, Zoo};
 use crate::zookeeper::jute::Writer;
 use crate::zookeeper::model::Timing;
 use crate::zookeeper::wire::{Acl, Create, CreateAnswer, EventKind, Read, Request, Response, WatchEvent, Write};
+use bytes::Bytes;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use zookeeper_client as zk;
 
 /// A server with its runtime; stopped when dropped.
 struct Running {

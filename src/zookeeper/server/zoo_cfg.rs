@@ -1,12 +1,10 @@
 //! Owns what a zoo.cfg says to a standalone server. Counterpart: `QuorumPeerConfig`, `ServerConfig`.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-
-use tracing::debug;
-
 use crate::common::ids::Millis;
 use crate::zookeeper::model::Timing;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use tracing::debug;
 
 /// What a zoo.cfg can say to a standalone server.
 #[derive(Debug, Clone)]

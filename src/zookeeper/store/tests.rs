@@ -1,10 +1,9 @@
 //! Damage and restarts of the files of the development ZooKeeper.
 
-use bytes::Bytes;
-
 use super::*;
 use crate::zookeeper::model::Effects;
 use crate::zookeeper::wire::{Create, CreateAnswer, Request, Write};
+use bytes::Bytes;
 
 const TIMING: Timing = Timing { tick: 100, min_timeout: 200, max_timeout: 2000 };
 const NOW: Now = Now { wall: 1_000, ticks: 0 };

@@ -1,10 +1,9 @@
 //! Rules of the machine one by one, then all of them over random histories with failing writes, lost leadership and
 //! late markers.
 
-use proptest::prelude::*;
-
 use super::super::state::NO_START;
 use super::*;
+use proptest::prelude::*;
 
 const SETTINGS: Settings = Settings {
     timeout_max_ms: 900_000,
