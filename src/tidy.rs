@@ -1,5 +1,5 @@
 //! Holds the source to the house rules that no compiler checks: layers import downward only, every file says what it
-//! owns, decisions stay free of clocks and tokio, `unsafe` stays in `disk`, nothing unwraps outside of tests.
+//! owns, decisions stay free of clocks and tokio, `unsafe` stays in `disk`, nothing unwraps outside tests.
 
 #![allow(clippy::print_stdout, reason = "a report to whoever runs the test")]
 

@@ -283,7 +283,7 @@ impl Isr {
         }
     }
 
-    /// The followers that have not caught up for too long. Nobody leaves while a change is under way.
+    /// The followers that have not caught up for too long. No one leaves while a change is under way.
     pub fn out_of_sync(&self, moment: &Moment<'_>) -> Vec<BrokerId> {
         if self.pending.is_some() {
             return Vec::new();
@@ -322,7 +322,7 @@ impl Isr {
         }
         let mut least = moment.log_end;
         for follower in &self.followers {
-            // One that keeps up will join: a high watermark beyond it would keep it out for ever.
+            // One that keeps up will join: a high watermark beyond it would keep it out forever.
             let will_join = || follower.is_caught_up(moment) && (moment.is_alive)(follower.id);
             if follower.log_end.offset < least.offset && (self.counts(follower.id) || will_join()) {
                 least = follower.log_end;

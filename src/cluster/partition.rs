@@ -248,7 +248,7 @@ impl Partition {
         self.role.load().state.leader == self.local
     }
 
-    /// This broker leads and nobody follows.
+    /// This broker leads and no one follows.
     pub fn is_alone(&self) -> bool {
         self.role.load().is_alone
     }
@@ -310,7 +310,7 @@ impl Partition {
         self.log.store(Some(log));
     }
 
-    /// The controller has decided, and the log is not there yet: the partition has the new epoch, and serves nobody.
+    /// The controller has decided, and the log is not there yet: the partition has the new epoch, and serves no one.
     pub fn await_log(&self, state: LeadershipState) {
         let _change = self.change.lock();
         self.role.store(Arc::new(Role::follower(LeadershipState { leader: BrokerId::NONE, ..state })));
@@ -641,7 +641,7 @@ fn until_newer_epoch(records: &[u8], epoch: LeaderEpoch) -> &[u8] {
         match rest.next() {
             Some(Ok(batch)) if batch.partition_leader_epoch() <= epoch => {}
             Some(Ok(_)) => return &records[..before],
-            // Damage is found by whoever appends.
+            // Damage is found by the next append.
             Some(Err(_)) | None => return records,
         }
     }

@@ -249,7 +249,7 @@ struct Copied {
 struct Pair {
     partition: Partition,
     copied: Mutex<Copied>,
-    /// Offsets that the producer was told are stored.
+    /// Offsets that are acknowledged to the producer.
     acknowledged: Mutex<Vec<Offset>>,
 }
 
@@ -333,7 +333,7 @@ impl Pair {
             assert!(records.iter().all(|(offset, _)| *offset < visible), "{records:?} beyond {visible}");
             seen.extend(records);
         }
-        // Nobody sees at an offset what is not there in the end.
+        // No one sees at an offset what is not there in the end.
         let left = read_all(&self.log());
         assert!(left.starts_with(&seen), "{seen:?} was read of {left:?}");
     }
@@ -386,7 +386,7 @@ fn leaders_change_under_load() {
     let copied = pair.copied.lock();
     let left = read_all(&pair.log());
     assert!(left.starts_with(&copied.records), "{left:?} is not after {:?}", copied.records);
-    // In epoch 3 nobody fetches: what was acknowledged was so in epoch 1, and broker 2 had it when it was elected.
+    // In epoch 3 no one fetches: what was acknowledged was so in epoch 1, and broker 2 had it when it was elected.
     for offset in pair.acknowledged.lock().iter() {
         assert!((*offset as usize) < copied.records.len(), "{offset} was acknowledged, the new leader had {copied:?}");
     }

@@ -15,7 +15,7 @@ use super::topic::{self, LogConfig};
 use crate::common::{BrokerId, java};
 use std::collections::BTreeMap;
 
-/// Keys that no table has and that an authorizer reads, so nobody is warned about them.
+/// Keys that no table has and that an authorizer reads, so no one is warned about them.
 const OF_THE_AUTHORIZER: &[&str] = &["super.users", "allow.everyone.if.no.acl.found"];
 
 /// No table of Kafka has it either: it is read before the tables are.

@@ -185,7 +185,7 @@ impl UnifiedLog {
             flush_due: false,
         };
         let Some(first) = first else { return Ok(nothing) };
-        // Old formats only tell their last offset.
+        // Old formats carry only their last offset.
         let first_offset = (first.magic() >= 2).then(|| first.base_offset());
         if first_offset.unwrap_or_else(|| first.last_offset()) < log_end.offset {
             return Err(AppendError::UnexpectedOffset {

@@ -1,4 +1,4 @@
-//! Owns what is known of the checksums in a segment that an earlier run of the broker has left: nothing, until somebody reads
+//! Owns what is known of the checksums in a segment that an earlier run of the broker has left: nothing, until someone reads
 //! it. What this process has written or recovered was checked then. Kafka sends whatever the disk gives, and leaves it to the
 //! readers, of whom not all look.
 

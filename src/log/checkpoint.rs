@@ -23,7 +23,7 @@ use std::path::Path;
 
 /// Everything below is known to be on the disk.
 pub const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
-/// Log start offsets that lie inside of a segment.
+/// Log start offsets that lie inside a segment.
 pub const LOG_START_FILE: &str = "log-start-offset-checkpoint";
 /// High watermarks.
 pub const HIGH_WATERMARK_FILE: &str = "replication-offset-checkpoint";
@@ -47,7 +47,7 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    /// For whoever treats damage in `log_dir` as a failure of the directory.
+    /// For callers that treat damage in `log_dir` as a failure of the directory.
     pub fn into_disk_error(self, log_dir: &Path) -> DiskError {
         match self {
             Self::Disk(error) => error,

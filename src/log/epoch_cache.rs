@@ -1,5 +1,5 @@
 //! Owns which leader epoch starts at which offset. Kafka: `LeaderEpochFileCache`. Epochs and start offsets both increase.
-//! Pure: whoever changes it writes the checkpoint.
+//! Pure: the caller that changes it writes the checkpoint.
 
 use crate::common::ids::{LeaderEpoch, Offset};
 

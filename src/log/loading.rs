@@ -41,7 +41,7 @@ pub enum LoadError {
     /// More is to be read again than [`LoadLimits`] allow. Nothing of it was.
     #[error("{bytes} bytes are to be recovered")]
     Long { bytes: u64 },
-    /// It was told to stop. The next attempt does everything again.
+    /// It was asked to stop. The next attempt does everything again.
     #[error("loading was stopped")]
     Stopped,
 }

@@ -243,11 +243,11 @@ impl LogDir {
         DirError::Full { dir: self.path.clone(), source }
     }
 
-    /// Takes the directory offline. Later errors, which are usually its consequences, are not told again.
+    /// Takes the directory offline. Later errors, which are usually its consequences, are not logged again.
     pub fn fail(&self, source: DiskError) -> DirError {
         if !self.is_offline.swap(true, Ordering::AcqRel) {
             error!(dir = %self.path.display(), error = %source, "log directory failed, stopping to serve its logs");
-            // Full or closed only when nobody serves logs any more.
+            // Full or closed only when no one serves logs any more.
             drop(self.failures.try_send(self.path.clone()));
         }
         DirError::Failed { dir: self.path.clone(), source }

@@ -1,5 +1,5 @@
 //! Owns all logs of a broker and the directories that they are in: loading, creation, deletion, periodic work, shutdown.
-//! Kafka: `LogManager`. Absent on purpose: threads of its own but for loading and closing, and timers; whoever has a
+//! Kafka: `LogManager`. Absent on purpose: threads of its own but for loading and closing, and timers; the owner of a
 //! clock calls the periodic functions, off the data workers, because they wait for the disk.
 
 mod checkpoints;
@@ -248,7 +248,7 @@ impl LogManager {
     pub fn has_room(&self) -> bool {
         self.live_dirs().any(|dir| {
             let checked = disk::check_room(dir.path(), ROOM_FOR_A_LOG);
-            // Another failure than having no room is told by the directory.
+            // Another failure than having no room is logged by the directory.
             dir.guard(checked.during("write", dir.path())).is_ok()
         })
     }
@@ -407,7 +407,7 @@ impl LogManager {
     pub fn delete(&self, partitions: &[TopicPartition]) -> Vec<(TopicPartition, DirError)> {
         let mut failed = Vec::new();
         let mut renamed: Vec<(&TopicPartition, Arc<LogDir>, PathBuf)> = Vec::new();
-        // Before the lock: whoever works on one may wait for it.
+        // Before the claim: the task that works on one may wait for it.
         for log in partitions.iter().filter_map(|tp| self.recovering.take(tp)) {
             let (log_dir, dir) = (Arc::clone(&log.log_dir), log.dir.clone());
             let why = "its recovery was given up".to_owned();
@@ -552,7 +552,7 @@ impl LogManager {
     pub fn flush_dirty_logs(&self, dir: &Arc<LogDir>, now: Millis) {
         for log in self.all_logs().iter().filter(|log| Arc::ptr_eq(log.log_dir(), dir)) {
             let since = now.saturating_sub(log.last_flush_ms());
-            // A flush to come: somebody has set the clock back.
+            // A flush to come: someone has set the clock back.
             if since < 0 || since >= log.config().flush_ms {
                 // The directory reports a failure.
                 reported(log.flush(now));
@@ -654,7 +654,7 @@ impl LogManager {
         let is_loaded = dir.is_loaded.load(Ordering::Acquire) && self.recovering.in_dir(&dir.log_dir).is_empty();
         let may_be_clean = dir.had_clean_shutdown.load(Ordering::Acquire) || is_loaded;
         if is_good.into_inner() && checkpointed.is_ok() && may_be_clean {
-            // A failure is told by the directory, and makes the next start one after a crash.
+            // A failure is logged by the directory, and makes the next start one after a crash.
             reported(dir.log_dir.guard(checkpoint::write_clean_shutdown_marker(dir.log_dir.path())));
         }
         *dir.lock.lock() = None;

@@ -15,7 +15,7 @@ impl OffsetMetadata {
         Self { offset, place: None }
     }
 
-    /// Bytes from `earlier` to here when both lie in one segment. `None` also where a place is unknown: then nobody can
+    /// Bytes from `earlier` to here when both lie in one segment. `None` also where a place is unknown: then no one can
     /// say whether enough has come to answer a waiting fetch, and it is better to answer.
     pub fn bytes_since(&self, earlier: &Self) -> Option<u64> {
         match (self.place, earlier.place) {

@@ -166,7 +166,7 @@ impl LogManager {
             current.cleaning.gate.release();
         }
         let name = delete_dir_name(tp);
-        // A failure is told by the directory, and leaves a directory that the next start finds.
+        // A failure is logged by the directory, and leaves a directory that the next start finds.
         if future.rename_for_deletion(&name).and_then(|()| future.log_dir().sync_names()).is_ok() {
             self.remove_later(future.log_dir(), &future.log_dir().path().join(&name));
         }
@@ -306,7 +306,7 @@ fn copy(current: &UnifiedLog, future: &UnifiedLog, max_bytes: u32, now: Millis) 
     Ok(MoveStep::CaughtUp)
 }
 
-/// An empty log begins with the batch that the log start lies inside of. Kafka:
+/// An empty log begins with the batch that the log start lies inside. Kafka:
 /// `Partition.appendRecordsToFollowerOrFutureReplica`.
 fn append_to(future: &UnifiedLog, bytes: &[u8], log_start: Offset, now: Millis) -> Result<AppendInfo, AppendError> {
     match future.append_as_follower(bytes, now) {

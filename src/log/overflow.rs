@@ -1,4 +1,4 @@
-//! Owns the split of a closed segment that spans more offsets than its indexes can tell apart. Brokers before 2.0 compacted
+//! Owns the split of a closed segment that spans more offsets than its indexes can address. Brokers before 2.0 compacted
 //! segments into such. Kafka: `LogLoader.splitOverflowedSegment`.
 //!
 //! The parts take the segment's place as compacted segments do: see [`super::recovery`]. Their names change from the last
@@ -71,7 +71,7 @@ fn parts_of(source: &Arc<DataFile>, path: &Path, base: Offset) -> Result<Vec<Par
             if head.last_offset.saturating_sub(part.base_offset) <= SPAN_MAX {
                 part.to = head.next_position();
             } else {
-                // Magic 0 and 1 only tell the last offset.
+                // Magic 0 and 1 carry only the last offset.
                 let least = next_offset.max(head.last_offset.saturating_sub(SPAN_MAX));
                 let base_offset = if head.magic >= 2 { head.base_offset.max(least) } else { least };
                 parts.push(Part { base_offset, from: head.position, to: head.next_position() });

@@ -84,7 +84,7 @@ impl PartitionDir {
     }
 }
 
-/// What a directory inside of a log directory is.
+/// What a directory inside a log directory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartitionDirKind {
     Current,
@@ -93,7 +93,7 @@ pub enum PartitionDirKind {
     Stray,
 }
 
-/// Reads the name of a directory inside of a log directory; `None` for a name that no broker gives.
+/// Reads the name of a directory inside a log directory; `None` for a name that no broker gives.
 pub fn parse_partition_dir(name: &str) -> Option<(TopicPartition, PartitionDirKind)> {
     let kind = if name.ends_with(DELETE_SUFFIX) {
         PartitionDirKind::Deleted

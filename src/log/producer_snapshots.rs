@@ -1,5 +1,5 @@
 //! Owns the producer state of one log together with its snapshot files. Kafka: the file half of `ProducerStateManager`.
-//! A snapshot is never waited for on the disk: its checksum tells when a power cut took it, and then an older one and
+//! A snapshot is never waited for on the disk: its checksum shows when a power cut took it, and then an older one and
 //! the log itself say the same.
 
 use super::partition_dir::PartitionDir;
@@ -56,7 +56,7 @@ impl ProducerSnapshots {
             file.write_all_at(&mut [IoSlice::new(&bytes)], 0)
         };
         if let Err(e) = write() {
-            // Half a snapshot is none: its checksum tells, but it takes room.
+            // Half a snapshot is none: its checksum shows that, but it takes room.
             drop(disk::remove_if_exists(&path));
             return Err(DiskError::new("write producer snapshot", &path, e));
         }

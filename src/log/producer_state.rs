@@ -36,7 +36,7 @@ pub enum AppendOrigin {
     Replication,
 }
 
-/// A batch that was appended, as much of it as tells whether it comes again.
+/// A batch that was appended, as much of it as shows whether it is sent again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchMetadata {
     pub last_sequence: i32,

@@ -31,17 +31,17 @@ pub enum FetchIsolation {
 pub struct FetchData {
     /// Where the first batch lies, or where the next one will.
     pub start: OffsetMetadata,
-    /// `None` for nothing. Begins with the batch that holds the offset asked for, and may end inside of a batch.
+    /// `None` for nothing. Begins with the batch that holds the offset asked for, and may end inside a batch.
     pub records: Option<FileSlice>,
     /// The first batch is larger than what was allowed and its rest is missing.
     pub first_entry_incomplete: bool,
     /// Only for committed data.
     pub aborted: Option<Vec<AbortedTxn>>,
-    /// Nobody has checked all of these records since they came from the disk: whoever sends them does.
+    /// No one has checked all of these records since they came from the disk: the sender does.
     pub doubtful: Option<Doubtful>,
 }
 
-/// Records whose checksums nobody has looked at.
+/// Records whose checksums no one has looked at.
 #[derive(Clone, Debug)]
 pub struct Doubtful {
     log: Arc<UnifiedLog>,

@@ -7,7 +7,7 @@
 //! gone       its log is there, or it is damaged, or its directory has failed, or it was deleted
 //! ```
 //!
-//! Until then there is no such log for anybody, and nothing else is made in its place.
+//! Until then there is no such log for anyone, and nothing else is made in its place.
 
 use super::loading::LoadError;
 use super::log_dir::LogDir;
@@ -92,7 +92,7 @@ impl RecoveringLogs {
         all.map(|entry| Arc::clone(&entry.log)).collect()
     }
 
-    /// Takes one away that is to be deleted, once nobody works on it any more.
+    /// Takes one away that is to be deleted, once no one works on it any more.
     pub(super) fn take(&self, tp: &TopicPartition) -> Option<Arc<Recovering>> {
         let mut state = self.state.lock();
         loop {
@@ -128,7 +128,7 @@ impl RecoveringLogs {
         state.logs.values().for_each(|entry| entry.log.stop());
     }
 
-    /// Waits until nobody works on any.
+    /// Waits until no one works on any.
     pub(super) fn stop_and_wait(&self) {
         self.stop();
         let mut state = self.state.lock();
@@ -137,7 +137,7 @@ impl RecoveringLogs {
         }
     }
 
-    /// The shortest of a directory that nobody works on.
+    /// The shortest of a directory that no one works on.
     pub(super) fn begin(&self, dir: &Arc<LogDir>) -> Option<Arc<Recovering>> {
         let mut state = self.state.lock();
         if state.is_stopping || dir.is_offline() {

@@ -93,7 +93,7 @@ struct Loader<'a> {
     log_start: Offset,
     segments: Vec<Arc<Segment>>,
     /// As of the end of what has been recovered. Kafka reads it again from the snapshot there, which knows only the last
-    /// batch of each producer: one that had several in flight at the crash would be told that it is out of order, and a
+    /// batch of each producer: one that had several in flight at the crash would be refused as out of order, and a
     /// Java producer then writes them again.
     producers: ProducerSnapshots,
 }
@@ -367,7 +367,7 @@ impl Loader<'_> {
         Ok(segment.seal()?)
     }
 
-    /// Removes segments with their snapshots. Nobody reads them yet, so they go at once.
+    /// Removes segments with their snapshots. No one reads them yet, so they go at once.
     fn delete(&mut self, segments: &[Arc<Segment>]) -> Result<(), LoadError> {
         for segment in segments {
             info!(base_offset = segment.base_offset(), "deleting a segment as part of log recovery");
@@ -487,7 +487,7 @@ fn valid_bytes(segment: &Segment, next_base: Option<Offset>, limits: &LoadLimits
                 return Ok(scan.valid_bytes());
             }
         };
-        // Magic 0 and 1 only tell the last offset.
+        // Magic 0 and 1 carry only the last offset.
         let first = if head.magic >= 2 { head.base_offset } else { head.last_offset };
         let limit = next_base.unwrap_or_else(|| segment.base_offset().saturating_add(i64::from(i32::MAX) + 1));
         let spans_too_far = head.last_offset >= limit;

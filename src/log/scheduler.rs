@@ -1,6 +1,6 @@
 //! Owns work that a log leaves for later: flushing a segment that was closed, removing files after their delay. Kafka:
-//! `KafkaScheduler` as the log uses it. Its clock is its own and never jumps: when somebody sets the time of the machine,
-//! no file goes early and no flush waits for an hour. Absent on purpose: threads. Whoever owns one calls
+//! `KafkaScheduler` as the log uses it. Its clock is its own and never jumps: when someone sets the time of the machine,
+//! no file goes early and no flush waits for an hour. Absent on purpose: threads. The owner calls
 //! [`Scheduler::run_due`], off the data workers: jobs wait for the disk.
 
 use crate::common::ids::Millis;

@@ -81,9 +81,9 @@ pub(super) struct AppendedBatch {
 struct Stamps {
     /// Log bytes since the last index entry; counts from 0 after a restart.
     bytes_since_last_index_entry: u32,
-    /// Largest timestamp, with the last offset of its batch. `None` until somebody asks: then the time index knows.
+    /// Largest timestamp, with the last offset of its batch. `None` until someone asks: then the time index knows.
     max_timestamp: Option<TimestampOffset>,
-    /// Largest timestamp of the first batch: the segment's age counts from it. `None` until somebody asks.
+    /// Largest timestamp of the first batch: the segment's age counts from it. `None` until someone asks.
     first_batch_timestamp: Option<Millis>,
     created: Millis,
 }
@@ -275,7 +275,7 @@ impl Segment {
         let mut largest = self.max_timestamp()?;
         let log = self.file()?;
         if let Err(e) = log.write_all_at(pieces, u64::from(start)) {
-            // Part of it may be there: nobody may take that for a batch. If even this fails recovery cuts it.
+            // Part of it may be there: no one may take that for a batch. If even this fails recovery cuts it.
             if !self.is_preallocated.load(Ordering::Relaxed) {
                 drop(log.truncate(u64::from(start)));
             }
@@ -337,7 +337,7 @@ impl Segment {
                 return Ok(Some(BatchPosition { last_offset, position, size }));
             }
         }
-        // Not where somebody has cut it meanwhile.
+        // Not where someone has cut it meanwhile.
         if scan.position() < self.size() {
             let source = RecordError::Corrupt(format!("No entry begins at position {}", scan.position()));
             return Err(SegmentError::Corrupt { path: self.path(LOG_SUFFIX), source });

@@ -5,7 +5,7 @@
 //! right after, many at a time, so that they share the waits. Where something depends on one sooner, that waits:
 //! * the first record of a log, for the topic id, as in Kafka;
 //! * the recovery point, for everything. Records above it say their epochs themselves, and loading reads those; of an
-//!   epoch without records nobody asks anything that the epochs around it do not answer.
+//!   epoch without records no one asks anything that the epochs around it do not answer.
 
 use super::checkpoint::{self, LEADER_EPOCH_FILE, PARTITION_METADATA_FILE};
 use super::epoch_cache::EpochCache;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-/// Logs whose files are written together. Whoever needs one of these now waits for all of them.
+/// Logs whose files are written together. A caller that needs one of these now waits for all of them.
 const LOGS_AT_ONCE: usize = 64;
 
 /// What the small files of one log say, and what of that the disk does not have yet.

@@ -6,8 +6,8 @@
 //! segment list   an Arc that is swapped; a reader goes on with the list it has.
 //! ```
 //!
-//! The tail lock is taken first, the others inside of it and never together. Absent on purpose: clocks, threads,
-//! replication. `now` is handed in, later work goes to the [`Scheduler`], and whoever replicates moves the high watermark.
+//! The tail lock is taken first, the others inside it and never together. Absent on purpose: clocks, threads,
+//! replication. The caller passes `now`, later work goes to the [`Scheduler`], and replication moves the high watermark.
 
 use super::checkpoint;
 use super::cleaner::gate::LogCleaning;
@@ -501,7 +501,7 @@ impl UnifiedLog {
             return Ok(active);
         }
         debug!(tp = %self.topic_partition, size = active.size(), "rolling new log segment");
-        // Old formats do not tell the first offset; it is at most 2^31 below the last one.
+        // Old formats do not carry the first offset; it is at most 2^31 below the last one.
         let base = first_offset.unwrap_or_else(|| append.last_offset - i64::from(i32::MAX));
         self.roll_to(tail, base, append.now)
     }
@@ -730,7 +730,7 @@ impl UnifiedLog {
                 if log_dir.is_offline() {
                     return;
                 }
-                // A whole log that was deleted meanwhile took its files along. A failure is told by the directory.
+                // A whole log that was deleted meanwhile took its files along. A failure is logged by the directory.
                 reported(log_dir.guard(disk::remove_if_exists(&path).during("delete", &path)));
             }
         });

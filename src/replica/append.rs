@@ -102,7 +102,7 @@ impl ReplicaManager {
         self.append_on(topic, partition, records, terms, now).await
     }
 
-    /// As [`Self::append`], for whoever it is.
+    /// As [`Self::append`], for any origin.
     pub(super) async fn append_on(
         &self,
         topic: &str,

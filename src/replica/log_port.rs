@@ -1,4 +1,4 @@
-//! Owns the way of the coordinators into the logs of their topics: appends that are committed before anybody is told, and
+//! Owns the way of the coordinators into the logs of their topics: appends that are committed before anyone gets an answer, and
 //! reading a partition from its start to its end. Kafka: `ReplicaManager.appendRecords` with `AppendOrigin.COORDINATOR`,
 //! `CoordinatorPartitionWriter`.
 
@@ -30,7 +30,7 @@ pub enum InternalReadError {
 }
 
 impl ReplicaManager {
-    /// Appends one batch to a partition that this broker leads: [`Appended::is_committed`] tells when the replicas have it,
+    /// Appends one batch to a partition that this broker leads: [`Appended::is_committed`] says when the replicas have it,
     /// and [`Self::watch_internal`] when to ask again. The errors are those of a Produce response. `acks_all`: refuse when
     /// too few replicas are in sync. `led_since`: refuse when this broker has not led since that epoch; after an
     /// interruption the state that a coordinator writes is not that of the log any more.

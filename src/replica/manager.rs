@@ -30,7 +30,7 @@ pub struct ReplicaManager {
 }
 
 impl ReplicaManager {
-    /// `topic_configs` has the topics with settings of their own; `broker_epoch` tells the registration of now; fetchers
+    /// `topic_configs` has the topics with settings of their own; `broker_epoch` gives the current registration; fetchers
     /// run in `groups`.
     pub fn new(
         settings: ReplicaSettings,

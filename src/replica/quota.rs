@@ -40,7 +40,7 @@ impl ReplicationQuota {
         self.rate.store(bytes_per_second, Ordering::Relaxed);
     }
 
-    /// False costs one atomic read: nobody needs to look whether a replica is throttled.
+    /// False costs one atomic read: no one needs to look whether a replica is throttled.
     pub(super) fn is_set(&self) -> bool {
         self.rate.load(Ordering::Relaxed) != UNLIMITED
     }

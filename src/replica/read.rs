@@ -27,7 +27,7 @@ pub struct FetchLimits<'a> {
     pub leader_only: bool,
     /// Followers and debuggers read beyond the high watermark.
     pub up_to_log_end: bool,
-    /// Who reads as a replica: what it asks for tells what it has.
+    /// A replica that reads: the offset that it asks for says what it has.
     pub follower: Option<BrokerId>,
     /// A consumer that may be sent to another replica.
     pub consumer: Option<Consumer<'a>>,
@@ -45,7 +45,7 @@ pub struct Consumer<'a> {
 /// One partition to read.
 #[derive(Clone, Debug)]
 pub struct PartitionFetch {
-    /// None: the request named an id that nobody knows.
+    /// None: the request named an id that no one knows.
     pub topic: Option<Arc<str>>,
     /// Zero: not checked.
     pub topic_id: Uuid,
@@ -159,7 +159,7 @@ impl ReplicaManager {
         max_wait: Duration,
         stop: &CancellationToken,
     ) -> FetchRead {
-        // Only now does a follower's fetch tell what it has: when it is looked at again, the answer would count as read.
+        // Only now does a follower's fetch count for what it has: when it is looked at again, the answer would count as read.
         let first = self.read(partitions, limits, true);
         if first.complete || max_wait.is_zero() || partitions.is_empty() {
             return first;
@@ -337,7 +337,7 @@ impl ReplicaManager {
     }
 }
 
-/// Checks what came from the disk and nobody has looked at. What lies before damage is sent, and the next read finds it.
+/// Checks what came from the disk and no one has looked at. What lies before damage is sent, and the next read finds it.
 async fn check(mut read: FetchRead) -> FetchRead {
     if read.partitions.iter().all(|partition| partition.doubtful.is_none()) {
         return read;

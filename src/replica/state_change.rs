@@ -271,7 +271,7 @@ impl StateChanges {
         let current = partition.leader_epoch();
         let asked = wanted.state.leader_epoch;
         if asked <= current {
-            // A controller that fails over sends what everybody knows; only a missing topic id is taken from it.
+            // A controller that fails over sends what everyone knows; only a missing topic id is taken from it.
             if asked == current
                 && stored_id.is_none()
                 && !wanted.topic_id.is_zero()
@@ -335,7 +335,7 @@ impl StateChanges {
         match role {
             Role::Leader => {
                 let (is_new, progress) = self.host.around(|around| partition.become_leader(log, state.clone(), around));
-                // Everybody is woken below.
+                // Everyone is woken below.
                 debug_assert_eq!(progress.submit, None);
                 if is_new {
                     done.elected.push((tp.clone(), epoch));

@@ -8,7 +8,7 @@
 use crate::common::{LeaderEpoch, Offset};
 use crate::log::epoch_cache::EpochEndOffset;
 
-/// Where to cut, so that both logs are the same up to there or the next fetch tells more.
+/// Where to cut, so that both logs are the same up to there or the next fetch shows more.
 ///
 /// `leader` is its answer; `log_end` and `own` are the follower's, `own` for the leader's epoch. `fallback` is where the
 /// follower is known to be right: its high watermark, or where it fetches.

@@ -54,7 +54,7 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 /// tuning off, which starts above it and grows with the flow: a produced gigabyte in 64 KiB batches then costs 0.94 s of
 /// CPU instead of 0.70 s. So only another value than this one is set.
 const DEFAULT_RECEIVE_BUFFER_BYTES: i32 = 102_400;
-/// What a process may have open where nobody raised it.
+/// What a process may have open where no one raised it.
 const USUAL_FILE_LIMIT: u64 = 1_024;
 /// Files of segments that stay open, however many the system allows for: what is read and written at the same time.
 const OPEN_SEGMENT_FILES_MAX: u64 = 16_384;
@@ -442,7 +442,7 @@ fn start_controller(
     controller::start(group, zk.clone(), registrar, generation, epoch, settings, channels, image)
 }
 
-/// The way of our own requests to whoever is the controller in the metadata of that moment.
+/// The way of our own requests to the controller of the current metadata.
 fn controller_channel(config: &BrokerConfig, us: BrokerId, image: &Arc<ArcSwap<MetadataImage>>) -> ControllerChannel {
     let settings = ControllerChannelSettings {
         us,

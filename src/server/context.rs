@@ -50,7 +50,7 @@ pub struct Broker {
     pub coordinator_partitions: CoordinatorPartitions,
     /// The version of `/feature`, -1 for unknown.
     pub(super) features_epoch: AtomicI64,
-    /// Names that this broker is creating because somebody asked for them.
+    /// Names that this broker is creating because someone asked for them.
     pub(super) topics_in_creation: Mutex<HashSet<String>>,
     /// Counts the changes of topics' settings that were taken over. Held while one is: a read that began before a change
     /// must not undo it.

@@ -49,7 +49,7 @@ async fn ask(broker: &Broker) -> Outcome {
         ..Default::default()
     };
     let started = Instant::now();
-    // Not until somebody answers: when a whole cluster stops, nobody comes up to do that.
+    // Not until someone answers: when a whole cluster stops, no one comes up to do that.
     let answer = broker.to_controller.call_once(ApiKey::ControlledShutdown, &request).await;
     let took = started.elapsed().as_millis();
     let answer: ControlledShutdownResponse = match answer {

@@ -1,6 +1,6 @@
 //! Owns the way from a frame to the handler of its API, and back. Kafka: `KafkaApis.handle`, `ApiVersionManager`.
 //!
-//! What can't be answered ends the connection, as in Kafka: an unknown API, a version outside of the advertised
+//! What can't be answered ends the connection, as in Kafka: an unknown API, a version outside the advertised
 //! range, a body that does not parse.
 
 use super::apis;

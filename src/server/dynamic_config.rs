@@ -70,7 +70,7 @@ impl LiveConfig {
         self.current.load_full()
     }
 
-    /// The layers of this moment, for the APIs that tell and alter them.
+    /// The layers of this moment, for the APIs that describe and alter them.
     pub fn layers(&self) -> DynamicConfig {
         self.layers.lock().clone()
     }

@@ -1,4 +1,4 @@
-//! Owns incremental fetch sessions (KIP-227): which partitions a fetcher asked for, and what it has been told of them.
+//! Owns incremental fetch sessions (KIP-227): which partitions a fetcher asked for, and what it has been sent about them.
 //! Kafka: `FetchSession`, `FetchSessionCache`, `FetchManager`. Pure: `now` comes in, no lock is held across a read.
 
 use crate::common::{ErrorCode, Millis, Offset, Uuid};
@@ -79,7 +79,7 @@ impl CachedPartition {
         self.high_watermark = answer.high_watermark;
         self.log_start_offset = answer.log_start_offset;
         if answer.error.is_error() {
-            // So that the partition is told again when the error goes away.
+            // So that the partition is sent again when the error goes away.
             self.high_watermark = -1;
         }
         changed || answer.has_records || answer.must_tell || answer.error.is_error()

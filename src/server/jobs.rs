@@ -258,7 +258,7 @@ async fn recover_logs(broker: Arc<Broker>, dir: Arc<LogDir>, stop: CancellationT
             }
             Ok(None) => return,
             Err(panic) => {
-                // Nobody knows what it has left of the log.
+                // No one knows what it has left of the log.
                 dir.fail(DiskError::new("recover logs of", dir.path(), std::io::Error::other(panic)));
                 return;
             }
@@ -325,7 +325,7 @@ async fn tell_controller(broker: Arc<Broker>, stop: CancellationToken) {
     let node = format!("{}/log_dir_event_", paths::LOG_DIR_EVENT_NOTIFICATION);
     let event = encode_log_dir_event(broker.id);
     while let Err(error) = broker.zk.create(&node, Some(&event), CreateMode::PersistentSequential).await {
-        warn!(%error, "the controller is not told of our log directories yet");
+        warn!(%error, "the controller does not know the log directories yet");
         tokio::select! {
             biased;
             () = stop.cancelled() => return,

@@ -81,7 +81,7 @@ pub(super) async fn create(broker: &Broker, new: &NewTopic<'_>, validate_only: b
     Ok(Created { id, assignment })
 }
 
-/// Creates a topic because somebody asked for its metadata. The answer is what that one is told: it has to ask again.
+/// Creates a topic because someone asked for its metadata. The result is the code of the answer: the client has to ask again.
 pub(super) async fn auto_create(broker: &Broker, name: &str) -> ErrorCode {
     let Some(_claim) = Claim::take(broker, name) else { return ErrorCode::UnknownTopicOrPartition };
     let new = creatable(broker, name);
@@ -101,7 +101,7 @@ pub(super) async fn auto_create(broker: &Broker, name: &str) -> ErrorCode {
     }
 }
 
-/// What a topic that nobody planned is made of. Kafka: `AutoTopicCreationManager.creatableTopic`.
+/// What a topic that no one planned is made of. Kafka: `AutoTopicCreationManager.creatableTopic`.
 fn creatable<'a>(broker: &Broker, name: &'a str) -> NewTopic<'a> {
     let config = broker.config.load();
     let internal = match name {

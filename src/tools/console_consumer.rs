@@ -349,7 +349,7 @@ fn terminating(exception: &str) {
     terminal::say(exception);
 }
 
-/// Nobody reads any more: no error, the work is over.
+/// No one reads any more: no error, the work is over.
 fn unwritable(_: io::Error) -> Result<(), Failure> {
     terminal::say("Unable to write to standard out, closing consumer.");
     Ok(())

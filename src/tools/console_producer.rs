@@ -96,7 +96,7 @@ const PRODUCER_CONFIG: Opt = Opt::with(
     "A file of producer properties; --producer-property wins over it.",
 );
 
-/// What `linger.ms` is when nobody asks for one: short, so that what was typed arrives at once, but enough to fill batches
+/// What `linger.ms` is when no one asks for one: short, so that what was typed arrives at once, but enough to fill batches
 /// from a pipe. Kafka's tool waits a second.
 const LINGER_MS: &str = "5";
 

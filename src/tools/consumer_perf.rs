@@ -231,7 +231,7 @@ impl DateFormat {
         while let Some(c) = chars.next() {
             if c == '\'' {
                 let mut text = String::new();
-                // Two quotes are one, inside of quoted text and outside.
+                // Two quotes are one, inside quoted text and outside.
                 if chars.next_if_eq(&'\'').is_some() {
                     text.push('\'');
                 } else {

@@ -588,7 +588,7 @@ fn abort(line: &CommandLine, admin: &mut Admin) -> Result<(), Failure> {
             let missing = |name: &str| Failure::message(format_args!("Missing required argument {name}"));
             let producer_epoch = line.number("--producer-epoch").ok_or_else(|| missing("--producer-epoch"))?;
             let epoch: i32 = line.number("--coordinator-epoch").ok_or_else(|| missing("--coordinator-epoch"))?;
-            // -1 is what a partition says that has seen no marker: 0 fences nobody either.
+            // -1 is what a partition says that has seen no marker: 0 fences no one either.
             Abort { partition, producer_id, producer_epoch, coordinator_epoch: epoch.max(0) }
         }
         (None, None) => {

@@ -103,7 +103,7 @@ fn partitions(list: &TopicPartitionList) -> Value {
 impl ConsumerContext for Verified {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
-            // Nobody reads any more: the loop ends by itself.
+            // No one reads any more: the loop ends by itself.
             drop(event("partitions_revoked", json!({ "partitions": partitions(list) })));
         }
     }
@@ -189,7 +189,7 @@ fn leave(consumer: BaseConsumer<Verified>, properties: &Properties) {
         consumer.unsubscribe();
         let end = Instant::now() + CLOSE_TIMEOUT;
         while Instant::now() < end && consumer.assignment().is_ok_and(|assigned| assigned.count() > 0) {
-            // Whatever is still read is nobody's: it is not committed.
+            // Whatever is still read is no one's: it is not committed.
             drop(consumer.poll(POLL));
         }
     }

@@ -122,7 +122,7 @@ impl ProducerContext for Verified {
                 failed(&self.topic, &sent, &exception)
             }
         };
-        // Nobody reads any more: the loop ends by itself.
+        // No one reads any more: the loop ends by itself.
         drop(told);
     }
 }

@@ -91,7 +91,7 @@ pub async fn write(client: &Client, entity_path: &str, config: &Config) -> Resul
 
 async fn create(client: &Client, path: &str, data: &[u8]) -> Result<(), Error> {
     match client.create_recursive(path, Some(data)).await {
-        // Somebody else created it in between: the last writer wins, as with two sets.
+        // Another created it in between: the last writer wins, as with two sets.
         Err(Error::NodeExists) => client.set(path, data, -1).await.map(drop),
         other => other,
     }

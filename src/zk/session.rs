@@ -1,7 +1,7 @@
 //! Owns the session with the ensemble: one task that dials, takes the session up again after a lost connection, and brings
 //! watches home. The protocol is the zookeeper-client package's. Kafka: `kafka.zookeeper.ZooKeeperClient`.
 //!
-//! * Only a server ends a session. While no server answers, the task goes on dialling with the old session, for ever. The
+//! * Only a server ends a session. While no server answers, the task goes on dialling with the old session, forever. The
 //!   package would give up by its own clock, and dial no other addresses than those that it began with: so its connection is
 //!   ended when it is lost (`Link`), and the session is attached to a new one, at addresses that are resolved anew. What the
 //!   package says of the session on a connection counts as the loss of that connection.

@@ -13,7 +13,7 @@ use crate::protocol::Str;
 /// Offsets to store. The partitions exist, each once.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// A negative generation, no id and no instance: somebody outside of the group.
+    /// A negative generation, no id and no instance: someone outside the group.
     pub member: GroupMember,
     pub offsets: Vec<(TopicPartition, CommittedOffset)>,
     pub producer: Option<TxnProducer>,
@@ -40,7 +40,7 @@ impl PendingCommit {
     }
 }
 
-/// What OffsetFetch tells of one partition.
+/// What OffsetFetch answers for one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedOffset {
     /// -1: none.
@@ -63,7 +63,7 @@ impl Group {
             return;
         }
         if commit.producer.is_none() && matches!(self.state, GroupState::Stable | GroupState::PreparingRebalance) {
-            // In a rebalance too: the heartbeat is what tells a member of it.
+            // In a rebalance too: a member learns of it by its heartbeat.
             self.extend_session(&commit.member.id, step);
         }
         let max = step.env.config.offset_metadata_max;

@@ -37,7 +37,7 @@ pub struct Join {
     pub reason: Option<Str>,
     /// KIP-394: a dynamic member has to come back with the id that it is given (version 4 on).
     pub requires_known_member_id: bool,
-    /// A static leader may be told to keep the assignment (version 9 on).
+    /// A static leader may be asked to keep the assignment (version 9 on).
     pub supports_skipping_assignment: bool,
     /// Makes the id of a new member unique.
     pub unique: uuid::Uuid,
@@ -295,7 +295,7 @@ impl Group {
         self.update_member(ticket, &new_id, join.protocols, timeouts, step);
         match self.state {
             GroupState::Stable if self.select_protocol() == self.protocol => {
-                // No rebalance: the others go on. The new id has to be in the log before anybody relies on it.
+                // No rebalance: the others go on. The new id has to be in the log before anyone relies on it.
                 let assignments = self.members.values().map(|m| (m.id.clone(), m.assignment.clone())).collect();
                 let then = Pending::StaticMember(Box::new(Replaced {
                     ticket,
@@ -312,7 +312,7 @@ impl Group {
             GroupState::Stable => {
                 self.maybe_prepare_rebalance("a static member changed the protocol", join.reason.as_deref(), step);
             }
-            // The leader may have been told the old id: what it assigns to that would reach nobody.
+            // The leader may know the old id: what it assigns to that would reach no one.
             GroupState::CompletingRebalance => {
                 self.prepare_rebalance("a static member came back", join.reason.as_deref(), step);
             }
@@ -355,7 +355,7 @@ impl Group {
                 let is_leader = group.is_leader(&replaced.new_id);
                 JoinAnswer { skip_assignment: is_leader, ..group.joined(&replaced.new_id, is_leader) }
             } else {
-                // By the old leader's id it does not take itself for the leader, whose assignments nobody would get now.
+                // By the old leader's id it does not take itself for the leader, whose assignments no one would get now.
                 JoinAnswer { leader: replaced.old_leader.clone(), ..group.joined(&replaced.new_id, false) }
             }
         });
@@ -397,7 +397,7 @@ impl Group {
         step.env.timers.set(&mut self.join_deadline, Some(at), &self.id, What::Join);
     }
 
-    /// Ends the join phase early once everybody is there; the initial delay runs its time.
+    /// Ends the join phase early once everyone is there; the initial delay runs its time.
     pub(super) fn try_complete_join(&mut self, step: &mut Step<'_>) {
         if self.is(GroupState::PreparingRebalance) && self.initial_delay.is_none() && self.has_all_joined() {
             self.complete_join(step);
@@ -448,7 +448,7 @@ impl Group {
         }
     }
 
-    /// A leader that did not come back is replaced by a member that did. False: nobody came.
+    /// A leader that did not come back is replaced by a member that did. False: no one came.
     fn elect_joined_leader(&mut self, step: &mut Step<'_>) -> bool {
         let has_joined = |m: &&Member| m.waits_for_join.is_some();
         if self.leader.as_ref().and_then(|id| self.members.get(id)).is_some_and(|m| has_joined(&m)) {

@@ -1,4 +1,4 @@
-//! Owns the way from a partition of the offsets topic to its groups. Kafka: `doLoadGroupsAndOffsets`. Pure: whoever reads
+//! Owns the way from a partition of the offsets topic to its groups. Kafka: `doLoadGroupsAndOffsets`. Pure: the caller that reads
 //! the log hands the bytes in, in order.
 //!
 //! A record that cannot be read is skipped with one line that names its offset: a coordinator that does not load would

@@ -1,7 +1,7 @@
 //! Owns the groups of one partition of the offsets topic. Kafka: `GroupCoordinator`, `GroupMetadataManager`.
 //!
 //! Pure. Requests come in with a ticket and are answered through [`Effect`]s; each ticket is answered once, the latest by
-//! [`GroupMachine::unload`]. Whoever drives it appends what the effects say in their order, tells how each append ended
+//! [`GroupMachine::unload`]. The caller appends what the effects say in their order, reports how each append ended
 //! ([`GroupMachine::on_appended`]), and calls [`GroupMachine::on_tick`] at [`GroupMachine::next_deadline`].
 
 use super::commit::{Commit, FetchedOffset};
@@ -60,7 +60,7 @@ impl GroupMachine {
         machine
     }
 
-    /// The partition is led elsewhere: everybody who waits is sent there.
+    /// The partition is led elsewhere: everyone who waits is sent there.
     pub fn unload(&mut self, out: &mut Effects) {
         for (id, member) in std::mem::take(&mut self.groups).values_mut().flat_map(|group| &mut group.members) {
             if let Some(ticket) = member.waits_for_join.take() {
@@ -212,7 +212,7 @@ impl GroupMachine {
         }
     }
 
-    /// Topics are gone: nobody will ask for their offsets.
+    /// Topics are gone: no one will ask for their offsets.
     pub fn on_partitions_deleted(&mut self, now: Now, partitions: &[TopicPartition], out: &mut Effects) {
         self.remove_offsets(now, out, |group, _| group.offsets.remove(partitions));
     }

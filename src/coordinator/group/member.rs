@@ -5,7 +5,7 @@ use crate::common::Millis;
 use crate::protocol::Str;
 use bytes::Bytes;
 
-/// A way to assign that a member knows, with what it tells the leader about itself.
+/// A way to assign that a member knows, with what it sends to the leader about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocol {
     pub name: Str,
@@ -27,14 +27,14 @@ pub(super) struct Member {
     pub(super) assignment: Bytes,
     pub(super) waits_for_join: Option<JoinTicket>,
     pub(super) waits_for_sync: Option<SyncTicket>,
-    /// Has not had an answer to its first JoinGroup: its client may be gone, and nobody would know.
+    /// Has not had an answer to its first JoinGroup: its client may be gone, and no one would know.
     pub(super) is_new: bool,
     /// When it is out unless it is heard of.
     pub(super) deadline: Option<Millis>,
 }
 
 impl Member {
-    /// A member that waits for the group is alive as far as anybody can tell, unless it never had an answer.
+    /// A member that waits for the group counts as alive, unless it never had an answer.
     pub(super) fn outlives_its_deadline(&self) -> bool {
         !self.is_new && (self.waits_for_join.is_some() || self.waits_for_sync.is_some())
     }

@@ -4,7 +4,7 @@
 //! ```text
 //! Empty ──────────▶ PreparingRebalance ◀──────────┐
 //!   ▲                 │ all have joined,          │ a member joins, leaves, is lost
-//!   │ nobody joined   │ or time is up             │
+//!   │ no one joined   │ or time is up             │
 //!   └─────────────────┤                           │
 //!                     ▼                           │
 //!              CompletingRebalance ──────▶ Stable ┘      Dead: deleted, expired, or led elsewhere
@@ -50,7 +50,7 @@ impl GroupState {
     }
 }
 
-/// What DescribeGroups tells.
+/// The answer of DescribeGroups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupDescription {
     pub state: &'static str,
@@ -70,7 +70,7 @@ pub struct MemberDescription {
     pub assignment: Bytes,
 }
 
-/// What ListGroups tells.
+/// The answer of ListGroups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupOverview {
     pub id: Str,
@@ -243,7 +243,7 @@ impl Group {
         self.members.insert(member.id.clone(), member);
     }
 
-    /// Removes a member, or an id that was given out. Whoever still waits for it hears that it is unknown.
+    /// Removes a member, or an id that was given out. A request that still waits for it is answered that it is unknown.
     pub(super) fn remove(&mut self, id: &str, step: &mut Step<'_>) {
         if let Some(mut member) = self.members.remove(id) {
             self.count_protocols(&member.protocols, false);
@@ -330,7 +330,7 @@ impl Group {
         old
     }
 
-    /// A member renames itself: a static member comes back under a new id. Whoever waited under the old one is fenced.
+    /// A member renames itself: a static member comes back under a new id. A request that waited under the old one is fenced.
     pub(super) fn rename(&mut self, old: &str, new: Str, step: &mut Step<'_>) {
         let Some(mut member) = self.members.remove(old) else { return };
         step.env.timers.set(&mut member.deadline, None, &self.id, What::Session(member.id.clone()));

@@ -40,7 +40,7 @@ pub(super) enum Expiry<'a> {
     Never,
     /// All, by the time the group became empty where that is known.
     SinceEmpty(Option<Millis>),
-    /// Those of topics that nobody subscribes to, by their own time.
+    /// Those of topics that no one subscribes to, by their own time.
     Unsubscribed(&'a BTreeSet<Str>),
     /// All, by their own time.
     SinceCommit,

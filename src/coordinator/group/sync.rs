@@ -111,7 +111,7 @@ impl Group {
     }
 
     fn store_assignments(&mut self, mut assignments: BTreeMap<Str, Bytes>, step: &mut Step<'_>) {
-        // Assignments for members that left meanwhile are nobody's.
+        // Assignments for members that left meanwhile are no one's.
         assignments.retain(|id, _| self.members.contains_key(id));
         for id in self.members.keys().filter(|id| !assignments.contains_key(*id)).cloned().collect::<Vec<_>>() {
             step.note(&self.id, Note::NothingAssigned { member: id.clone(), generation: self.generation });

@@ -1,6 +1,6 @@
 //! Owns the deadlines of all groups of a shard. Kafka: the heartbeat and rebalance purgatories. Pure.
 //!
-//! Whoever has a deadline keeps it in a slot of its own; this set finds the next. The two change together.
+//! The owner of a deadline keeps it in a slot of its own; this set finds the next. The two change together.
 
 use crate::common::Millis;
 use crate::protocol::Str;
@@ -15,7 +15,7 @@ pub(super) enum What {
     Sync,
     /// A member was not heard of.
     Session(Str),
-    /// A member id was given out and nobody came back with it (KIP-394).
+    /// A member id was given out and no one came back with it (KIP-394).
     Pending(Str),
 }
 

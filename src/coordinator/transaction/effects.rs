@@ -23,7 +23,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What is wrong with a request for a producer epoch, whoever coordinates it.
+    /// What is wrong with a request for a producer epoch, on any coordinator.
     pub fn check_new_producer(&self, transactional_id: &str, timeout_ms: i32) -> Result<(), ErrorCode> {
         if transactional_id.is_empty() {
             return Err(ErrorCode::InvalidRequest);
@@ -63,14 +63,14 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     Reply(Ticket, Answer),
-    /// Write a record, acks=all, and tell how it went. No state is a tombstone.
+    /// Write a record, acks=all, and report the outcome. No state is a tombstone.
     Append {
         id: AppendId,
         transactional_id: Arc<str>,
         state: Option<Transit>,
         timeout_ms: i32,
     },
-    /// Send markers to the leaders of these partitions, and tell how it went for each.
+    /// Send markers to the leaders of these partitions, and report the outcome for each.
     SendMarkers(Markers),
     /// Say so in the broker's log.
     Note(Note),
@@ -107,7 +107,7 @@ pub enum MarkerResult {
     Failed(ErrorCode),
 }
 
-/// What DescribeTransactions tells.
+/// The answer of DescribeTransactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     pub state: TransactionState,
@@ -117,7 +117,7 @@ pub struct Description {
     pub partitions: BTreeSet<TopicPartition>,
 }
 
-/// Which transactions ListTransactions tells. Empty filters let everything through.
+/// Which transactions ListTransactions answers with. Empty filters let everything through.
 #[derive(Clone, Debug, Default)]
 pub struct ListFilter {
     pub producer_ids: BTreeSet<i64>,

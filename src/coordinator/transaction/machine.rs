@@ -207,7 +207,7 @@ impl Machine {
             return out.push(refuse(ErrorCode::ProducerFenced));
         }
         if metadata.is_ongoing() {
-            // Whoever asks tries again; by then the old transaction is aborted, and the epoch is raised once more.
+            // The caller tries again; by then the old transaction is aborted, and the epoch is raised once more.
             return self.end(now, EndReply::NextProducer(ticket), &id, Outcome::Abort, true, out);
         }
         let is_exhausted = TransactionMetadata::is_exhausted(metadata.producer.epoch);
@@ -404,7 +404,7 @@ impl Machine {
                         txn.complete(completion.transit, completion.prepared);
                     }
                 } else {
-                    // Also when another broker leads: then this term is about to end, and else nobody would go on.
+                    // Also when another broker leads: then this term is about to end, and else no one would go on.
                     completion.is_settled = false;
                     out.push(Effect::Note(Note::CompletionNotWritten {
                         transactional_id: Arc::clone(&transactional_id),
@@ -502,7 +502,7 @@ impl Machine {
         }
     }
 
-    /// The partition has another leader: whoever waits is told so.
+    /// The partition has another leader: requests that wait are answered so.
     pub fn on_resignation(&mut self, out: &mut Vec<Effect>) {
         for (_, append) in std::mem::take(&mut self.appends) {
             let code = ErrorCode::NotCoordinator;

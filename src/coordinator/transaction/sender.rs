@@ -120,7 +120,7 @@ impl MarkerSender {
         }
     }
 
-    /// Has another broker write markers. Without an answer nobody knows; to write a marker twice does no harm.
+    /// Has another broker write markers. Without an answer no one knows; to write a marker twice does no harm.
     async fn write_at(
         &self,
         broker: BrokerId,

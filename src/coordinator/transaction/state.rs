@@ -145,7 +145,7 @@ pub struct ProducerIdAndEpoch {
     pub epoch: i16,
 }
 
-/// A transition that the state does not allow. It is a mistake of ours, or of whoever wrote the log.
+/// A transition that the state does not allow. It is a mistake of ours, or of the broker that wrote the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalTransition {
     #[error("from {from:?} to {to:?}")]
@@ -183,12 +183,12 @@ pub struct TransactionMetadata {
     pub updated: Millis,
     /// The state that is on its way to the log.
     pub pending: Option<TransactionState>,
-    /// A raised epoch may not have reached the log. It was told to nobody, so the next abort need not raise it again.
+    /// A raised epoch may not have reached the log. No one has been given it, so the next abort need not raise it again.
     pub failed_epoch_fence: bool,
 }
 
 impl TransactionMetadata {
-    /// A transactional id that nobody has used. The first transition gives it its epoch.
+    /// A transactional id that no one has used. The first transition gives it its epoch.
     pub fn new(producer_id: i64, timeout_ms: i32, now: Millis) -> Self {
         Self {
             state: TransactionState::Empty,
@@ -216,7 +216,7 @@ impl TransactionMetadata {
             || (expected.producer_id == self.last_producer.producer_id && Self::is_exhausted(expected.epoch))
     }
 
-    /// A new epoch for whoever asks, or for the producer that says it has `expected`; None fences it. The epoch before
+    /// A new epoch for any caller, or for the producer that says it has `expected`; None fences it. The epoch before
     /// stays where it is on a retry. Not for an exhausted epoch. Kafka: `prepareIncrementProducerEpoch`.
     pub fn prepare_new_epoch(
         &mut self,
@@ -229,7 +229,7 @@ impl TransactionMetadata {
         let (epoch, last_epoch) = match expected {
             None => (raised()?, NO_PRODUCER_EPOCH),
             Some(expected) if current == NO_PRODUCER_EPOCH || expected == current => (raised()?, current),
-            // A retry of a call whose answer was lost. Nobody else came in between, or the last epoch would be -1.
+            // A retry of a call whose answer was lost. No one else came in between, or the last epoch would be -1.
             Some(expected) if expected == self.last_producer.epoch => (current, self.last_producer.epoch),
             Some(_) => return Ok(None),
         };
@@ -285,7 +285,7 @@ impl TransactionMetadata {
     }
 
     /// Raises the epoch, which fences the producer, and ends what it has begun. The epoch is raised at once: it was told
-    /// to nobody, and may be used again if the log does not take it. Kafka: `prepareFenceProducerEpoch`, then
+    /// to no one, and may be used again if the log does not take it. Kafka: `prepareFenceProducerEpoch`, then
     /// `endTransaction`.
     pub fn prepare_fence(&mut self, now: Millis) -> Result<Transit, IllegalTransition> {
         let current = self.producer.epoch;
@@ -361,7 +361,7 @@ impl TransactionMetadata {
         self.pending = None;
     }
 
-    /// The log does not have it, or nobody knows: the client is told so, and may try again.
+    /// The log does not have it, or no one knows: the client gets that answer, and may try again.
     pub fn give_up_pending(&mut self) {
         self.pending = None;
     }

@@ -205,7 +205,7 @@ impl Verifier {
         }
     }
 
-    /// Puts questions to a coordinator, and tells whoever asked.
+    /// Puts questions to a coordinator, and answers the callers.
     async fn put(
         &self,
         broker: BrokerId,

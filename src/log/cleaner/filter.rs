@@ -2,7 +2,7 @@
 //! `RecordFilter`, `MemoryRecords.filterTo`. Pure.
 //!
 //! A tombstone, and a marker without a transaction, first make their batch get a delete horizon (KIP-534): the time from
-//! which on they may go, so that everybody who reads the log from its start within `delete.retention.ms` sees them.
+//! which on they may go, so that everyone who reads the log from its start within `delete.retention.ms` sees them.
 
 use super::offset_map::OffsetMap;
 use crate::common::ids::Millis;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 /// What is known of a batch before its records are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BatchFacts {
-    /// Its transaction was aborted, or it is a marker that nobody needs any more.
+    /// Its transaction was aborted, or it is a marker that no one needs any more.
     pub discardable: bool,
     /// The last batch of a producer that the broker still knows: its header keeps epoch and sequence.
     pub is_last_of_producer: bool,

@@ -58,7 +58,7 @@ struct State {
 }
 
 impl CleaningGate {
-    /// The right to clean, or to remove segments; `None` while somebody else has it or cleaning is paused.
+    /// The right to clean, or to remove segments; `None` while another has it or cleaning is paused.
     pub(in crate::log) fn try_begin(&self) -> Option<Turn<'_>> {
         let mut state = self.state.lock();
         if state.is_running || state.pauses > 0 {

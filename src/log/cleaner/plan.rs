@@ -30,7 +30,7 @@ pub(super) struct Dirty {
     pub first_dirty: Offset,
     /// The first offset that must stay as it is.
     pub first_uncleanable: Offset,
-    /// The checkpoint was outside of the log, and is to be written anew.
+    /// The checkpoint was outside the log, and is to be written anew.
     pub is_reset: bool,
 }
 
@@ -121,7 +121,7 @@ pub(super) fn delay(first_timestamps: impl IntoIterator<Item = Millis>, max_lag_
 }
 
 /// Runs of segments that become one each: as many as fit `segment.bytes` and `segment.index.bytes`, so that segments do not
-/// get ever smaller, and whose offsets one segment can tell apart.
+/// get ever smaller, and whose offsets one segment can hold.
 pub(super) fn groups(
     segments: &[SegmentFacts],
     max_size: u64,

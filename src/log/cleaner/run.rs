@@ -37,10 +37,10 @@ const BUFFER_MIN: usize = 4 * 1024;
 /// Why a log was not cleaned.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CleanError {
-    /// Somebody else needs the log, or the broker stops. It is cleaned another time.
+    /// Another needs the log, or the broker stops. It is cleaned another time.
     #[error("aborted")]
     Aborted,
-    /// The directory has told why.
+    /// The directory has logged why.
     #[error(transparent)]
     Dir(DirError),
     /// There is none for the table of keys now.
@@ -391,7 +391,7 @@ struct BatchReader {
     buffer: Vec<u8>,
     /// The part of the buffer that is filled and was not handed out.
     ready: std::ops::Range<usize>,
-    /// Bytes read since somebody asked.
+    /// Bytes read since someone asked.
     read: u64,
 }
 

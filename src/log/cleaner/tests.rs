@@ -656,7 +656,7 @@ impl Host {
             (survivors(&self.log), self.log.log_end_offset(), self.log.aborted_transactions(0, i64::MAX).unwrap());
         assert_eq!(after.0, before.0);
         assert_eq!(after.1, before.1);
-        // A marker whose records are gone tells recovery of no transaction, and nobody needs its entry; one whose first
+        // A marker whose records are gone tells recovery of no transaction, and no one needs its entry; one whose first
         // records are gone begins later.
         let known = |txn: &AbortedTxn| {
             let same = |t: &&AbortedTxn| (t.producer_id, t.last_offset) == (txn.producer_id, txn.last_offset);

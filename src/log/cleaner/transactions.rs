@@ -1,5 +1,5 @@
 //! Owns what the cleaner knows of transactions while it walks over a log: which batches belong to an aborted one, and which
-//! markers nobody needs any more. Kafka: `CleanedTransactionMetadata`. Pure.
+//! markers no one needs any more. Kafka: `CleanedTransactionMetadata`. Pure.
 
 use crate::common::ids::Offset;
 use crate::log::index::AbortedTxn;

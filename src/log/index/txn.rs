@@ -168,7 +168,7 @@ impl TxnIndex {
         Ok(search)
     }
 
-    /// Every transaction must end inside of the segment, whose offsets these are, and after the one before it. Kafka only
+    /// Every transaction must end inside the segment, whose offsets these are, and after the one before it. Kafka only
     /// looks at the start.
     pub fn sanity_check(&self, offsets: Range<Offset>) -> Result<(), TxnIndexError> {
         let mut possible = offsets.clone();
@@ -245,7 +245,7 @@ impl TxnIndex {
     }
 }
 
-/// All entries of a file, whoever writes it: what tools show.
+/// All entries of a file, which may be being written: what tools show.
 pub fn read_aborted(path: &Path) -> Result<Vec<AbortedTxn>, TxnIndexError> {
     let file = DataFile::open_read_only(path)?;
     let mut all = Vec::new();

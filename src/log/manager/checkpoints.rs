@@ -73,7 +73,7 @@ impl LogManager {
     }
 }
 
-/// Only starts that lie inside of a segment are worth an entry.
+/// Only starts that lie inside a segment are worth an entry.
 fn log_start_entry(log: &UnifiedLog) -> Option<Offset> {
     let start = log.log_start_offset();
     (start > log.first_segment_base()).then_some(start)

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
-/// Directories inside of a log directory that are no partitions of this broker.
+/// Directories inside a log directory that are no partitions of this broker.
 const IGNORED_DIRS: [&str; 2] = ["remote-log-index-cache", "__cluster_metadata-0"];
 
 /// Of a log with more to read again after a crash than this the start does not wait: see [`crate::log::recovering`]. Less is
@@ -214,7 +214,7 @@ impl LogManager {
                         return;
                     }
                 }
-                // Nobody stops a start.
+                // No one stops a start.
                 Err(LoadError::Stopped) => return,
                 Err(LoadError::Disk(e)) => drop(job.dir.log_dir.fail(e)),
                 Err(LoadError::Damaged(why)) => {
@@ -298,7 +298,7 @@ impl LogManager {
     }
 }
 
-/// Whether a directory inside of a log directory was put there by the file system or a desktop, where the log directory is
+/// Whether a directory inside a log directory was put there by the file system or a desktop, where the log directory is
 /// a mount point. Kafka refuses to start over some and takes others for partitions.
 fn is_of_file_system(log_dir: &Path, name: &str) -> bool {
     if let Some(user) = name.strip_prefix(".Trash-") {

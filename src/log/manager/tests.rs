@@ -443,7 +443,7 @@ fn a_directory_that_hangs_holds_up_no_delayed_work_of_another() {
     let dir = logs[1].log_dir();
     dir.scheduler().run_due(dir.scheduler().now());
     assert_eq!((logs[0].recovery_point(), logs[1].recovery_point()), (0, 2));
-    // Its checkpoint is being written, for ever.
+    // Its checkpoint is being written, forever.
     let _hangs = logs[0].log_dir().checkpoints.lock();
     manager.checkpoint_recovery_points_in(dir);
     assert_eq!(checkpoint::read_offsets(&dir.path().join(RECOVERY_POINT_FILE)).unwrap()[&partition("b")], 2);

@@ -24,7 +24,7 @@ const BEHIND_WAIT_MS: Millis = 2;
 
 /// How long a partition waits whose leader has not heard of its leadership yet, after so many refusals in a row.
 ///
-/// The controller tells both at the same time, and whoever comes first waits for the other: for milliseconds, as a rule.
+/// The controller informs both at the same time, and the first to hear waits for the other: for milliseconds, as a rule.
 /// Kafka waits `replica.fetch.backoff.ms` at once, and producers with acks=all wait along. Here that is what it grows to.
 fn behind_wait_ms(refusals: u32, backoff_ms: Millis) -> Millis {
     BEHIND_WAIT_MS.checked_shl(refusals).filter(|wait| *wait > 0).map_or(backoff_ms, |wait| wait.min(backoff_ms))
@@ -553,7 +553,7 @@ impl FetcherState {
         }
     }
 
-    /// An append or a truncation has failed. There may be room again on a full disk, and the directory has told of it; from
+    /// An append or a truncation has failed. There may be room again on a full disk, and the directory has logged it; from
     /// other failures the log does not come back.
     pub(super) fn on_disk_error(&mut self, tp: &TopicPartition, error: &DirError, now: Millis, backoff_ms: Millis) {
         if matches!(error, DirError::Full { .. }) {

@@ -1,7 +1,7 @@
 //! Owns the life of one fetcher: it asks one leader for the records of its partitions, appends them, cuts logs that have
 //! diverged, and asks again. Kafka: `ReplicaFetcherThread`, `RemoteLeaderEndPoint`, `BrokerBlockingSender`.
 //!
-//! The state's lock is held while records are appended and logs are cut, so whoever takes a partition away knows that
+//! The state's lock is held while records are appended and logs are cut, so a caller that takes a partition away knows that
 //! nothing happens to it any more. Appends run on a data worker, as those of producers do; what waits for the disk runs
 //! on the blocking pool.
 
@@ -271,7 +271,7 @@ impl Fetcher {
             // What is due comes before the next fetch, which tells the leader that we have it.
             blocking(move || {
                 for log in rest.to_flush {
-                    // A failure is told by the directory, which takes its partitions along.
+                    // A failure is logged by the directory, which takes its partitions along.
                     reported(log.flush(wall_ms()));
                 }
             })
@@ -296,7 +296,7 @@ impl Fetcher {
         let mut partitions = Vec::new();
         for topic in answer.responses {
             let known = if plan.uses_topic_ids { state.topic_name(topic.topic_id).cloned() } else { None };
-            // An id that nobody asked for: no partition has this name.
+            // An id that no one asked for: no partition has this name.
             let name = known.unwrap_or_else(|| {
                 if plan.uses_topic_ids { topic.topic_id.to_string().into() } else { (*topic.topic).into() }
             });

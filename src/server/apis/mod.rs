@@ -73,7 +73,7 @@ pub(super) mod update_features;
 pub(super) mod update_metadata;
 pub(super) mod write_txn_markers;
 
-/// The bit field of operations that everybody may do where no authorizer is configured, for a topic
+/// The bit field of operations that everyone may do where no authorizer is configured, for a topic
 /// (`AclEntry.supportedOperations`): read, write, create, delete, alter, describe, describe and alter configs.
 const TOPIC_OPERATIONS: i32 = operations(&[3, 4, 5, 6, 7, 8, 10, 11]);
 /// The same for the cluster: create, alter, describe, cluster action, describe and alter configs, idempotent write.
@@ -108,7 +108,7 @@ fn without_fenced(code: ErrorCode, knows_fenced: bool) -> ErrorCode {
     if code == ErrorCode::ProducerFenced && !knows_fenced { ErrorCode::InvalidProducerEpoch } else { code }
 }
 
-/// A copy of a text that lies in a frame: whoever keeps it for long must not keep the frame.
+/// A copy of a text that lies in a frame: one who keeps it for long must not keep the frame.
 fn owned(text: &Str) -> Str {
     Str::from(String::from(&**text))
 }

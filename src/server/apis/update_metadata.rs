@@ -1,4 +1,4 @@
-//! UpdateMetadata: the controller tells what the cluster looks like. Kafka: `KafkaApis.handleUpdateMetadataRequest`,
+//! UpdateMetadata: the controller sends the state of the cluster. Kafka: `KafkaApis.handleUpdateMetadataRequest`,
 //! `ReplicaManager.maybeUpdateMetadataCache`.
 
 use crate::cluster::image::{BrokerImage, LEADER_DURING_DELETE, MetadataUpdate, PartitionImage, TopicImage};
@@ -24,7 +24,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     call.reply(&UpdateMetadataResponse { error_code: error.wire(), ..Default::default() })
 }
 
-/// Those whose offsets nobody will ask for any more.
+/// Those whose offsets no one will ask for any more.
 fn deleted_partitions(request: &UpdateMetadataRequest) -> Vec<TopicPartition> {
     let grouped = request.topic_states.iter().flat_map(|topic| {
         let states = topic.partition_states.iter();

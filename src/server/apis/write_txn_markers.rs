@@ -1,4 +1,4 @@
-//! WriteTxnMarkers: a transaction coordinator, or somebody who aborts a hanging transaction, has markers written here.
+//! WriteTxnMarkers: a transaction coordinator, or someone who aborts a hanging transaction, has markers written here.
 //! Kafka: `KafkaApis.handleWriteTxnMarkersRequest`.
 
 use crate::network::Reply;

@@ -1,4 +1,4 @@
-//! Transactions as no client has them: what is empty, foreign, old or out of order gets Kafka's code, and harms nobody.
+//! Transactions as no client has them: what is empty, foreign, old or out of order gets Kafka's code, and harms no one.
 
 use super::*;
 use crate::protocol::messages::add_partitions_to_txn_request::{

@@ -272,7 +272,7 @@ fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// Java writes a number outside of 10^-3 to 10^7 with an exponent, and always with a fraction.
+/// Java writes a number outside 10^-3 to 10^7 with an exponent, and always with a fraction.
 fn java_number(number: f64, plain: String, exponent: String) -> String {
     if number.is_nan() {
         return "NaN".to_owned();

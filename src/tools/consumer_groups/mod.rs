@@ -120,7 +120,7 @@ pub(super) enum Ended {
     Failed(Failure),
     /// An answer that is an error, thrown as `ExecutionException`.
     Admin(AdminError),
-    /// The same inside of a `RuntimeException`.
+    /// The same inside a `RuntimeException`.
     Wrapped(AdminError),
 }
 
@@ -158,7 +158,7 @@ pub(super) fn run(args: &[String]) -> ExitCode {
     })
 }
 
-/// What nobody catches in Kafka's tool either.
+/// What no one catches in Kafka's tool either.
 fn thrown(text: impl std::fmt::Display) -> Failure {
     Failure::message(format_args!("Exception in thread \"main\" joptsimple.OptionException: {text}"))
 }

@@ -465,7 +465,7 @@ mod tests {
         let mut picture = healthy();
         picture.brokers.extend([broker(2, "localhost", 9093)]);
         assert!(only(&picture).contains("only clients on its own machine"));
-        // All on one machine is somebody's test.
+        // All on one machine is someone's test.
         picture.brokers.extend([broker(1, "127.0.0.1", 9092)]);
         assert_eq!(texts(&picture), [] as [&str; 0]);
         picture.brokers.extend([broker(2, "127.0.0.1", 9092)]);

@@ -65,7 +65,7 @@ pub(crate) fn finish(body: impl FnOnce(&mut Output) -> Result<(), Failure>) -> E
     }
 }
 
-/// A line on standard error. There is nobody to tell when that fails.
+/// A line on standard error. There is no one to tell when that fails.
 pub(crate) fn say(text: impl std::fmt::Display) {
     writeln!(io::stderr().lock(), "{text}").ok();
 }

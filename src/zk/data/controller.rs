@@ -132,11 +132,11 @@ impl ProducerIdBlock {
         Ok(Some(Self { broker, first: bound("block_start")?, last: bound("block_end")? }))
     }
 
-    /// How many ids are left out where nobody knows which were given out: more than any cluster has used between two copies
+    /// How many ids are left out where no one knows which were given out: more than any cluster has used between two copies
     /// of its ensemble, and nothing beside 2^63.
     pub const LEFT_OUT: i64 = 1_000_000_000;
 
-    /// A block that nobody is given, so far behind `latest` that those given out and forgotten lie before it.
+    /// A block that no one is given, so far behind `latest` that those given out and forgotten lie before it.
     pub fn beyond_forgotten(latest: Option<Self>, broker: BrokerId) -> Option<Self> {
         let next = Self::next(latest, broker)?;
         Some(Self {

@@ -195,7 +195,7 @@ impl World {
         }
     }
 
-    /// Clients are gone, the log works: within a bounded time the group is empty and nobody waits, at this coordinator or at
+    /// Clients are gone, the log works: within a bounded time the group is empty and no one waits, at this coordinator or at
     /// the one that comes after it. Only deadlines that the machine names are waited for.
     fn heal(&mut self, moves: bool) {
         self.rig.settle();

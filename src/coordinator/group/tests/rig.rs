@@ -263,7 +263,7 @@ impl Rig {
         ticket
     }
 
-    /// Somebody outside of the group commits.
+    /// Someone outside the group commits.
     pub(super) fn commit(&mut self, partition: i32, offset: Offset) -> CommitTicket {
         let offsets = vec![(tp(partition), self.offset(offset))];
         self.commit_as(self.member("", -1), None, offsets)

@@ -420,7 +420,7 @@ fn lists_are_filtered_by_producer_state_and_age() {
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    /// The number picks who asks: the current producer, an old one, or nobody in particular.
+    /// The number picks who asks: the current producer, an old one, or no one in particular.
     Init(usize, u8),
     Add(usize, u8, i32),
     End(usize, u8, bool),
@@ -579,7 +579,7 @@ impl World {
                 self.settle(out);
                 out = Vec::new();
                 assert!(self.asked.is_empty(), "everybody was told");
-                // What was under way reaches nobody any more.
+                // What was under way reaches no one any more.
                 self.writes.clear();
                 self.markers.clear();
                 self.machine = Machine::new(SETTINGS, self.loaded(), self.now, &mut out);
