@@ -64,7 +64,7 @@ pub struct Partition {
 
 /// What leadership needs to know of the broker and the cluster around it.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct ClusterView<'a> {
     /// Ticks: who lags is not for the wall clock to say.
     pub now: Millis,
     /// `replica.lag.time.max.ms`
@@ -269,7 +269,7 @@ impl Partition {
         &self,
         log: Arc<UnifiedLog>,
         state: LeadershipState,
-        around: &Surroundings<'_>,
+        around: &ClusterView<'_>,
     ) -> (bool, Progress) {
         let _change = self.change.lock();
         let mut leader = self.leader.lock();
@@ -412,7 +412,7 @@ impl Partition {
     }
 
     /// `log` has grown to `log_end`, on disk as far as that is due. A leader that is alone commits it at once.
-    pub fn on_log_end(&self, log: &Arc<UnifiedLog>, log_end: OffsetMetadata, around: &Surroundings<'_>) -> Progress {
+    pub fn on_log_end(&self, log: &Arc<UnifiedLog>, log_end: OffsetMetadata, around: &ClusterView<'_>) -> Progress {
         if self.is_alone() {
             return Progress { is_committed_more: self.raise_high_watermark(log, log_end), ..Progress::default() };
         }
@@ -450,7 +450,7 @@ impl Partition {
         id: BrokerId,
         of: &Arc<UnifiedLog>,
         fetch: &FollowerFetch,
-        around: &Surroundings<'_>,
+        around: &ClusterView<'_>,
     ) -> Progress {
         let mut leader = self.leader.lock();
         let Some(isr) = leader.as_mut().filter(|isr| isr.leader_epoch() == epoch) else { return Progress::default() };
@@ -466,7 +466,7 @@ impl Partition {
     }
 
     /// Asks for the removal of followers that have not caught up for `replica.lag.time.max.ms`.
-    pub fn shrink_isr(&self, around: &Surroundings<'_>) -> Progress {
+    pub fn shrink_isr(&self, around: &ClusterView<'_>) -> Progress {
         if self.is_alone() {
             return Progress::default();
         }
@@ -492,7 +492,7 @@ impl Partition {
         &self,
         sent: &IsrChange,
         answer: Result<Altered, IsrRefusal>,
-        around: &Surroundings<'_>,
+        around: &ClusterView<'_>,
     ) -> Progress {
         let mut leader = self.leader.lock();
         let (Some(isr), Some(log)) = (leader.as_mut(), self.log()) else { return Progress::default() };
@@ -652,7 +652,7 @@ fn place_in(log: &Arc<UnifiedLog>, of: &Arc<UnifiedLog>, mark: OffsetMetadata) -
     if Arc::ptr_eq(log, of) { mark } else { OffsetMetadata::offset_only(mark.offset) }
 }
 
-fn moment<'a>(log: &UnifiedLog, around: &Surroundings<'a>) -> Moment<'a> {
+fn moment<'a>(log: &UnifiedLog, around: &ClusterView<'a>) -> Moment<'a> {
     let offsets = log.offsets();
     Moment {
         now: around.now,

@@ -51,7 +51,7 @@ mod util {
 
 use cluster::isr::FollowerFetch;
 use cluster::partition::{
-    AppendTerms, LeaderAppend, LeaderRecords, LeadershipState, Partition, PartitionAppendError, Surroundings,
+    AppendTerms, ClusterView, LeaderAppend, LeaderRecords, LeadershipState, Partition, PartitionAppendError,
 };
 use common::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartition};
 use config::LogConfig;
@@ -140,8 +140,8 @@ const CHANGES: usize = 3;
 const LEADER: BrokerId = BrokerId(1);
 const FOLLOWER: BrokerId = BrokerId(2);
 
-fn around<T>(work: impl FnOnce(&Surroundings<'_>) -> T) -> T {
-    work(&Surroundings { now: 0, lag_time_max_ms: 30_000, is_alive: &|_| true })
+fn around<T>(work: impl FnOnce(&ClusterView<'_>) -> T) -> T {
+    work(&ClusterView { now: 0, lag_time_max_ms: 30_000, is_alive: &|_| true })
 }
 
 fn tp() -> TopicPartition {

@@ -8,7 +8,7 @@ use super::quota::ReplicationQuota;
 use super::settings::ReplicaSettings;
 use crate::cluster::image::MetadataImage;
 use crate::cluster::isr::{IsrChange, IsrRefusal};
-use crate::cluster::partition::{Partition, Progress, Surroundings};
+use crate::cluster::partition::{ClusterView, Partition, Progress};
 use crate::common::{BrokerEpoch, BrokerId, Millis, TopicPartition};
 use crate::log::{LogManager, UnifiedLog};
 use crate::util::clock::Clock;
@@ -100,10 +100,10 @@ impl Host {
     // ---- what follows of a leader's progress
 
     /// What partitions need to know of this moment.
-    pub(super) fn around<T>(&self, work: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+    pub(super) fn around<T>(&self, work: impl FnOnce(&ClusterView<'_>) -> T) -> T {
         let is_alive = |id| self.is_alive(id);
         let now = self.clock.ticks();
-        work(&Surroundings { now, lag_time_max_ms: self.settings.lag_time_max_ms, is_alive: &is_alive })
+        work(&ClusterView { now, lag_time_max_ms: self.settings.lag_time_max_ms, is_alive: &is_alive })
     }
 
     pub(super) fn is_alive(&self, id: BrokerId) -> bool {

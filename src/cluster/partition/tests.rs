@@ -17,8 +17,8 @@ fn alive(_: BrokerId) -> bool {
     true
 }
 
-fn around(now: Millis) -> Surroundings<'static> {
-    Surroundings { now, lag_time_max_ms: LAG, is_alive: &alive }
+fn around(now: Millis) -> ClusterView<'static> {
+    ClusterView { now, lag_time_max_ms: LAG, is_alive: &alive }
 }
 
 fn open(dir: &Path, min_insync_replicas: i32) -> Arc<UnifiedLog> {

@@ -6,7 +6,7 @@ use super::member::{Member, Protocol};
 use super::metadata::{Group, GroupState, Pending, Step};
 use super::records;
 use super::sync::SyncAnswer;
-use super::timers::What;
+use super::timers::TimerKind;
 use crate::common::{ErrorCode, Millis, Offset};
 use crate::coordinator::codes;
 use crate::coordinator::runtime::StoreError;
@@ -147,7 +147,7 @@ impl Group {
             None if join.instance_id.is_none() && join.requires_known_member_id => {
                 let at = step.now.ticks.saturating_add(Millis::from(join.session_timeout_ms));
                 let mut deadline = None;
-                step.env.timers.set(&mut deadline, Some(at), &self.id, What::Pending(new_id.clone()));
+                step.env.timers.set(&mut deadline, Some(at), &self.id, TimerKind::Pending(new_id.clone()));
                 self.pending_members.insert(new_id.clone(), deadline);
                 step.out.push(Effect::AnswerJoin(ticket, JoinAnswer::failed(new_id, ErrorCode::MemberIdRequired)));
             }
@@ -394,7 +394,7 @@ impl Group {
 
     fn wait_for_joins(&mut self, wait: Millis, step: &mut Step<'_>) {
         let at = step.now.ticks.saturating_add(wait);
-        step.env.timers.set(&mut self.join_deadline, Some(at), &self.id, What::Join);
+        step.env.timers.set(&mut self.join_deadline, Some(at), &self.id, TimerKind::Join);
     }
 
     /// Ends the join phase early once everyone is there; the initial delay runs its time.
@@ -423,7 +423,7 @@ impl Group {
 
     /// Kafka: `onCompleteJoin`.
     fn complete_join(&mut self, step: &mut Step<'_>) {
-        step.env.timers.set(&mut self.join_deadline, None, &self.id, What::Join);
+        step.env.timers.set(&mut self.join_deadline, None, &self.id, TimerKind::Join);
         self.initial_delay = None;
         let is_lost = |m: &&Member| m.waits_for_join.is_none() && m.instance_id.is_none();
         let lost: BTreeSet<Str> = self.members.values().filter(is_lost).map(|m| m.id.clone()).collect();
@@ -483,7 +483,7 @@ impl Group {
         }
         self.pending_sync.extend(ids);
         let at = step.now.ticks.saturating_add(self.rebalance_timeout_ms());
-        step.env.timers.set(&mut self.sync_deadline, Some(at), &self.id, What::Sync);
+        step.env.timers.set(&mut self.sync_deadline, Some(at), &self.id, TimerKind::Sync);
     }
 
     /// Writes the generation with these assignments. Kafka: `GroupMetadataManager.storeGroup`.

@@ -11,7 +11,7 @@ use super::loading::Loaded;
 use super::metadata::{Env, Group, GroupDescription, GroupOverview, GroupState, Pending, Step};
 use super::records;
 use super::sync::{GroupMember, Leave, Sync, SyncAnswer};
-use super::timers::{Timers, What};
+use super::timers::{TimerKind, Timers};
 use crate::common::{ErrorCode, Millis, Now, Offset, TopicPartition};
 use crate::config::GroupConfig;
 use crate::coordinator::codes;
@@ -315,10 +315,10 @@ impl GroupMachine {
     pub fn on_tick(&mut self, now: Now, out: &mut Effects) {
         while let Some((id, what)) = self.env.timers.pop_due(now.ticks) {
             self.with_group(&id, now, out, |group, step| match what {
-                What::Join => group.on_join_deadline(step),
-                What::Sync => group.on_sync_deadline(step),
-                What::Session(member) => group.on_session_deadline(&member, step),
-                What::Pending(member) => group.on_pending_deadline(&member, step),
+                TimerKind::Join => group.on_join_deadline(step),
+                TimerKind::Sync => group.on_sync_deadline(step),
+                TimerKind::Session(member) => group.on_session_deadline(&member, step),
+                TimerKind::Pending(member) => group.on_pending_deadline(&member, step),
             });
         }
         if now.ticks >= self.next_expiry {

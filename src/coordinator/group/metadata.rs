@@ -16,7 +16,7 @@ use super::join::JoinAnswer;
 use super::member::{Member, Protocol};
 use super::offsets::Offsets;
 use super::sync::SyncAnswer;
-use super::timers::{Timers, What};
+use super::timers::{TimerKind, Timers};
 use crate::common::{ErrorCode, Millis, Now};
 use crate::config::GroupConfig;
 use crate::coordinator::runtime::{Append, AppendId, Record, TxnProducer};
@@ -247,7 +247,7 @@ impl Group {
     pub(super) fn remove(&mut self, id: &str, step: &mut Step<'_>) {
         if let Some(mut member) = self.members.remove(id) {
             self.count_protocols(&member.protocols, false);
-            step.env.timers.set(&mut member.deadline, None, &self.id, What::Session(member.id.clone()));
+            step.env.timers.set(&mut member.deadline, None, &self.id, TimerKind::Session(member.id.clone()));
             if let Some(ticket) = member.waits_for_join.take() {
                 self.waits_for_join -= 1;
                 step.out.push(Effect::AnswerJoin(ticket, JoinAnswer::failed(Str::new(), ErrorCode::UnknownMemberId)));
@@ -268,7 +268,7 @@ impl Group {
 
     fn remove_pending(&mut self, id: &str, timers: &mut Timers) {
         if let Some((id, mut deadline)) = self.pending_members.remove_entry(id) {
-            timers.set(&mut deadline, None, &self.id, What::Pending(id));
+            timers.set(&mut deadline, None, &self.id, TimerKind::Pending(id));
         }
     }
 
@@ -319,7 +319,7 @@ impl Group {
     pub(super) fn expect_within(&mut self, id: &str, within: Millis, step: &mut Step<'_>) {
         let Some(member) = self.members.get_mut(id) else { return };
         let at = step.now.ticks.saturating_add(within.max(0));
-        step.env.timers.set(&mut member.deadline, Some(at), &self.id, What::Session(member.id.clone()));
+        step.env.timers.set(&mut member.deadline, Some(at), &self.id, TimerKind::Session(member.id.clone()));
     }
 
     pub(super) fn set_protocols(&mut self, id: &str, protocols: Vec<Protocol>) -> Vec<Protocol> {
@@ -333,7 +333,7 @@ impl Group {
     /// A member renames itself: a static member comes back under a new id. A request that waited under the old one is fenced.
     pub(super) fn rename(&mut self, old: &str, new: Str, step: &mut Step<'_>) {
         let Some(mut member) = self.members.remove(old) else { return };
-        step.env.timers.set(&mut member.deadline, None, &self.id, What::Session(member.id.clone()));
+        step.env.timers.set(&mut member.deadline, None, &self.id, TimerKind::Session(member.id.clone()));
         if let Some(ticket) = member.waits_for_join.take() {
             self.waits_for_join -= 1;
             step.out
@@ -474,21 +474,21 @@ impl Group {
         };
         for member in self.members.values() {
             match member.deadline {
-                Some(at) => has(at, What::Session(member.id.clone())),
+                Some(at) => has(at, TimerKind::Session(member.id.clone())),
                 None => assert!(member.outlives_its_deadline(), "{id}: {} is never expired", member.id),
             }
         }
         for (member, deadline) in &self.pending_members {
             has(
                 deadline.unwrap_or_else(|| panic!("{id}: {member} is pending for ever")),
-                What::Pending(member.clone()),
+                TimerKind::Pending(member.clone()),
             );
         }
         if let Some(at) = self.join_deadline {
-            has(at, What::Join);
+            has(at, TimerKind::Join);
         }
         if let Some(at) = self.sync_deadline {
-            has(at, What::Sync);
+            has(at, TimerKind::Sync);
         }
         let is_joining = self.is(GroupState::PreparingRebalance);
         assert_eq!(self.join_deadline.is_some(), is_joining, "{id}: a join phase ends by itself, {:?}", self.state);

@@ -3,7 +3,7 @@
 
 use super::effects::{Effect, Note, SyncTicket};
 use super::metadata::{Group, GroupState, Pending, Step};
-use super::timers::What;
+use super::timers::TimerKind;
 use crate::common::{ErrorCode, Offset};
 use crate::coordinator::codes;
 use crate::coordinator::runtime::StoreError;
@@ -173,13 +173,13 @@ impl Group {
     fn has_synced(&mut self, id: &str, step: &mut Step<'_>) {
         self.pending_sync.remove(id);
         if self.pending_sync.is_empty() {
-            step.env.timers.set(&mut self.sync_deadline, None, &self.id, What::Sync);
+            step.env.timers.set(&mut self.sync_deadline, None, &self.id, TimerKind::Sync);
         }
     }
 
     pub(super) fn end_sync_phase(&mut self, step: &mut Step<'_>) {
         self.pending_sync.clear();
-        step.env.timers.set(&mut self.sync_deadline, None, &self.id, What::Sync);
+        step.env.timers.set(&mut self.sync_deadline, None, &self.id, TimerKind::Sync);
     }
 
     pub(super) fn on_sync_deadline(&mut self, step: &mut Step<'_>) {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 /// What happens at a deadline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum What {
+pub(super) enum TimerKind {
     /// The join phase ends, or its initial delay.
     Join,
     /// Members that have not synced are out.
@@ -21,12 +21,12 @@ pub(super) enum What {
 
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    set: BTreeSet<(Millis, Str, What)>,
+    set: BTreeSet<(Millis, Str, TimerKind)>,
 }
 
 impl Timers {
     /// Arms, moves or (with `at` None) removes a deadline.
-    pub(super) fn set(&mut self, slot: &mut Option<Millis>, at: Option<Millis>, group: &Str, what: What) {
+    pub(super) fn set(&mut self, slot: &mut Option<Millis>, at: Option<Millis>, group: &Str, what: TimerKind) {
         if *slot == at {
             return;
         }
@@ -47,7 +47,7 @@ impl Timers {
     }
 
     /// Takes the first deadline that is due. Its slot is still set.
-    pub(super) fn pop_due(&mut self, now: Millis) -> Option<(Str, What)> {
+    pub(super) fn pop_due(&mut self, now: Millis) -> Option<(Str, TimerKind)> {
         if self.next()? > now {
             return None;
         }
@@ -60,7 +60,7 @@ impl Timers {
     }
 
     #[cfg(any(test, debug_assertions))]
-    pub(super) fn has(&self, at: Millis, group: &Str, what: What) -> bool {
+    pub(super) fn has(&self, at: Millis, group: &Str, what: TimerKind) -> bool {
         self.set.contains(&(at, group.clone(), what))
     }
 }

@@ -112,7 +112,7 @@ pub(super) struct Plan {
 }
 
 /// What the planner has to know of a partition's log, and of throttling.
-pub(super) trait Surroundings {
+pub(super) trait ReplicaView {
     /// None when the partition is not served any more: it is left out for a while.
     fn log_start(&self, tp: &TopicPartition) -> Option<Offset>;
     /// Asked for replicas that are not in sync only.
@@ -266,7 +266,7 @@ impl FetcherState {
     // ---- requests
 
     /// The next request; None when there is nothing to ask, for now.
-    pub(super) fn plan(&mut self, now: Millis, around: &impl Surroundings, backoff_ms: Millis) -> Option<Plan> {
+    pub(super) fn plan(&mut self, now: Millis, around: &impl ReplicaView, backoff_ms: Millis) -> Option<Plan> {
         self.wake_delayed(now);
         let is_full = self.session.is_full();
         let candidates: Vec<TopicPartition> = if is_full || around.may_throttle() {

@@ -5,7 +5,7 @@
 //! nothing happens to it any more. Appends run on a data worker, as those of producers do; what waits for the disk runs
 //! on the blocking pool.
 
-use super::state::{Asked, Due, FetcherState, Plan, Said, Start, Surroundings, Verdict};
+use super::state::{Asked, Due, FetcherState, Plan, ReplicaView, Said, Start, Verdict};
 use crate::client::broker_client::{BrokerConnection, CallError};
 use crate::cluster::partition::LeaderRecords;
 use crate::common::{BrokerId, ErrorCode, LeaderEpoch, Millis, Now, Offset, TopicPartition, Uuid};
@@ -61,7 +61,7 @@ struct Link {
 
 /// What is left to do after the records of an answer were appended.
 #[derive(Default)]
-struct Rest {
+struct FollowUp {
     diverged: Vec<(TopicPartition, LeaderEpoch, EpochEndOffset)>,
     out_of_range: Vec<(TopicPartition, LeaderEpoch)>,
     to_flush: Vec<Arc<UnifiedLog>>,
@@ -286,10 +286,10 @@ impl Fetcher {
         }
     }
 
-    fn append_all(&self, plan: &Plan, answer: FetchResponse) -> Rest {
+    fn append_all(&self, plan: &Plan, answer: FetchResponse) -> FollowUp {
         let now = self.host.clock.now();
         let backoff = self.settings().backoff_ms;
-        let mut rest = Rest::default();
+        let mut rest = FollowUp::default();
         let mut state = self.state.lock();
         let error = ErrorCode::from_wire(answer.error_code);
         let mut answered = BTreeSet::new();
@@ -330,7 +330,7 @@ impl Fetcher {
     fn append(
         &self,
         state: &mut FetcherState,
-        rest: &mut Rest,
+        rest: &mut FollowUp,
         tp: TopicPartition,
         due: Due,
         data: PartitionData,
@@ -532,7 +532,7 @@ struct View<'a> {
     now: Millis,
 }
 
-impl Surroundings for View<'_> {
+impl ReplicaView for View<'_> {
     fn log_start(&self, tp: &TopicPartition) -> Option<Offset> {
         self.host.online_log(tp).map(|log| log.log_start_offset())
     }

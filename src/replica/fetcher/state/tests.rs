@@ -13,7 +13,7 @@ struct Logs {
     throttled: Vec<TopicPartition>,
 }
 
-impl Surroundings for Logs {
+impl ReplicaView for Logs {
     fn log_start(&self, tp: &TopicPartition) -> Option<Offset> {
         (&*tp.topic != "gone").then_some(0)
     }
