@@ -78,7 +78,7 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
-    /// Resolves a topic's own `overrides` over the broker's `defaults` (see [`broker_defaults`]). Unknown names among
+    /// Resolves a topic's own `overrides` over the broker's `defaults` (see `broker_defaults`). Unknown names among
     /// the overrides are passed over, as Kafka does with znodes that a newer version wrote.
     pub fn resolve(defaults: &Props, overrides: &Props) -> Result<Self, ConfigError> {
         let mut props = defaults.clone();

@@ -1,8 +1,8 @@
 //! Owns the command line: each sub-command is one of the tools behind `bin/kafka-*.sh`, with Kafka's flags, output and exit
 //! codes, in a file of its name. Kafka: `kafka.Kafka`, `kafka.tools`, `kafka.admin`, `org.apache.kafka.tools`. What several
-//! tools stand on is in [`support`].
+//! tools stand on is in `support`.
 //!
-//! A tool asks a cluster through [`support::admin`], on the brokers' own connections; those that produce or consume do it
+//! A tool asks a cluster through `support::admin`, on the brokers' own connections; those that produce or consume do it
 //! through librdkafka, as the clients do that they stand for. Tools block: they have nothing else to do. Absent on purpose:
 //! tools of KRaft, and clap's own texts in a Kafka tool, which scripts compare with Kafka's.
 #![allow(clippy::print_stdout, reason = "a tool's output is its standard output")]
