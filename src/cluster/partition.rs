@@ -585,7 +585,7 @@ impl Partition {
             Err(AppendError::UnexpectedOffset { first, last, log_end })
                 if log_end == log.log_start_offset() && first < log_end && last >= log_end =>
             {
-                info!(tp = %self.topic_partition, first, log_end, "the log begins anew at the first offset of the leader's batch");
+                info!(tp = %self.topic_partition, first, log_end, "log restarted at the first offset of the leader's batch");
                 log.truncate_fully_and_start_at(first, None, now)?;
                 log.append_as_follower(records, now)
             }

@@ -138,7 +138,7 @@ impl ProducerSnapshots {
         }
         self.state.reset(offset);
         self.last_snapshot = 0;
-        info!(dir = %self.dir.path().display(), offset, "producer state begins anew");
+        info!(dir = %self.dir.path().display(), offset, "producer state reset");
         Ok(())
     }
 }

@@ -80,7 +80,7 @@ fn read_epochs(dir: &Path) -> Result<EpochCache, LoadError> {
         // Kafka takes the whole directory offline for it. The batches know their epochs: recovery notes them again, and
         // an unknown epoch only makes a follower truncate by high watermark.
         Err(damaged) => {
-            warn!(%damaged, "leader epochs are unreadable and begin anew");
+            warn!(%damaged, "leader epochs unreadable, reset");
             Ok(EpochCache::default())
         }
     }

@@ -97,7 +97,7 @@ impl Loader {
                     self.next_offset = batch.next_offset().max(self.next_offset);
                 }
                 Err(error) => {
-                    self.complain(self.next_offset, "the log is not readable on", error);
+                    self.complain(self.next_offset, "log unreadable from here", error);
                     break;
                 }
             }

@@ -115,12 +115,12 @@ impl Machine for Groups {
 
 fn tell_operator(group: &str, note: &Note) {
     match note {
-        Note::StrangeJoin { member, state } => warn!(group, %member, state, "a member joins that cannot be"),
+        Note::StrangeJoin { member, state } => warn!(group, %member, state, "unexpected join"),
         Note::Fenced { member, instance, current } => {
             info!(group, %member, %instance, %current, "a static member is fenced");
         }
         Note::StaticMemberBack { old_id, new_id, state } => {
-            info!(group, %old_id, %new_id, state, "a static member comes back");
+            info!(group, %old_id, %new_id, state, "static member rejoined");
         }
         Note::StaticMemberNotStored { member, code } => {
             warn!(group, %member, %code, "a static member's new id is not stored");

@@ -115,7 +115,7 @@ impl<M: Machine> Runtime<M> {
         let mut table = self.parts.shards.0.write();
         let running = table.running.get(&partition).map(|shard| shard.term.epoch());
         match table.epochs.on_election(partition, epoch, running) {
-            Election::Late => info!(coordinator = M::NAME, partition, %epoch, "election passed over: it comes late"),
+            Election::Late => info!(coordinator = M::NAME, partition, %epoch, "stale election ignored"),
             Election::Known => {}
             Election::Start => {
                 info!(coordinator = M::NAME, partition, %epoch, "elected");
@@ -131,7 +131,7 @@ impl<M: Machine> Runtime<M> {
     pub(in crate::coordinator) fn on_resignation(&self, partition: i32, epoch: Option<LeaderEpoch>) {
         let mut table = self.parts.shards.0.write();
         if !table.epochs.on_resignation(partition, epoch) {
-            info!(coordinator = M::NAME, partition, ?epoch, "resignation passed over: it comes late");
+            info!(coordinator = M::NAME, partition, ?epoch, "stale resignation ignored");
             return;
         }
         if let Some(shard) = table.running.remove(&partition) {

@@ -252,7 +252,7 @@ impl<M: Machine> Shard<M> {
         let batch = match batch(first, rest, self.machine.compression(), now.wall) {
             Ok(batch) => batch,
             Err(error) => {
-                warn!(coordinator = M::NAME, log = %self.log, %error, "a batch that cannot be built");
+                warn!(coordinator = M::NAME, log = %self.log, %error, "batch cannot be built");
                 return self.on_ended(now, ids, Err(StoreError::Internal), out);
             }
         };

@@ -70,7 +70,7 @@ impl Worker {
                 false
             }
             Err(e @ CleanError::NoMemory(_)) => {
-                warn!(tp = %log.topic_partition(), error = %e, "log is not cleaned now");
+                warn!(tp = %log.topic_partition(), error = %e, "cleaning skipped");
                 false
             }
             Err(CleanError::Uncleanable(why)) => {
@@ -81,7 +81,7 @@ impl Worker {
     }
 
     fn leave_alone(log: &UnifiedLog, why: &str) {
-        error!(tp = %log.topic_partition(), why, "log cannot be cleaned, and is left alone until the next start");
+        error!(tp = %log.topic_partition(), why, "log cannot be cleaned: skipped until restart");
         log.cleaning.mark_uncleanable();
     }
 
@@ -104,7 +104,7 @@ impl Worker {
                     continue;
                 }
                 Err(e) => {
-                    debug!(tp = %log.topic_partition(), error = %e, "not looked at");
+                    debug!(tp = %log.topic_partition(), error = %e, "skipped");
                     continue;
                 }
             };

@@ -104,7 +104,7 @@ impl LogManager {
                 continue;
             }
             if is_of_file_system(path, &name) {
-                info!(dir = %path.join(&name).display(), "left alone: it belongs to the file system");
+                info!(dir = %path.join(&name).display(), "ignored: it belongs to the file system");
                 continue;
             }
             let Some((tp, kind)) = parse_partition_dir(&name) else {
@@ -114,7 +114,7 @@ impl LogManager {
                 PartitionDirKind::Current | PartitionDirKind::Future => partitions.push((tp, name)),
                 PartitionDirKind::Deleted => self.remove_later(&dir.log_dir, &path.join(name)),
                 PartitionDirKind::Stray => {
-                    warn!(dir = %path.join(name).display(), "left alone: not a replica that is served here");
+                    warn!(dir = %path.join(name).display(), "ignored: not a replica that is served here");
                 }
             }
         }

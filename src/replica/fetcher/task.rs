@@ -484,7 +484,7 @@ impl Fetcher {
             }
             IntoRange::GoOn => log_end,
         };
-        info!(%tp, offset, "fetching goes on inside of the leader's range");
+        info!(%tp, offset, "fetching resumes within the leader's range");
         let last_epoch = partition.log().and_then(|log| log.latest_epoch());
         state.on_truncated(tp, offset, last_epoch, Some(leader_end - offset));
     }
