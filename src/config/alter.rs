@@ -1,4 +1,4 @@
-//! Owns how an operator's changes turn the settings of a resource into new ones, or into a refusal. Kafka:
+//! Owns the application of an operator's changes to the settings of a resource, or their refusal. Kafka:
 //! `ConfigAdminManager`, `ZkAdminManager.alterConfigs`. Absent on purpose: znodes, authorization, duplicate resources.
 
 use super::def::{ConfigDef, ConfigError, Props, Type};
@@ -9,16 +9,16 @@ use crate::common::ErrorCode;
 use crate::common::java;
 use std::collections::BTreeSet;
 
-/// What to do with one key. Kafka: `AlterConfigOp.OpType`.
+/// The operation on one key. Kafka: `AlterConfigOp.OpType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlterOp {
     Set,
     Delete,
     /// Adds elements to a list.
     Append,
-    /// Takes elements out of a list.
+    /// Removes elements from a list.
     Subtract,
-    /// Refused, but what is wrong with the other entries is found first.
+    /// Refused, but errors in the other entries are reported first.
     Unknown(i8),
 }
 
@@ -49,7 +49,7 @@ pub struct Alteration<'a> {
     pub value: Option<&'a str>,
 }
 
-/// Why a resource stays as it is: the code and the text of the answer.
+/// Why a resource is not changed: the code and the text of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub code: ErrorCode,
@@ -81,8 +81,8 @@ pub fn check_entries(entries: &[Alteration<'_>]) -> Result<(), Refusal> {
     }
 }
 
-/// The settings of `topic` after `entries`. `existing` is what its znode holds, empty for AlterConfigs, which replaces
-/// everything. `log_defaults` are the broker's.
+/// The settings of `topic` after `entries`. `existing` is the content of its znode, empty for AlterConfigs, which
+/// replaces everything. `log_defaults` are the broker's.
 pub fn topic(
     topic: &str,
     existing: &Props,
@@ -115,8 +115,8 @@ pub fn broker_layer(resource_name: &str, broker_id: i32) -> Result<Layer, Refusa
     }
 }
 
-/// The settings of a layer of the broker after `entries`. `existing` is what its znode holds, empty for AlterConfigs.
-/// Entries of the znode that a broker passes over are gone afterwards, as with Kafka.
+/// The settings of a layer of the broker after `entries`. `existing` is the content of its znode, empty for
+/// AlterConfigs. Entries of the znode that a broker ignores are removed, as in Kafka.
 pub fn broker(
     config: &DynamicConfig,
     layer: Layer,
@@ -176,12 +176,12 @@ fn altered(def: &ConfigDef, existing: &Props, entries: &[Alteration<'_>]) -> Res
     Ok(props)
 }
 
-/// Where Kafka fails with an exception that it has no code for.
+/// For an exception that Kafka has no code for.
 fn unexpected() -> Refusal {
     Refusal { code: ErrorCode::UnknownServerError, message: ErrorCode::UnknownServerError.message().to_owned() }
 }
 
-/// The elements that a list key has now: what is set, else the key's own default.
+/// The current elements of a list key: those that are set, else the key's own default.
 fn list_of(def: &ConfigDef, props: &Props, name: &str, verb: &str) -> Result<Vec<String>, Refusal> {
     let key = def.get(name).ok_or_else(unexpected)?;
     if key.kind != Type::List {
@@ -196,8 +196,8 @@ mod tests {
     use crate::config::describe::{self, Asked, ConfigEntry, ConfigSource};
     use crate::config::tests::state;
 
-    /// What Apache 3.9.1 made of one change after the other, beginning with the state of the describe tests: the
-    /// settings that it told afterwards, or the code and text of its refusal.
+    /// The results of Apache 3.9.1 for a sequence of changes, starting from the state of the describe tests: the
+    /// settings that it described afterwards, or the code and text of its refusal.
     const GOLDEN: &str = include_str!("testdata/alter-apache-3.9.1.jsonl");
 
     fn parsed<'a>(parts: &[&'a str]) -> Vec<Alteration<'a>> {

@@ -1,5 +1,5 @@
-//! Owns what the broker's keys say together: their fields ([`BrokerConfig`] is declared by the table) checked against
-//! each other, with the forms and synonyms that Kafka takes. Kafka: `KafkaConfig`. Absent on purpose: reading files,
+//! Owns the rules between the broker's keys: their fields ([`BrokerConfig`] is declared by the table) checked against
+//! each other, with the forms and synonyms that Kafka accepts. Kafka: `KafkaConfig`. Absent on purpose: reading files,
 //! applying changes, the typed view of TLS and SASL keys.
 
 use super::coordinator::{GroupConfig, InternalTopic, TransactionConfig};
@@ -15,10 +15,10 @@ use super::topic::{self, LogConfig};
 use crate::common::{BrokerId, java};
 use std::collections::BTreeMap;
 
-/// Keys that no table has and that an authorizer reads, so no one is warned about them.
+/// Keys that no table has but an authorizer reads, so that there is no warning about them.
 const OF_THE_AUTHORIZER: &[&str] = &["super.users", "allow.everyone.if.no.acl.found"];
 
-/// No table of Kafka has it either: it is read before the tables are.
+/// Not in Kafka's tables either: it is read before them.
 const CONFIG_PROVIDERS: &str = "config.providers";
 
 const REPLICA_SELECTORS: &[&str] = &["", "org.apache.kafka.common.replica.RackAwareReplicaSelector"];
@@ -34,7 +34,7 @@ impl BrokerConfig {
             props.insert("node.id".to_owned(), id);
         }
         if let Some(providers) = props.get(CONFIG_PROVIDERS).map(|v| java::trim(v)).filter(|v| !v.is_empty()) {
-            // Without them, a `${file:…}` would be taken for the value itself.
+            // Without them, a `${file:…}` would be used as the value itself.
             return Err(ConfigError::value(
                 CONFIG_PROVIDERS,
                 providers,
@@ -59,8 +59,8 @@ impl BrokerConfig {
             .collect()
     }
 
-    /// Settings that are accepted and change nothing, each with the reason, for the log at start. A value that is the
-    /// default asks for nothing.
+    /// Settings that are accepted and change nothing, each with the reason, for the log at start. A default value needs
+    /// no warning.
     pub fn warnings(&self) -> Vec<String> {
         let without_effect = BROKER.iter().filter_map(|key| match key.effect {
             Effect::Without(why) if self.values.get(key.name).is_some_and(|value| *value != key.default_value()) => {
@@ -85,7 +85,7 @@ impl BrokerConfig {
         }
     }
 
-    /// The keys that `listener` may have of its own.
+    /// The keys that may be set for one listener.
     pub fn at_listener(&self, listener: &ListenerName) -> Result<ListenerConfig, ConfigError> {
         ListenerConfig::read(|key| self.for_listener(listener, key))
     }
@@ -239,8 +239,8 @@ impl BrokerConfig {
         }
     }
 
-    /// Kafka: `GroupCoordinatorConfig`, `ShareGroupConfig`. Most of these keys act only without ZooKeeper, but a file that
-    /// Kafka refuses is refused here too.
+    /// Kafka: `GroupCoordinatorConfig`, `ShareGroupConfig`. Most of these keys have an effect only without ZooKeeper,
+    /// but a file that Kafka refuses is refused here too.
     fn validate_groups(&self) -> Result<(), ConfigError> {
         let keys = GroupProtocolKeys::read(|key| self.values.of(key))?;
         let protocols: Vec<String> =
@@ -373,7 +373,7 @@ impl BrokerConfig {
     }
 }
 
-/// Apart from the topic keys' own checks, so that the error names the key in the broker's file.
+/// Separate from the topic keys' own checks, so that the error names the key in the broker's file.
 fn check_log_times(logs: &LogKeys) -> Result<(), ConfigError> {
     require(logs.roll_ms() >= 1, || "log.roll.ms must be greater than or equal to 1".to_owned())?;
     require(logs.roll_jitter_ms() >= 0, || "log.roll.jitter.ms must be greater than or equal to 0".to_owned())?;
@@ -382,7 +382,7 @@ fn check_log_times(logs: &LogKeys) -> Result<(), ConfigError> {
     })
 }
 
-/// A file may say anything here, since Kafka reads these keys from ZooKeeper only, where they are checked.
+/// The file's values are not checked, since Kafka reads these keys only from ZooKeeper, where they are checked.
 fn replication_rates(props: &Props) -> Result<ReplicationRates, ConfigError> {
     ReplicationRates::read(|name| {
         let Some(key) = QUOTA.get(name) else { return Ok(Value::Null) };
@@ -433,9 +433,9 @@ fn per_ip_overrides(text: &str) -> Result<BTreeMap<String, i32>, ConfigError> {
     Ok(overrides)
 }
 
-/// What `java.io.File.getAbsolutePath` makes of a path: one slash where there are several, none at the end, and below the
-/// working directory where it is relative. Neither dots nor links are followed. This is what DescribeLogDirs shows, and
-/// what tools compare.
+/// The result of `java.io.File.getAbsolutePath`: one slash where there are several, none at the end, and below the
+/// working directory where it is relative. Neither dots nor links are followed. DescribeLogDirs shows this path, and
+/// tools compare it.
 fn absolute_path(path: &str) -> String {
     let mut absolute = String::new();
     if !path.starts_with('/') {
@@ -476,7 +476,7 @@ mod tests {
     /// Written by Apache 3.9.1's `KafkaConfig`: `[properties, view]` or `[properties, "error"]`; `;` ends a line.
     const GOLDEN: &str = include_str!("testdata/broker-config-apache-3.9.1.jsonl");
 
-    /// Where Kafka shows a Java exception of its own, ours says what is wrong.
+    /// Where Kafka shows an internal Java exception, our text names the mistake.
     const OWN_WORDS: &[(&str, &str)] = &[
         ("log.cleaner.threads=0", "Invalid value 0 for configuration log.cleaner.threads: Value must be at least 1"),
         (
@@ -693,7 +693,7 @@ mod tests {
         assert_eq!(c.for_listener(&other, "ssl.client.auth").unwrap(), Value::String("required".to_owned()));
     }
 
-    /// Texts near the edges of what some key takes.
+    /// Texts near the bounds of some key.
     fn odd_text() -> impl Strategy<Value = String> {
         prop_oneof![
             any::<i64>().prop_map(|n| n.to_string()),

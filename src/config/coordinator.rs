@@ -1,4 +1,4 @@
-//! Owns the typed keys of the coordinators and of the topics that they keep their state in. Kafka:
+//! Owns the typed keys of the coordinators and of their state topics. Kafka:
 //! `GroupCoordinatorConfig`, `TransactionLogConfig`.
 
 use super::def::{ConfigError, Props, Values};

@@ -1,13 +1,14 @@
-//! Owns what a configuration key is: its type, default, validator, importance and how it may change, and turns the text
-//! of a properties file into checked values. Kafka: `ConfigDef`, `ConfigException`; the error texts are Kafka's, because
-//! operators search for them. Absent on purpose: groups, display names and recommenders, which only Connect uses.
+//! Owns the definition of a configuration key: its type, default, validator, importance and update mode; and turns the
+//! text of a properties file into checked values. Kafka: `ConfigDef`, `ConfigException`; the error texts are Kafka's,
+//! because operators search for them. Absent on purpose: groups, display names and recommenders, which only Connect
+//! uses.
 
 use super::keys::{METADATA_VERSIONS, PRODUCTION_METADATA_VERSION};
 use crate::common::java;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Keys and their values as text, as a properties file or a znode gives them.
+/// Keys and their values as text, from a properties file or a znode.
 pub type Props = BTreeMap<String, String>;
 
 /// Type of a key. Kafka: `ConfigDef.Type`.
@@ -122,31 +123,31 @@ pub enum Check {
     QuorumVoters,
     /// `host:port` entries.
     HostPorts,
-    /// Java class names that stand for something built in; any other class cannot be loaded here.
+    /// Java class names with a built-in equivalent; any other class cannot be loaded here.
     Classes(&'static [&'static str]),
 }
 
-/// What comes of a key's value.
+/// The effect of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// A part of the broker reads it.
     Read,
-    /// It is accepted and changes nothing, because of this.
+    /// It is accepted and has no effect, for this reason.
     Without(&'static str),
-    /// Only the default is accepted, because of this.
+    /// Only the default is accepted, for this reason.
     Refused(&'static str),
 }
 
-/// Whether a key may also stand behind `listener.name.<listener>.` while the broker runs.
+/// Whether a key may also be set with the prefix `listener.name.<listener>.` while the broker runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfListener {
-    /// As Kafka takes it: for one broker only.
+    /// Only for one broker, as in Kafka.
     Plain,
     /// For the whole cluster too. Kafka: `ClusterLevelListenerConfigs`.
     ClusterWide,
     /// It changes only with the prefix. Kafka: `SslConfigs.RECONFIGURABLE_CONFIGS`.
     Only,
-    /// Behind the prefix and the name of a SASL mechanism. Kafka: `ListenerMechanismConfigs`.
+    /// After the prefix and the name of a SASL mechanism. Kafka: `ListenerMechanismConfigs`.
     WithMechanism,
 }
 
@@ -162,19 +163,20 @@ pub struct ConfigKey {
     pub update: UpdateMode,
     pub effect: Effect,
     pub listener: OfListener,
-    /// Accepted, but left out of documentation and of DescribeConfigs. Kafka: `defineInternal`.
+    /// Accepted, but omitted from documentation and DescribeConfigs. Kafka: `defineInternal`.
     pub internal: bool,
-    /// One step while the broker runs may at most halve or double it. Kafka: `DynamicThreadPool`, `DataPlaneAcceptor`.
+    /// One change while the broker runs may at most halve or double it. Kafka: `DynamicThreadPool`,
+    /// `DataPlaneAcceptor`.
     pub is_thread_count: bool,
-    /// For a topic key: the broker keys that give its default, the one that wins first. A name that ends in `.hours` or
-    /// `.minutes` counts in that unit, the topic key always in ms.
+    /// For a topic key: the broker keys that set its default, highest precedence first. A name that ends in `.hours` or
+    /// `.minutes` has that unit, the topic key is always in ms.
     pub broker_synonyms: &'static [&'static str],
     /// The field that holds its value.
     pub field: Option<&'static str>,
     pub doc: &'static str,
 }
 
-/// How the table writes a row. Each method but `new` is a trait that may follow the update mode of a row.
+/// How the table writes a row. Each method except `new` is a trait that may follow the update mode of a row.
 impl ConfigKey {
     pub(super) const fn new(
         name: &'static str,
@@ -237,16 +239,16 @@ impl ConfigKey {
     }
 }
 
-/// A value refused.
+/// A refused value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// One key's own value is wrong.
+    /// The value of one key is invalid.
     #[error("Invalid value {value} for configuration {key}{}{reason}", if reason.is_empty() { "" } else { ": " })]
     Value { key: String, value: String, reason: String },
-    /// Values that do not fit each other, or something that this broker does not do. The text says which keys.
+    /// Values that contradict each other, or a feature that this broker does not have. The text names the keys.
     #[error("{0}")]
     Rule(String),
-    /// Well-formed settings of a topic that it cannot have. Clients get the text as it is, without the resource's name.
+    /// Well-formed settings of a topic that it cannot have. Clients get this text without the resource's name.
     #[error("{0}")]
     Unfit(String),
 }
@@ -297,7 +299,7 @@ impl fmt::Display for Value {
 }
 
 impl fmt::Debug for Value {
-    /// A value may end in a log line through `{:?}`, so a password hides itself. Kafka: `Password.toString`.
+    /// A value may reach a log line through `{:?}`, so a password is hidden. Kafka: `Password.toString`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Password(_) => f.write_str("[hidden]"),
@@ -404,7 +406,7 @@ fn in_range(key: &str, value: &Value, min: Option<f64>, max: Option<f64>) -> Res
     let number = match value {
         Value::Int(v) => f64::from(*v),
         Value::Short(v) => f64::from(*v),
-        // As in Java, the comparison is one of doubles.
+        // As in Java, doubles are compared.
         Value::Long(v) => *v as f64,
         Value::Double(v) => *v,
         _ => return Err(ConfigError::value(key, "null", "Value must be non-null")),
@@ -426,7 +428,7 @@ fn metadata_version_known(text: &str) -> bool {
     METADATA_VERSIONS.iter().any(|v| *v == key || v.split_once("-IV").is_some_and(|(short, _)| short == key))
 }
 
-/// Whether the version is the one that this broker speaks to other brokers.
+/// Whether the version is the one that this broker uses with other brokers.
 pub(super) fn is_production_metadata_version(text: &str) -> bool {
     let short = PRODUCTION_METADATA_VERSION.split_once("-IV").map_or(PRODUCTION_METADATA_VERSION, |(short, _)| short);
     let key = text.split('.').take(2).collect::<Vec<_>>().join(".");
@@ -467,7 +469,7 @@ fn check_host_port(key: &str, entry: &str, address: &str, form: &str, quote: cha
             if form.starts_with("{id}") { "." } else { "" }
         )))
     };
-    // Kafka's pattern lets anything stand before the final colon and number.
+    // Kafka's pattern allows anything before the final colon and number.
     let Some((_, port)) = address.rsplit_once(':') else { return refuse("name") };
     if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
         return refuse("name");
@@ -548,7 +550,7 @@ impl ConfigDef {
     }
 
     /// Values of every key: from `props` where it has the key, else the default. Names that the table does not have are
-    /// left alone: see [`Self::unknown`].
+    /// ignored: see [`Self::unknown`].
     pub fn parse(&self, props: &Props) -> Result<Values, ConfigError> {
         let mut values = BTreeMap::new();
         for key in self.iter() {
@@ -561,7 +563,7 @@ impl ConfigDef {
         Ok(Values(values))
     }
 
-    /// Names in `props` that the table does not have. Kafka warns about them and goes on, since plugins read them.
+    /// Names in `props` that the table does not have. Kafka only warns about them, since plugins read them.
     pub fn unknown<'a>(&self, props: &'a Props) -> Vec<&'a str> {
         props.keys().map(String::as_str).filter(|name| !self.keys.contains_key(name)).collect()
     }
@@ -586,13 +588,13 @@ impl Values {
     }
 }
 
-/// The type of a field, made of the value that its row parsed.
+/// The type of a field, converted from the value that its row parsed.
 pub(super) trait FromValue: Sized {
     /// `None` where the value is of another type.
     fn from_value(value: Value) -> Option<Self>;
 }
 
-/// The value of the row `name`, as its field has it.
+/// The value of the row `name`, in the type of its field.
 pub(super) fn typed<T: FromValue>(name: &'static str, value: Value) -> Result<T, ConfigError> {
     let refusal = ConfigError::value(name, &value, "Not a value of the key's type");
     T::from_value(value).ok_or(refusal)
@@ -619,7 +621,7 @@ from_value! {
     f64: Value::Double(v) => Some(v);
     u32: Value::Int(v) => v.try_into().ok();
     u64: Value::Long(v) => v.try_into().ok();
-    // A negative bound leaves room for nothing.
+    // A negative bound allows nothing.
     usize: Value::Int(v) => Some(v.try_into().unwrap_or(0));
     String: Value::String(v) => Some(v), Value::Class(v) => Some(v);
     Vec<String>: Value::List(v) => Some(v);

@@ -1,5 +1,6 @@
-//! Owns what DescribeConfigs tells: every key with its value, where the value comes from, and what it would be without.
-//! Kafka: `ConfigHelper`. Absent on purpose: which resources exist and who may ask, which is the server's to know.
+//! Owns the contents of DescribeConfigs: every key with its value, the value's source, and the values that it
+//! overrides. Kafka: `ConfigHelper`. Absent on purpose: which resources exist and who may see them, which the server
+//! decides.
 
 use super::def::{ConfigError, ConfigKey, Props, Type, UpdateMode};
 use super::dynamic::{DynamicConfig, Layer, key_of, synonyms};
@@ -40,14 +41,14 @@ pub struct ConfigEntry {
     pub source: ConfigSource,
     pub is_sensitive: bool,
     pub read_only: bool,
-    /// The place that wins first.
+    /// Highest precedence first.
     pub synonyms: Vec<ConfigSynonym>,
     /// `None` for a name that no table has.
     pub kind: Option<Type>,
     pub doc: Option<&'static str>,
 }
 
-/// What to tell of a resource: the named keys, all where there is no name.
+/// The keys to describe: the named ones, all where there is no name.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a>(pub &'a [&'a str]);
 
@@ -57,7 +58,7 @@ impl Asked<'_> {
     }
 }
 
-/// The broker's own configuration, as its id asks for it.
+/// The broker's own configuration: the resource named by its id.
 pub fn broker(config: &DynamicConfig, asked: Asked<'_>) -> Vec<ConfigEntry> {
     let current = config.current();
     let known = BROKER.iter().filter(|key| !key.internal || current.props.contains_key(key.name)).map(|key| key.name);
@@ -73,7 +74,7 @@ pub fn broker(config: &DynamicConfig, asked: Asked<'_>) -> Vec<ConfigEntry> {
         .collect()
 }
 
-/// What is set for every broker of the cluster: the empty resource name.
+/// The settings for every broker of the cluster: the resource with the empty name.
 pub fn cluster_default(config: &DynamicConfig, asked: Asked<'_>) -> Vec<ConfigEntry> {
     let set = config.layer(Layer::ClusterDefault);
     set.iter()
@@ -82,8 +83,8 @@ pub fn cluster_default(config: &DynamicConfig, asked: Asked<'_>) -> Vec<ConfigEn
         .collect()
 }
 
-/// A topic's configuration over the broker's. `overrides` is what its znode holds; an error says that the znode holds
-/// something that Kafka could not have written.
+/// A topic's configuration over the broker's. `overrides` is the content of its znode; an error means that Kafka could
+/// not have written it.
 pub fn topic(config: &DynamicConfig, overrides: &Props, asked: Asked<'_>) -> Result<Vec<ConfigEntry>, ConfigError> {
     let mut props = config.current().log_defaults.clone();
     props.extend(overrides.clone());
@@ -113,7 +114,7 @@ fn sorted<'a>(names: impl Iterator<Item = &'a str>, asked: Asked<'_>) -> impl It
     names.into_iter()
 }
 
-/// What no table knows might be a plugin's secret.
+/// A key that no table has might be a plugin's secret.
 fn sensitive(key: Option<&ConfigKey>) -> bool {
     key.is_none_or(|key| key.kind == Type::Password)
 }
@@ -152,8 +153,8 @@ fn entry(
     }
 }
 
-/// Every place where `name` or a synonym of it is set, beginning with the first place of `name` itself: Kafka drops what
-/// comes before, so that `log.retention.hours` alone leaves `log.retention.ms` without any place.
+/// Every place where `name` or a synonym of it is set, beginning with the first place of `name` itself: Kafka drops
+/// those before it, so that `log.retention.ms` has no place where only `log.retention.hours` is set.
 fn broker_places(config: &DynamicConfig, name: &str, is_sensitive: bool) -> Vec<ConfigSynonym> {
     let names = synonyms(name, true);
     let mut places = Vec::new();
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
     use crate::config::tests::state;
 
-    /// What Apache 3.9.1 answered for its broker 0, for the cluster's default and for two topics, when it was started
+    /// The answers of Apache 3.9.1 for its broker 0, for the cluster's default and for two topics, when it was started
     /// on `describe.properties` and had the settings of [`state`]. Columns: resource, name, value, source, `sensitive`,
     /// `read-only`, type, synonyms.
     const GOLDEN: &str = include_str!("testdata/describe-apache-3.9.1.tsv");

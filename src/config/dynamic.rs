@@ -1,7 +1,7 @@
-//! Owns the layers of the broker's configuration: what `/config/brokers/<id>` says wins over `/config/brokers/<default>`,
-//! that over the properties file, that over the defaults. Kafka: `DynamicBrokerConfig`.
-//! Absent on purpose: reading and writing znodes, and applying a change to what runs (`server::dynamic_config`);
-//! encrypted passwords, which are passed over with a reason.
+//! Owns the layers of the broker's configuration: `/config/brokers/<id>` overrides `/config/brokers/<default>`,
+//! which overrides the properties file, which overrides the defaults. Kafka: `DynamicBrokerConfig`.
+//! Absent on purpose: reading and writing znodes, and applying a change to the running parts
+//! (`server::dynamic_config`); encrypted passwords, which are ignored with a reason.
 
 use super::broker::BrokerConfig;
 use super::def::{ConfigError, ConfigKey, OfListener, Props, Type, UpdateMode, Value};
@@ -9,7 +9,7 @@ use super::keys::{BROKER, LogKeys, QUOTA};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The znode that a setting lives in.
+/// The znode of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
     /// `/config/brokers/<default>`: every broker of the cluster.
@@ -18,16 +18,16 @@ pub enum Layer {
     Broker,
 }
 
-/// What a change of a layer came to.
+/// The result of a change of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// Names whose text is another one now, prefixed and unknown ones included.
+    /// Names whose text has changed, prefixed and unknown ones included.
     pub changed: BTreeSet<String>,
-    /// Why entries of the znode were passed over, for the log.
+    /// Why entries of the znode were ignored, for the log.
     pub ignored: Vec<String>,
 }
 
-/// The layers, and the configuration that they give together.
+/// The layers, and their combined configuration.
 #[derive(Clone, Debug)]
 pub struct DynamicConfig {
     fixed: Props,
@@ -37,18 +37,18 @@ pub struct DynamicConfig {
 }
 
 impl DynamicConfig {
-    /// Starts with the properties file alone.
+    /// Starts with only the properties file.
     pub fn new(config: Arc<BrokerConfig>) -> Self {
         Self { fixed: config.props.clone(), cluster_default: Props::new(), broker: Props::new(), current: config }
     }
 
-    /// Takes both znodes as they are at start, where any step from the file's values is allowed. Gives back what was
-    /// passed over and why.
+    /// Loads both znodes at start, where any change from the file's values is allowed. Returns why entries were
+    /// ignored.
     pub fn load(&mut self, cluster_default: &Props, broker: &Props) -> Vec<String> {
         let mut ignored = Vec::new();
         self.cluster_default = valid_entries(Layer::ClusterDefault, cluster_default, &mut ignored);
         self.broker = valid_entries(Layer::Broker, broker, &mut ignored);
-        // If a layer does not fit, the ones below it still count.
+        // If a layer is invalid, the ones below it still apply.
         for props in [
             layered(&self.fixed, &self.cluster_default, &Props::new()),
             layered(&self.fixed, &self.cluster_default, &self.broker),
@@ -73,14 +73,14 @@ impl DynamicConfig {
         }
     }
 
-    /// What the properties file says.
+    /// The entries of the properties file.
     pub fn fixed(&self) -> &Props {
         &self.fixed
     }
 
-    /// Takes a layer's znode as it is now. Entries that are wrong or out of place are passed over, as in Kafka: someone
-    /// wrote them before this broker could say no. An error means that the layers do not fit together; then everything
-    /// stays as it was, except that the layer's own entries are shown by DescribeConfigs.
+    /// Applies the current znode of a layer. Invalid or misplaced entries are ignored, as in Kafka: they were written
+    /// without a check by this broker. An error means that the layers contradict each other; then nothing changes,
+    /// except that DescribeConfigs shows the layer's own entries.
     pub fn apply(&mut self, layer: Layer, stored: &Props) -> (Applied, Result<(), ConfigError>) {
         let mut ignored = Vec::new();
         let valid = valid_entries(layer, stored, &mut ignored);
@@ -103,7 +103,7 @@ impl DynamicConfig {
         (Applied { changed, ignored }, result)
     }
 
-    /// Whether a layer may say `wanted`. Kafka: `DynamicBrokerConfig.validate`.
+    /// Whether a layer may be set to `wanted`. Kafka: `DynamicBrokerConfig.validate`.
     pub fn validate(&self, layer: Layer, wanted: &Props) -> Result<(), ConfigError> {
         refuse_names("Cannot update these configs dynamically", "Set", wanted, |name| {
             BROKER.get(name).is_some_and(|key| key.update == UpdateMode::ReadOnly)
@@ -133,11 +133,11 @@ impl DynamicConfig {
         self.reconfigured(&props, &changed).map(drop)
     }
 
-    /// The configuration that `props` give, if the running broker may go over to it.
+    /// The configuration that `props` give, if the running broker may switch to it.
     fn reconfigured(&self, props: &Props, changed: &BTreeSet<String>) -> Result<BrokerConfig, ConfigError> {
         let config = BrokerConfig::new(props)?;
         self.check_step(&config, changed).map_err(|reason| {
-            // Kafka hands the cause to a constructor that takes it for a value; clients know the text in this order.
+            // Kafka passes the cause to a constructor that expects a value; clients know the text in this order.
             ConfigError::rule(format!(
                 "Invalid value org.apache.kafka.common.config.ConfigException: {reason} for configuration Invalid dynamic \
                  configuration"
@@ -146,7 +146,7 @@ impl DynamicConfig {
         Ok(config)
     }
 
-    /// Rules for a change that a start would not need. Kafka: the `validateReconfiguration` methods.
+    /// Rules for a change at run time that do not apply at start. Kafka: the `validateReconfiguration` methods.
     fn check_step(&self, new: &BrokerConfig, changed: &BTreeSet<String>) -> Result<(), String> {
         for key in BROKER.iter().filter(|key| key.is_thread_count && changed.contains(key.name)) {
             let (Some(Value::Int(from)), Some(&Value::Int(to))) =
@@ -196,7 +196,7 @@ impl DynamicConfig {
                 return refuse(format!("Value must not be more than {key} property value: {whole}"));
             }
         }
-        // Kafka: `ConnectionQuotas.ListenerConnectionQuota`. A start takes 0.
+        // Kafka: `ConnectionQuotas.ListenerConnectionQuota`. At start 0 is valid.
         for listener in new.listeners.iter().map(|endpoint| &endpoint.listener) {
             let at_listener = new.at_listener(listener).map_err(|e| e.to_string())?;
             for (key, value) in [
@@ -227,7 +227,7 @@ impl DynamicConfig {
     }
 }
 
-/// The names under which a value of `name` may be set, the one that wins first. With `listener_too`, the key without
+/// The names under which a value of `name` may be set, highest precedence first. With `listener_too`, the key without
 /// its listener prefix follows. Kafka: `DynamicBrokerConfig.brokerConfigSynonyms`.
 pub(super) fn synonyms(name: &str, listener_too: bool) -> Vec<&str> {
     match name {
@@ -280,7 +280,7 @@ fn belongs_to_one_broker(name: &str) -> bool {
     }
 }
 
-/// Checks one entry's own value. Names that no table has are left to whoever reads them.
+/// Checks one entry's own value. Names that no table has are not checked.
 fn check_value(name: &str, text: &str) -> Result<(), ConfigError> {
     let name = without_listener(name).unwrap_or(name);
     let key = BROKER.get(name).filter(|key| key.update != UpdateMode::ReadOnly).or_else(|| QUOTA.get(name));
@@ -319,8 +319,8 @@ pub(super) fn valid_entries(layer: Layer, stored: &Props, ignored: &mut Vec<Stri
     valid
 }
 
-/// One layer over the other. A name pushes its synonyms of lower layers out, so that `log.retention.ms` in a znode wins
-/// over `log.retention.hours` in the file and the reverse. Kafka: `DynamicBrokerConfig.overrideProps`.
+/// One layer over the other. A name removes its synonyms of lower layers, so that `log.retention.ms` in a znode
+/// overrides `log.retention.hours` in the file and the reverse. Kafka: `DynamicBrokerConfig.overrideProps`.
 fn layered(fixed: &Props, cluster_default: &Props, broker: &Props) -> Props {
     let mut props = fixed.clone();
     for (name, text) in cluster_default.iter().chain(broker) {
@@ -352,7 +352,7 @@ mod tests {
         let config = started(&[("max.connections", "0")]);
         for key in ["max.connections", "max.connection.creation.rate", "listener.name.plaintext.max.connections"] {
             let refused = config.validate(Layer::Broker, &props(&[(key, "0")]));
-            // A limit of 0 that stays is no change.
+            // A limit of 0 that was 0 before is no change.
             assert_eq!(refused.is_err(), key != "max.connections", "{key}");
             assert!(started(&[]).validate(Layer::Broker, &props(&[(key, "0")])).is_err(), "{key}");
             assert!(config.validate(Layer::Broker, &props(&[(key, "1")])).is_ok(), "{key}");

@@ -1,5 +1,5 @@
-//! Owns what `listeners` and its relatives say: listener names, security protocols, endpoints, and the rules between
-//! them. Kafka: `EndPoint`, `ListenerName`, `SecurityProtocol`, `CoreUtils.listenerListToEndPoints`, `Csv`.
+//! Owns the parsing of `listeners` and related keys: listener names, security protocols, endpoints, and the rules
+//! between them. Kafka: `EndPoint`, `ListenerName`, `SecurityProtocol`, `CoreUtils.listenerListToEndPoints`, `Csv`.
 //! Absent on purpose: name resolution and sockets.
 
 use super::def::{ConfigError, require};
@@ -25,7 +25,7 @@ impl ListenerName {
         &self.0
     }
 
-    /// What the keys of this listener alone start with: `listener.name.<lower case name>.`
+    /// The prefix of this listener's keys: `listener.name.<lower case name>.`
     pub fn config_prefix(&self) -> String {
         format!("listener.name.{}.", self.0.to_lowercase())
     }
@@ -116,7 +116,7 @@ impl fmt::Display for Endpoint {
 /// `listener.security.protocol.map`, parsed.
 pub type ProtocolMap = BTreeMap<ListenerName, SecurityProtocol>;
 
-/// Comma separated entries; white space around a comma and empty entries vanish. Kafka: `Csv.parseCsvList`.
+/// Comma separated entries; white space around a comma and empty entries are dropped. Kafka: `Csv.parseCsvList`.
 pub fn csv_list(text: &str) -> Vec<String> {
     text.split(',').map(java::trim_regex_space).filter(|e| !e.is_empty()).map(str::to_owned).collect()
 }
@@ -143,7 +143,7 @@ pub fn protocol_map(key: &str, text: &str) -> Result<ProtocolMap, ConfigError> {
         .collect()
 }
 
-/// Reads the name of a security protocol that the value of `key` holds.
+/// Reads the name of a security protocol from the value of `key`.
 pub fn security_protocol(key: &str, name: &str) -> Result<SecurityProtocol, ConfigError> {
     name.parse().map_err(|()| ConfigError::rule(format!("Invalid security protocol `{name}` defined in {key}")))
 }
@@ -177,7 +177,7 @@ fn endpoint(entry: &str, protocols: &ProtocolMap) -> Result<Endpoint, String> {
     let listener = ListenerName::new(name).map_err(|e| e.to_string())?;
     let protocol =
         *protocols.get(&listener).ok_or_else(|| format!("No security protocol defined for listener {listener}"))?;
-    // Kafka finds this out only when it binds; here it is one of the refusals at start like the others.
+    // Kafka fails only when it binds; here it is refused at start like the others.
     let port = port.parse().map_err(|_| format!("port out of range:{port}"))?;
     Ok(Endpoint { listener, protocol, host: (!host.is_empty()).then(|| host.to_owned()), port })
 }

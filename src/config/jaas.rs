@@ -1,4 +1,4 @@
-//! Owns JAAS files: who this process is to others. Pure. Java: `javax.security.auth.login.Configuration`.
+//! Owns JAAS files: this process's credentials. Pure. Java: `javax.security.auth.login.Configuration`.
 //!
 //! ```text
 //! Client {
@@ -124,7 +124,7 @@ impl Tokens<'_> {
     }
 }
 
-/// Reads a whole file. The control flag of a module (`required`) is checked and not kept: no section of Kafka's has use for it.
+/// Reads a whole file. The control flag of a module (`required`) is checked and dropped: no section of Kafka uses it.
 pub fn parse(text: &str) -> Result<Sections, JaasError> {
     let mut tokens = Tokens { rest: text.chars().peekable(), line: 1 };
     let mut sections = Sections::new();

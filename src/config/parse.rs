@@ -1,12 +1,12 @@
-//! Owns the properties file format. Java: `java.util.Properties.load(InputStream)`, to the letter, since the same files
-//! start an Apache broker: Latin-1 bytes, `\uXXXX` escapes, `#` and `!` comments, `=`, `:` or white space after a key,
-//! lines continued by a final backslash. Absent on purpose: writing files, `${provider:path:key}` values.
+//! Owns the properties file format. Java: `java.util.Properties.load(InputStream)`, exactly, since the same files start
+//! an Apache broker: Latin-1 bytes, `\uXXXX` escapes, `#` and `!` comments, `=`, `:` or white space after a key, lines
+//! continued by a final backslash. Absent on purpose: writing files, `${provider:path:key}` values.
 
 use super::def::{ConfigError, Props};
 
 /// Parses a properties file. Of a key that is given twice the last value counts, as in Java.
 ///
-/// The only mistake that the format knows is a `\u` without four hexadecimal digits.
+/// The only syntax error of the format is a `\u` without four hexadecimal digits.
 pub fn properties(bytes: &[u8]) -> Result<Props, ConfigError> {
     let mut props = Props::new();
     let mut reader = LineReader { bytes, at: 0 };
@@ -36,7 +36,7 @@ struct LineReader<'a> {
 
 impl LineReader<'_> {
     /// Reads the next logical line into `line`: comments and blank lines skipped, continued lines joined, escapes kept.
-    /// Says whether there was one.
+    /// Returns whether there was one.
     fn next_line(&mut self, line: &mut Vec<u8>) -> bool {
         line.clear();
         let mut skip_space = true;
@@ -63,7 +63,8 @@ impl LineReader<'_> {
                 skip_space = true;
             } else if escaped {
                 line.pop();
-                // Java returns what it has when the file ends right here, even an empty line, which becomes the empty key.
+                // At the end of the file Java returns what it has read, even an empty line, which becomes the empty
+                // key.
                 if self.at == self.bytes.len() {
                     return true;
                 }
@@ -111,7 +112,7 @@ fn split_line(line: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn unescape(raw: &[u8]) -> Result<String, ConfigError> {
-    // Escapes are UTF-16 units, so a character beyond the first plane comes as two of them.
+    // Escapes are UTF-16 units, so a character beyond the first plane is two of them.
     let mut units: Vec<u16> = Vec::with_capacity(raw.len());
     let mut bytes = raw.iter();
     while let Some(&byte) = bytes.next() {

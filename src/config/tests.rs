@@ -1,4 +1,4 @@
-//! What several test modules of this room start from.
+//! The starting point of several test modules of this layer.
 
 use super::{BrokerConfig, DynamicConfig, Props, parse};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Owns the settings of a topic's logs: [`LogConfig`], every topic key resolved over what the broker says, and the rules
-//! for what an operator may set on a topic. Kafka: `LogConfig`, `ServerTopicConfigSynonyms`.
+//! Owns the settings of a topic's logs: [`LogConfig`], every topic key resolved over the broker's defaults, and the
+//! rules for what an operator may set on a topic. Kafka: `LogConfig`, `ServerTopicConfigSynonyms`.
 //! Absent on purpose: tiered storage, which is refused.
 
 use super::def::{ConfigError, FromValue, Props, Value, Values};
@@ -8,10 +8,10 @@ use super::keys::{LogForms, LogKeys, TOPIC, TopicForms};
 use crate::common::ids::Millis;
 use std::collections::BTreeSet;
 
-/// What a topic's batches are compressed with on disk.
+/// The compression of a topic's batches on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokerCompression {
-    /// Whatever the producer sent.
+    /// As the producer sent them.
     Producer,
     Uncompressed,
     /// Level 1 to 9, or -1 for the codec's default.
@@ -30,7 +30,7 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
-/// Which replicas of a topic a replication quota slows down.
+/// The replicas of a topic to which a replication quota applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ThrottledReplicas {
     All,
@@ -71,7 +71,7 @@ impl FromValue for TimestampType {
 }
 
 impl Default for LogConfig {
-    /// The topic keys' own defaults, with no broker behind them.
+    /// The topic keys' own defaults, without a broker's.
     fn default() -> Self {
         Self::resolve(&Props::new(), &Props::new()).expect("a test parses every default of the table")
     }
@@ -79,7 +79,7 @@ impl Default for LogConfig {
 
 impl LogConfig {
     /// Resolves a topic's own `overrides` over the broker's `defaults` (see `broker_defaults`). Unknown names among
-    /// the overrides are passed over, as Kafka does with znodes that a newer version wrote.
+    /// the overrides are ignored, as Kafka does with znodes that a newer version wrote.
     pub fn resolve(defaults: &Props, overrides: &Props) -> Result<Self, ConfigError> {
         let mut props = defaults.clone();
         props.extend(overrides.clone());
@@ -89,7 +89,7 @@ impl LogConfig {
 
     fn of(values: &Values, forms: &TopicForms, overridden: Props) -> Result<Self, ConfigError> {
         let has_policy = |policy: &str| forms.cleanup_policy.iter().any(|p| p.to_lowercase() == policy);
-        // A bound that was left unlimited follows the older key, which knew one bound for both directions.
+        // A bound that was left unlimited follows the older key, which has one bound for both directions.
         let bound = |own| if own == i64::MAX { forms.message_timestamp_difference_max_ms } else { own };
         let more = LogForms {
             compact: has_policy("compact"),
@@ -118,7 +118,7 @@ impl LogConfig {
         }
     }
 
-    /// Size that a new segment's `.log` is given at once, 0 for none.
+    /// The preallocated size of a new segment's `.log`, 0 for none.
     pub fn initial_file_size(&self) -> i32 {
         if self.preallocate { self.segment_bytes } else { 0 }
     }
@@ -143,8 +143,8 @@ impl LogKeys {
     }
 }
 
-/// The topic keys as this broker's own keys give them: for each the first of its synonyms that is set, in ms where the
-/// synonym counts hours or minutes. Kafka: `KafkaConfig.extractLogConfigMap`.
+/// The topic keys as this broker's own keys set them: for each the first of its synonyms that is set, in ms where the
+/// synonym is in hours or minutes. Kafka: `KafkaConfig.extractLogConfigMap`.
 pub(super) fn broker_defaults(broker: &Values, logs: &LogKeys) -> Props {
     let mut defaults = Props::new();
     for key in TOPIC.iter() {
@@ -169,12 +169,12 @@ pub(super) fn broker_defaults(broker: &Values, logs: &LogKeys) -> Props {
     defaults
 }
 
-/// Whether a topic allows unclean elections by a setting of its own, `None` where it has none.
+/// Whether a topic's own setting allows unclean elections, `None` where it has none.
 pub fn allows_unclean_election(overrides: &Props) -> Option<bool> {
     overrides.get("unclean.leader.election.enable").map(|value| value.eq_ignore_ascii_case("true"))
 }
 
-/// `value` in ms if `synonym` counts hours or minutes. The unit is the last word of the name.
+/// `value` in ms if `synonym` is in hours or minutes. The unit is the last word of the name.
 fn in_millis(synonym: &str, value: &Value) -> Option<i64> {
     let unit = match synonym.rsplit('.').next() {
         Some("hours") => 60 * 60 * 1000,
@@ -187,8 +187,8 @@ fn in_millis(synonym: &str, value: &Value) -> Option<i64> {
     }
 }
 
-/// Checks the configs that a topic is created with or that an operator wants it to have, over the broker's `defaults`.
-/// Kafka: `LogConfig.validate`; the texts go to the client with INVALID_CONFIG.
+/// Checks the configs of a topic to create or to alter, over the broker's `defaults`. Kafka: `LogConfig.validate`; the
+/// texts go to the client with INVALID_CONFIG.
 pub fn validate(overrides: &Props, defaults: &Props) -> Result<(), ConfigError> {
     if let Some(unknown) = TOPIC.unknown(overrides).first() {
         return Err(ConfigError::Unfit(format!("Unknown topic config name: {unknown}")));
@@ -212,7 +212,7 @@ pub fn validate(overrides: &Props, defaults: &Props) -> Result<(), ConfigError> 
     Ok(())
 }
 
-/// Topic values that must fit each other. Kafka: `LogConfig.validateValues`.
+/// Rules between topic values. Kafka: `LogConfig.validateValues`.
 fn validate_together(config: &LogConfig) -> Result<(), ConfigError> {
     let (min, max) = (config.min_compaction_lag_ms, config.max_compaction_lag_ms);
     if min > max {

@@ -1,11 +1,11 @@
-//! Owns what waits for one broker, merged so that a broker that is slow or away costs memory by partitions and not by
-//! events. Pure. Kafka's queue is unbounded.
+//! Owns the requests that wait for one broker, merged so that a slow or offline broker costs memory per partition and
+//! not per event. Pure. Kafka's queue is unbounded.
 //!
-//! What merges where is bounded by what a broker does with it:
-//! * UpdateMetadata goes into the last one, the later word winning, unless a LeaderAndIsr of its partitions waits behind
-//!   that: no broker hears of a leader before it leads. What it says of brokers goes into all that wait.
-//! * LeaderAndIsr goes into the last one, unless the first UpdateMetadata waits behind that: a broker does not follow a
-//!   leader that it has not heard of. "New" sticks.
+//! The merge rules follow from a broker's handling of the requests:
+//! * UpdateMetadata is merged into the last one, the later state winning, unless a LeaderAndIsr of its partitions waits
+//!   after that: no broker learns of a leader before it leads. Its list of brokers is merged into all that wait.
+//! * LeaderAndIsr is merged into the last one, unless the first UpdateMetadata waits after that: a broker does not
+//!   follow a leader that it does not know. "New" sticks.
 //! * LeaderAndIsr and StopReplica of one partition keep their order. "Delete" sticks.
 
 use super::batch::ControlRequest;
@@ -43,9 +43,9 @@ impl Backlog {
         }
     }
 
-    /// Whether `request` may be sent along with the one at `at`, before all that waits behind that.
+    /// Whether `request` may be merged into the one at `at`, before all that wait after that.
     fn may_go_to(&self, at: usize, request: &ControlRequest) -> bool {
-        // All that wait know the same brokers.
+        // All waiting requests name the same brokers.
         let knows_brokers = self.requests.range(..at).any(|r| matches!(r, ControlRequest::UpdateMetadata(_)));
         self.requests.range(at + 1..).all(|behind| may_overtake(request, behind, knows_brokers))
     }
@@ -55,8 +55,8 @@ fn is_same_kind(one: &ControlRequest, other: &ControlRequest) -> bool {
     std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 
-/// Whether `request` may go out before `waiting`, which is of another kind. `knows_brokers`: the brokers that `waiting`
-/// names are sent before both.
+/// Whether `request` may be sent before `waiting`, which is of another kind. `knows_brokers`: the brokers that
+/// `waiting` names are sent before both.
 fn may_overtake(request: &ControlRequest, waiting: &ControlRequest, knows_brokers: bool) -> bool {
     use ControlRequest::{LeaderAndIsr, StopReplica, UpdateMetadata};
     match (request, waiting) {
@@ -86,8 +86,8 @@ fn partitions(request: &ControlRequest) -> BTreeSet<(&str, i32)> {
     }
 }
 
-/// Takes a later request of the same kind into one that waits. Both are of one term and one broker epoch: another one
-/// comes with a backlog of its own.
+/// Merges a later request of the same kind into a waiting one. Both are of one term and one broker epoch: another epoch
+/// has a separate backlog.
 fn absorb(waiting: &mut ControlRequest, later: ControlRequest) {
     match (waiting, later) {
         (ControlRequest::LeaderAndIsr(waiting), ControlRequest::LeaderAndIsr(later)) => {
@@ -144,12 +144,12 @@ fn absorb(waiting: &mut ControlRequest, later: ControlRequest) {
                 },
             );
         }
-        // Only requests of one kind meet here.
+        // Only requests of one kind are merged.
         _ => {}
     }
 }
 
-/// Puts each later item over the waiting one of its key, or behind all.
+/// Replaces the waiting item of each later item's key, or appends it.
 fn merge<T, K: Ord>(waiting: &mut Vec<T>, later: Vec<T>, key: impl Fn(&T) -> K, over: impl Fn(&mut T, T)) {
     let places: BTreeMap<K, usize> = waiting.iter().enumerate().map(|(at, item)| (key(item), at)).collect();
     for item in later {
@@ -189,7 +189,7 @@ mod tests {
         context
     }
 
-    /// What broker 1 gets of a step of the controller.
+    /// The requests of one step of the controller to broker 1.
     fn step(context: &Context, fill: impl FnOnce(&mut BatchBuilder)) -> Vec<ControlRequest> {
         let mut batch = BatchBuilder::default();
         fill(&mut batch);

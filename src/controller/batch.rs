@@ -1,7 +1,7 @@
-//! Owns what one step of the controller sends to the brokers: a LeaderAndIsr, an UpdateMetadata and a StopReplica at most
-//! for each. Pure. Kafka: `AbstractControllerBrokerRequestBatch`.
+//! Owns the requests of one step of the controller: at most one LeaderAndIsr, UpdateMetadata and StopReplica per
+//! broker. Pure. Kafka: `AbstractControllerBrokerRequestBatch`.
 //!
-//! What is said of a partition is what the [`Context`] knows when it is added; the last word wins, except that "new" and
+//! A partition is sent as the [`Context`] has it when it is added; the last addition wins, except that "new" and
 //! "delete" stick. Whichever brokers get the leadership, every live broker gets it for its metadata too.
 
 use super::context::Context;
@@ -18,10 +18,10 @@ use crate::protocol::messages::{LeaderAndIsrRequest, StopReplicaRequest, UpdateM
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The leader that orders brokers to forget a partition. Kafka: `LeaderAndIsr.LeaderDuringDelete`.
+/// The leader that makes brokers forget a partition. Kafka: `LeaderAndIsr.LeaderDuringDelete`.
 const LEADER_DURING_DELETE: i32 = -2;
 
-/// One request to one broker. Their order in a broker's queue is the order of what happened.
+/// One request to one broker. Their order in a broker's queue is the order of events.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ControlRequest {
     LeaderAndIsr(LeaderAndIsrRequest),
@@ -30,7 +30,7 @@ pub enum ControlRequest {
 }
 
 impl ControlRequest {
-    /// The term that it is of, and the life of the broker that it is meant for.
+    /// The term that it belongs to, and the epoch of the broker that it is meant for.
     pub(super) fn epochs(&self) -> (ControllerEpoch, BrokerEpoch) {
         let (term, life) = match self {
             Self::LeaderAndIsr(request) => (request.controller_epoch, request.broker_epoch),
@@ -95,7 +95,8 @@ impl BatchBuilder {
         self.put_metadata(context, tp);
     }
 
-    /// Sends `brokers` the live brokers, and all targets of the batch the state of `partitions`. One without leadership is left out.
+    /// Sends `brokers` the live brokers, and all targets of the batch the state of `partitions`. Those without
+    /// leadership are omitted.
     pub(super) fn update_metadata(&mut self, context: &Context, brokers: &[BrokerId], partitions: &[TopicPartition]) {
         self.metadata_targets.extend(brokers.iter().filter(|id| id.0 >= 0));
         partitions.iter().for_each(|tp| self.put_metadata(context, tp));
@@ -146,7 +147,7 @@ impl BatchBuilder {
     }
 
     /// The requests in the order of sending: leadership first, then metadata, then stops. Brokers that are gone get none.
-    /// `listener` is where brokers reach each other.
+    /// `listener` is the inter-broker listener.
     pub(super) fn finish(self, context: &Context, us: BrokerId, listener: &str) -> Vec<(BrokerId, ControlRequest)> {
         let mut out = Vec::new();
         let epoch_of = |id: BrokerId| context.broker(id).map(|broker| broker.epoch);

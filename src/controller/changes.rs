@@ -1,5 +1,5 @@
-//! Owns what the active controller does about news from ZooKeeper or a broker. Kafka: the `process…` methods of
-//! `KafkaController`.
+//! Owns the active controller's handling of changes in ZooKeeper and answers of brokers. Kafka: the `process…` methods
+//! of `KafkaController`.
 
 use super::channels::BrokerChannels;
 use super::context::Replica;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use tracing::{debug, error, info, warn};
 
 impl<C: BrokerChannels> Term<C> {
-    /// Works through one change in ZooKeeper. The reads of each handler arm its watch again.
+    /// Processes one change in ZooKeeper. The reads of each handler re-arm its watch.
     pub(super) async fn on_change(&mut self, event: WatchEvent) -> Result<(), TermError> {
         let WatchEvent { change, path } = event;
         match (change, path.as_str()) {
@@ -39,7 +39,7 @@ impl<C: BrokerChannels> Term<C> {
                 (_, Some(topic)) => self.partition_modifications(topic).await,
                 _ => Ok(()),
             },
-            // The watch on the parent's children reports nodes that came or went.
+            // The watch on the parent's children reports created and deleted nodes.
             _ => Ok(()),
         }
     }
@@ -50,8 +50,8 @@ impl<C: BrokerChannels> Term<C> {
         epoch: BrokerEpoch,
         answer: Answer,
     ) -> Result<(), TermError> {
-        // What was asked of an earlier life was asked again of this one: only the answer to that counts. In Kafka an error
-        // that comes late makes a deletion wait for one more restart of the broker.
+        // Requests to an earlier registration were repeated to the current one: only the answer to those counts. In
+        // Kafka a late error makes a deletion wait for one more restart of the broker.
         if self.context.broker(broker).is_none_or(|known| known.epoch != epoch) {
             debug!(broker = broker.0, epoch = epoch.0, "answer of an earlier life");
             return Ok(());
@@ -72,8 +72,8 @@ impl<C: BrokerChannels> Term<C> {
         }
     }
 
-    /// A broker has heard a later controller: either that is the controller now, or ZooKeeper has forgotten it and another
-    /// broker has raised the epoch since. Nothing that we write goes through then; here we notice without a write.
+    /// A broker knows a later controller: either that is the controller now, or ZooKeeper has lost it and another
+    /// broker has raised the epoch since. All our writes are refused then; here we notice without a write.
     async fn confirm_term(&self, broker: BrokerId) -> Result<(), TermError> {
         let stands = self.zk.exists(paths::CONTROLLER_EPOCH).await?;
         if stands.as_ref().map(|stat| stat.version) == Some(self.fence.version) {
@@ -96,7 +96,7 @@ impl<C: BrokerChannels> Term<C> {
                 Some(_) => {}
             }
         }
-        // By the names, not by what could be read: a registration that turned unreadable is not a death.
+        // By the names, not by the readable nodes: a registration that becomes unreadable does not mean a dead broker.
         let listed: BTreeSet<BrokerId> = names.iter().filter_map(|name| name.parse().ok().map(BrokerId)).collect();
         let dead: Vec<BrokerId> = self.context.broker_ids().into_iter().filter(|id| !listed.contains(id)).collect();
         let shown =
@@ -146,7 +146,7 @@ impl<C: BrokerChannels> Term<C> {
         self.retry_deletions(waiting).await
     }
 
-    /// Such a replica has no way back to online.
+    /// Such a replica cannot become online again.
     fn is_deletion_under_way(&self, replica: &Replica) -> bool {
         !ReplicaState::Online.may_follow(self.context.replica_state(replica))
     }
@@ -160,7 +160,7 @@ impl<C: BrokerChannels> Term<C> {
         self.replicas_lost(replicas).await
     }
 
-    /// Brokers, or directories on them, took these replicas along.
+    /// These replicas were lost with their brokers or directories.
     async fn replicas_lost(&mut self, replicas: Vec<Replica>) -> Result<(), TermError> {
         let (leaving, staying): (Vec<_>, Vec<_>) =
             replicas.into_iter().partition(|(tp, _)| self.context.to_delete.contains(&tp.topic));
@@ -170,7 +170,7 @@ impl<C: BrokerChannels> Term<C> {
         self.move_replicas(&staying, ReplicaState::Offline).await?;
         self.fail_replicas(leaving).await?;
         if staying.is_empty() && elected == 0 {
-            // Nothing else has informed the brokers that one is gone.
+            // No other request has informed the brokers that one is gone.
             let all_brokers = self.context.broker_ids();
             self.send_metadata(&all_brokers, &[]);
         }
@@ -191,7 +191,7 @@ impl<C: BrokerChannels> Term<C> {
             }
         };
         let Some(known) = self.context.broker(id) else { return Ok(()) };
-        // Another epoch is another life: the watch on the parent's children reports it.
+        // A different epoch is a new registration: the watch on the parent's children reports it.
         let epoch = known.epoch;
         if epoch.0 != node.stat.czxid
             || (known.registration.endpoints == read.endpoints && known.registration.features == read.features)
@@ -221,7 +221,7 @@ impl<C: BrokerChannels> Term<C> {
         self.create_partitions(&partitions).await
     }
 
-    /// Brings partitions that were just assigned to life.
+    /// Brings newly assigned partitions online.
     async fn create_partitions(&mut self, partitions: &[TopicPartition]) -> Result<(), TermError> {
         let replicas = self.context.replicas_of(partitions);
         self.move_partitions(partitions, PartitionState::New);
@@ -230,18 +230,18 @@ impl<C: BrokerChannels> Term<C> {
         self.move_replicas(&replicas, ReplicaState::Online).await
     }
 
-    /// A topic's znode changed. Only partitions that are unknown matter here, and an id that is gone.
+    /// A topic's znode changed. Only unknown partitions and a missing id matter here.
     async fn partition_modifications(&mut self, name: &str) -> Result<(), TermError> {
         if !self.context.has_topic(name) {
-            // It was unreadable when it came, and perhaps no longer is.
+            // It was unreadable when it was created, and may be readable now.
             return self.topic_change().await;
         }
         let mut read = topics::assignments(&self.zk, &[name], Some(&self.watcher)).await?;
         let Some((name, (topic, version))) = read.pop_first() else { return Ok(()) };
         let known_id = self.context.topic_id(&name);
         if topic.topic_id.is_none() && known_id.is_some() && !self.context.to_delete.contains(&name) {
-            // Tools from before Kafka 2.8 rewrite the node without it. In Kafka the next controller makes up another, and
-            // every broker then refuses the topic.
+            // Tools from before Kafka 2.8 rewrite the node without it. In Kafka the next controller generates another,
+            // and every broker then refuses the topic.
             warn!(topic = %name, id = ?known_id, "the topic's id was removed and is written back");
             let whole = TopicAssignment { topic_id: known_id, ..topic.clone() };
             let set = Write::Set { path: paths::topic(&name), data: whole.encode(), version };
@@ -279,7 +279,7 @@ impl<C: BrokerChannels> Term<C> {
         self.create_partitions(&partitions).await
     }
 
-    /// Gives ids to topics that were created without. Written over the version that was read, so that nothing is lost.
+    /// Adds ids to topics that were created without. Conditional on the version that was read, so that nothing is lost.
     pub(super) async fn give_ids(
         &self,
         mut names: Vec<Arc<str>>,
@@ -319,7 +319,7 @@ impl<C: BrokerChannels> Term<C> {
 
     // Notifications
 
-    /// Brokers of an older inter-broker protocol changed ISRs by themselves.
+    /// Brokers with an older inter-broker protocol changed ISRs directly in ZooKeeper.
     async fn isr_change_notification(&mut self) -> Result<(), TermError> {
         let nodes = self.notifications(paths::ISR_CHANGE_NOTIFICATION).await?;
         let mut partitions = BTreeSet::new();
@@ -349,7 +349,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    /// Brokers lost log directories: asking them about all their replicas brings out which.
+    /// Brokers lost log directories: a LeaderAndIsr of all their replicas shows which replicas are offline.
     async fn log_dir_event_notification(&mut self) -> Result<(), TermError> {
         let nodes = self.notifications(paths::LOG_DIR_EVENT_NOTIFICATION).await?;
         let mut brokers = BTreeSet::new();
@@ -395,9 +395,9 @@ impl<C: BrokerChannels> Term<C> {
                 let tp = TopicPartition::new(Arc::clone(name), partition.partition_index);
                 match ErrorCode::from_wire(partition.error_code) {
                     ErrorCode::None => online.push(tp),
-                    // In Kafka a replica whose log is of another topic of that name counts as one that is served.
+                    // In Kafka a replica whose log belongs to an earlier topic of that name counts as served.
                     ErrorCode::KafkaStorageError | ErrorCode::InconsistentTopicId => offline.push(tp),
-                    // The broker knows the epoch already, which is no news, or a newer one by a later request.
+                    // The broker already has this epoch, or a newer one from a later request.
                     ErrorCode::StaleControllerEpoch => {}
                     code => warn!(%tp, broker = broker.0, %code, "LeaderAndIsr refused for a partition"),
                 }
@@ -405,7 +405,7 @@ impl<C: BrokerChannels> Term<C> {
         }
         let (found, lost) = self.context.absorb_dir_states(broker, &online, offline);
         if !found.is_empty() {
-            // In Kafka a directory never comes back; here one that was full does.
+            // In Kafka a directory never comes back; here one that was full can.
             info!(broker = broker.0, partitions = ?found, "replicas have a log again");
         }
         if lost.is_empty() {
@@ -415,7 +415,7 @@ impl<C: BrokerChannels> Term<C> {
         self.replicas_lost(lost.into_iter().map(|tp| (tp, broker)).collect()).await
     }
 
-    /// Only replicas that were to be deleted with their topics matter.
+    /// Only replicas of topics to be deleted matter.
     async fn stop_replica_answered(
         &mut self,
         broker: BrokerId,

@@ -1,7 +1,7 @@
-//! Owns the way to each broker: one queue, one connection, one request under way. Kafka: `ControllerChannelManager`,
-//! `RequestSendThread`.
+//! Owns the channel to each broker: one queue, one connection, one request in flight. Kafka:
+//! `ControllerChannelManager`, `RequestSendThread`.
 //!
-//! A request that failed is sent again on a new connection until the broker answers or its znode goes, so brokers may see
+//! A failed request is resent on a new connection until the broker answers or its znode is deleted, so brokers may see
 //! it twice. The controller reaches its own broker in the same way.
 
 use super::backlog::Backlog;
@@ -21,28 +21,28 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-/// What inter.broker.protocol.version 3.9 means for each request.
+/// The versions of the requests under inter.broker.protocol.version 3.9.
 const LEADER_AND_ISR_VERSION: i16 = 7;
 const UPDATE_METADATA_VERSION: i16 = 8;
 const STOP_REPLICA_VERSION: i16 = 4;
 
 const RESEND_PAUSE: Duration = Duration::from_millis(100);
 
-/// How the controller talks to brokers. Sending never waits; answers come back as events.
+/// Sends the controller's requests to brokers. Sending never waits; answers arrive as events.
 pub trait BrokerChannels: Send {
     fn add(&mut self, broker: &LiveBroker);
-    /// Until this is called, what is sent waits and is merged.
+    /// Until this is called, requests are queued and merged.
     fn open(&mut self);
     /// Drops what is queued for the broker.
     fn remove(&mut self, broker: BrokerId);
-    /// To a broker that was not added, nothing is sent.
+    /// Requests to a broker that was not added are dropped.
     fn send(&mut self, broker: BrokerId, request: ControlRequest);
 }
 
-/// What the channels need to know.
+/// The settings of the channels.
 #[derive(Clone)]
 pub struct ChannelSettings {
-    /// Who we are; the client id of the connections.
+    /// Our id, which is also the client id of the connections.
     pub us: BrokerId,
     /// Where brokers listen for the controller: `control.plane.listener.name`, else the inter-broker listener.
     pub listener: String,
@@ -62,7 +62,7 @@ pub struct TcpChannels {
     closed: Option<Vec<(Channel, CancellationToken)>>,
 }
 
-/// What waits for one broker's task.
+/// The queue of one broker's task.
 #[derive(Default)]
 struct Queue {
     backlog: Mutex<Backlog>,
@@ -89,7 +89,7 @@ impl BrokerChannels for TcpChannels {
     fn add(&mut self, broker: &LiveBroker) {
         let id = broker.registration.id;
         let listener = &self.settings.listener;
-        // Kafka's controller fails over on this; here the other brokers go on.
+        // Kafka's controller fails over on this; here the other brokers are still served.
         let Some(endpoint) = broker.registration.endpoint(listener) else {
             error!(
                 broker = id.0,
@@ -171,7 +171,7 @@ impl Channel {
         }
     }
 
-    /// Tries until there is an answer.
+    /// Retries until there is an answer.
     async fn deliver(&self, connection: &mut Option<BrokerConnection>, request: &ControlRequest) -> Answer {
         let mut failures = 0_u32;
         loop {
@@ -180,7 +180,7 @@ impl Channel {
                 Err(error) => {
                     *connection = None;
                     failures += 1;
-                    // One line a minute or so: a broker may be away for long before its session ends.
+                    // About one line per minute: a broker may be offline for long before its session ends.
                     if failures == 1 || failures.is_multiple_of(600) {
                         warn!(broker = self.broker.0, endpoint = %self.endpoint, %error, failures, "broker does not answer the controller");
                     } else {
@@ -198,7 +198,7 @@ impl Channel {
         request: &ControlRequest,
     ) -> Result<Answer, CallError> {
         let kept = connection.take();
-        // The broker closes what was idle for too long: that is no failure, and nothing to report.
+        // The broker closes idle connections: that is not a failure, and not reported.
         let is_again = kept.is_some();
         let open = match kept.filter(BrokerConnection::is_alive) {
             Some(open) => connection.insert(open),

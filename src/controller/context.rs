@@ -1,8 +1,8 @@
-//! Owns what the controller of a term knows: brokers, topics, who leads what, what is being deleted. Pure.
+//! Owns the state of a term's controller: brokers, topics, leaderships, deletions. Pure.
 //! Kafka: `ControllerContext`.
 //!
-//! The truth is in ZooKeeper; this is what was read from it and written to it in this term. States of partitions and
-//! replicas live only here, and are made anew by the next controller.
+//! ZooKeeper is authoritative; this is what was read from it and written to it in this term. The states of partitions
+//! and replicas exist only here, and are rebuilt by the next controller.
 
 use super::partition_state::PartitionState;
 use super::replica_state::ReplicaState;
@@ -12,10 +12,10 @@ use crate::zk::data::topic::{LeaderAndIsr, ReplicaAssignment};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The leader epoch in requests for a topic that is being deleted: brokers take it whatever they know.
+/// The leader epoch in requests for a topic that is being deleted: brokers accept it whatever epoch they have.
 pub(super) const EPOCH_DURING_DELETE: LeaderEpoch = LeaderEpoch(-2);
 
-/// Who leads a partition, and which write said so.
+/// The leadership of a partition, and the write that set it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Leadership {
     pub(super) leader_and_isr: LeaderAndIsr,
@@ -52,17 +52,17 @@ pub(super) type Replica = (TopicPartition, BrokerId);
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) epoch: ControllerEpoch,
-    /// All that are registered.
+    /// All registered brokers.
     brokers: BTreeMap<BrokerId, LiveBroker>,
-    /// Those of them that asked to leave: they lead nothing new and join no ISR, and still get every update.
+    /// Those of them in controlled shutdown: they lead nothing new and join no ISR, but still get every update.
     shutting_down: BTreeSet<BrokerId>,
     topics: BTreeMap<Arc<str>, Topic>,
     topic_names: BTreeMap<Uuid, Arc<str>>,
-    /// Partitions in failed log directories, as their brokers answered.
+    /// Partitions in failed log directories, according to their brokers' answers.
     offline_dirs: BTreeMap<BrokerId, BTreeSet<TopicPartition>>,
-    /// Partitions on their way to other brokers, until the end of that is written. Kafka: `partitionsBeingReassigned`.
+    /// Partitions being reassigned, until the completion is written. Kafka: `partitionsBeingReassigned`.
     pub(super) reassigning: BTreeSet<TopicPartition>,
-    /// The czxid of the `/admin/reassign_partitions` that was worked through last.
+    /// The czxid of the last processed `/admin/reassign_partitions`.
     pub(super) admin_moves_seen: Option<i64>,
     /// Topics to delete.
     pub(super) to_delete: BTreeSet<Arc<str>>,
@@ -98,7 +98,7 @@ impl Context {
         self.shutting_down.remove(&id);
     }
 
-    /// Takes note that a broker is about to leave. It stays so until its registration goes.
+    /// Notes that a broker is shutting down, until its registration is deleted.
     pub(super) fn begin_shutdown(&mut self, id: BrokerId) {
         self.shutting_down.insert(id);
     }
@@ -115,12 +115,12 @@ impl Context {
         self.brokers.values()
     }
 
-    /// All brokers that get updates: also those that are about to leave. Kafka: `liveOrShuttingDownBrokerIds`.
+    /// All brokers that get updates, those that are shutting down included. Kafka: `liveOrShuttingDownBrokerIds`.
     pub(super) fn broker_ids(&self) -> Vec<BrokerId> {
         self.brokers.keys().copied().collect()
     }
 
-    /// Registered and not about to leave. Kafka: `isLiveBroker`.
+    /// Registered and not shutting down. Kafka: `isLiveBroker`.
     pub(super) fn is_live(&self, id: BrokerId) -> bool {
         self.brokers.contains_key(&id) && !self.shutting_down.contains(&id)
     }
@@ -130,7 +130,7 @@ impl Context {
         self.is_live(id) && self.has_dir(id, tp)
     }
 
-    /// As [`Self::is_online`], with brokers that are about to leave.
+    /// As [`Self::is_online`], brokers that are shutting down included.
     pub(super) fn is_online_or_leaving(&self, id: BrokerId, tp: &TopicPartition) -> bool {
         self.brokers.contains_key(&id) && self.has_dir(id, tp)
     }
@@ -144,7 +144,7 @@ impl Context {
         self.offline_dirs.remove(&id);
     }
 
-    /// What a broker answered about its replicas; gives those that are found again, and those that are newly lost.
+    /// Records a broker's answer about its replicas; returns those that are available again, and those newly lost.
     pub(super) fn absorb_dir_states(
         &mut self,
         id: BrokerId,
@@ -197,7 +197,7 @@ impl Context {
 
     // Partitions
 
-    /// Adds a partition that does not exist yet as far as the state machines know.
+    /// Adds a partition that the state machines do not know yet.
     pub(super) fn add_partition(&mut self, tp: &TopicPartition, assignment: ReplicaAssignment) {
         if assignment.is_being_reassigned() {
             self.reassigning.insert(tp.clone());
@@ -232,7 +232,7 @@ impl Context {
         Some(&self.partition(tp)?.assignment)
     }
 
-    /// The brokers of a partition, none for one that is unknown.
+    /// The brokers of a partition, none for an unknown one.
     pub(super) fn replicas(&self, tp: &TopicPartition) -> &[BrokerId] {
         self.partition(tp).map_or(&[], |partition| &partition.assignment.replicas)
     }
@@ -283,7 +283,7 @@ impl Context {
         }
     }
 
-    /// Partitions that wait for a leader, without those of topics that are to go.
+    /// Partitions that wait for a leader, without those of topics to delete.
     pub(super) fn waiting_for_leader(&self) -> Vec<TopicPartition> {
         let is_waiting = |tp: &TopicPartition| {
             matches!(self.partition_state(tp), PartitionState::New | PartitionState::Offline)
@@ -350,8 +350,8 @@ impl Context {
         }
     }
 
-    /// The state of every replica at the start of a term. Those on dead brokers count as failed deletions: if their topic
-    /// is to go, it has to wait for them.
+    /// The state of every replica at the start of a term. Those on dead brokers count as failed deletions: if their
+    /// topic is to be deleted, it has to wait for them.
     pub(super) fn start_replica_states(&mut self) {
         for replica in self.replicas_of(&self.partitions()) {
             let is_online = self.is_online(replica.1, &replica.0);

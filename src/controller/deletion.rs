@@ -1,13 +1,13 @@
-//! Owns the deletion of topics: waits for replicas that are away, has brokers delete theirs, then removes the znodes.
+//! Owns the deletion of topics: waits for offline replicas, makes brokers delete theirs, then removes the znodes.
 //! Kafka: `TopicDeletionManager`.
 //!
 //! ```text
 //! /admin/delete_topics/T → partitions NonExistent, metadata "leader -2" → replicas Offline → DeletionStarted
-//!   → every broker answers → DeletionSuccessful → /brokers/topics/T, /config/topics/T, /admin/delete_topics/T go
+//!   → every broker answers → DeletionSuccessful → /brokers/topics/T, /config/topics/T, /admin/delete_topics/T gone
 //! ```
-//! A replica whose broker is away or whose deletion failed makes its topic ineligible until that broker returns. A move
-//! that is under way ends with its topic. Kafka means to wait for it, and does only where the controller changes between:
-//! then forever, if the partition has lost its leader to the deletion already.
+//! A replica whose broker is offline or whose deletion failed makes its topic ineligible until that broker returns. An
+//! ongoing move ends with its topic. Kafka intends to wait for it, but does so only where the controller changes in
+//! between: then forever, if the deletion has already taken the partition's leader offline.
 
 use super::channels::BrokerChannels;
 use super::context::Replica;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 impl<C: BrokerChannels> Term<C> {
-    /// At the start of a term: what was to be deleted still is.
+    /// At the start of a term: marked topics are still to be deleted.
     pub(super) async fn queue_deletions_found(&mut self) -> Result<(), TermError> {
         let found = self.zk.children_watched(paths::DELETE_TOPICS, Some(&self.watcher)).await?;
         if !self.settings.delete_topic_enable {
@@ -61,7 +61,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    /// Does what can be done now for every topic that is to go.
+    /// Does the possible steps for every topic to delete.
     pub(super) async fn resume_deletions(&mut self) -> Result<(), TermError> {
         let mut begin = Vec::new();
         for topic in self.context.to_delete.clone() {
@@ -100,7 +100,7 @@ impl<C: BrokerChannels> Term<C> {
                 self.context.deletion_started.insert(Arc::clone(topic));
             }
         }
-        // Brokers forget the topics before their replicas go.
+        // Brokers drop the topics from their metadata before the replicas are deleted.
         let all_brokers = self.context.broker_ids();
         let partitions: Vec<_> = topics.iter().flat_map(|topic| self.context.partitions_of(topic)).collect();
         self.send_metadata(&all_brokers, &partitions);
@@ -144,7 +144,7 @@ impl<C: BrokerChannels> Term<C> {
         self.resume_deletions().await
     }
 
-    /// A broker is back: topics that waited for replicas on it may go.
+    /// A broker is back: topics that waited for replicas on it may be deleted.
     pub(super) async fn retry_deletions(&mut self, topics: BTreeSet<Arc<str>>) -> Result<(), TermError> {
         if topics.is_empty() {
             return Ok(());
@@ -153,7 +153,8 @@ impl<C: BrokerChannels> Term<C> {
         self.resume_deletions().await
     }
 
-    /// All replicas are gone: now the znodes, the deletion mark last, so that a controller that fails here resumes.
+    /// All replicas are deleted: now the znodes, the deletion mark last, so that the next controller resumes after a
+    /// failure here.
     async fn complete(&mut self, topic: &Arc<str>) -> Result<(), TermError> {
         let replicas = self.context.replicas_of_topic(topic);
         self.move_replicas(&replicas, ReplicaState::NonExistent).await?;
@@ -163,7 +164,7 @@ impl<C: BrokerChannels> Term<C> {
         let mut expected: Vec<String> = below.into_iter().flat_map(|node| [format!("{node}/state"), node]).collect();
         expected.extend([partitions, paths::topic(topic)]);
         match self.fence.delete_all(&self.zk, expected).await {
-            // Only where there is something else too, children are asked for one by one.
+            // Children are listed one by one only where there are other nodes too.
             Err(FencedError::Zk(Error::NotEmpty)) => {
                 let mut nodes = vec![paths::topic(topic)];
                 let mut asked = 0;
@@ -179,7 +180,7 @@ impl<C: BrokerChannels> Term<C> {
         }
         self.fence.sweep(&self.zk, vec![paths::topic_config(topic), paths::delete_topic(topic)]).await?;
         if self.context.reassigning.iter().any(|tp| tp.topic == *topic) {
-            // Kafka leaves the entry, and with it the node, in the way of the next move until the controller changes.
+            // Kafka leaves the entry, and with it the node, which blocks the next move until the controller changes.
             self.take_from_admin_node(|tp, _| tp.topic == *topic).await?;
         }
         self.context.remove_topic(topic);
@@ -195,12 +196,12 @@ impl<C: BrokerChannels> Term<C> {
     }
 }
 
-/// What can be done for a topic that is to go.
+/// The next step for a topic to delete.
 enum Step {
-    /// Brokers are at work, or a replica is away.
+    /// Brokers are deleting, or a replica is offline.
     Wait,
-    /// All its replicas are gone.
+    /// All its replicas are deleted.
     Complete,
-    /// Nothing is under way; `retry` are the replicas that failed before.
+    /// Nothing is in progress; `retry` are the replicas that failed before.
     Begin { retry: Vec<Replica> },
 }

@@ -1,5 +1,5 @@
-//! Owns why a partition is not as it should be: without a leader, with replicas out of sync, on its way to other brokers.
-//! Pure. Kafka counts such partitions in metrics and leaves it to the reader of all brokers' logs to find the reason.
+//! Owns the diagnosis of unhealthy partitions: without a leader, under-replicated, being reassigned. Pure. Kafka counts
+//! such partitions in metrics; to find the reason an operator has to read the logs of all brokers.
 
 use super::context::Context;
 use crate::common::{BrokerId, TopicPartition};
@@ -7,20 +7,20 @@ use crate::zk::data::topic::{LeaderAndIsr, ReplicaAssignment};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// How a replica's broker stands.
+/// The state of a replica's broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Registered, and serves the replica as far as is known.
+    /// Registered, and as far as is known it serves the replica.
     Alive,
-    /// It has asked to leave.
+    /// It has requested a controlled shutdown.
     ShuttingDown,
     /// It has no `/brokers/ids/N`.
     Absent,
-    /// The replica lies in a log directory that failed.
+    /// The replica is in a failed log directory.
     FailedDirectory,
 }
 
-/// What is wrong with a partition. Later ones weigh more.
+/// What is wrong with a partition. Later ones are more severe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Complaint {
     /// A reassignment waits for a replica.
@@ -29,24 +29,24 @@ pub enum Complaint {
     NoLeader,
 }
 
-/// Why. The same cause for many partitions is one thing to mend.
+/// The reason. One cause for many partitions is one thing to repair.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     Absent(BrokerId),
     ShuttingDown(BrokerId),
     FailedDirectory(BrokerId),
-    /// Both brokers are there; the replica does not keep up, or cannot reach its leader.
+    /// Both brokers are registered; the replica does not keep up, or cannot reach its leader.
     Behind {
         replica: BrokerId,
         leader: BrokerId,
     },
-    /// There is no replica to copy from: only these hold everything.
+    /// No replica may lead without loss except these, which are offline.
     Leaderless {
         in_sync: Vec<BrokerId>,
     },
-    /// There is no state yet: no replica was alive when the partition was created.
+    /// There is no state yet: no replica has been alive since the partition was created.
     NeverLed,
-    /// The target is in sync; the controller has not ended the move.
+    /// The target is in sync, but the controller has not completed the move.
     NotEnded,
 }
 
@@ -110,7 +110,7 @@ pub fn examine(
             Place::Absent => Cause::Absent(*id),
             Place::ShuttingDown => Cause::ShuttingDown(*id),
             Place::FailedDirectory => Cause::FailedDirectory(*id),
-            // The missing leader is reported already.
+            // The missing leader has been reported.
             Place::Alive if !leads => continue,
             Place::Alive => Cause::Behind { replica: *id, leader: state.leader },
         };
@@ -151,10 +151,10 @@ pub(super) fn report(context: &Context) -> Report {
     report
 }
 
-/// What stands in the log already.
+/// The findings that have been logged.
 #[derive(Debug, Default)]
 pub(super) struct Reported {
-    /// Of the last look.
+    /// The findings of the last check.
     seen: BTreeSet<Finding>,
     /// With the number of partitions that was reported.
     reported: BTreeMap<Finding, usize>,
@@ -162,14 +162,14 @@ pub(super) struct Reported {
 
 #[derive(Debug, PartialEq)]
 pub(super) enum News {
-    /// It is so for the second look in a row, or for another number of partitions.
+    /// It was found by two checks in a row, or for another number of partitions.
     Lasts(Finding, Vec<TopicPartition>),
-    /// It was reported, and is no longer so.
+    /// It was reported, and is over.
     Over(Finding),
 }
 
 impl Reported {
-    /// What is worth telling after another look.
+    /// The changes to log after another check.
     pub(super) fn news(&mut self, report: Report) -> Vec<News> {
         let is_over = |finding: &&Finding| !report.contains_key(*finding);
         let over: Vec<Finding> = self.reported.keys().filter(is_over).cloned().collect();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     fn found(assignment: &ReplicaAssignment, state: &LeaderAndIsr) -> Vec<(Complaint, Cause)> {
-        // Broker 3 is away, broker 4 lost a directory, the others live.
+        // Broker 3 is offline, broker 4 lost a directory, the others are alive.
         let place = |id: BrokerId| match id.0 {
             3 => Place::Absent,
             4 => Place::FailedDirectory,

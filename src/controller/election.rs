@@ -1,23 +1,23 @@
-//! Owns who becomes leader, and with which ISR. Pure. Kafka: `Election`, `PartitionLeaderElectionAlgorithms`.
+//! Owns the choice of a leader and its ISR. Pure. Kafka: `Election`, `PartitionLeaderElectionAlgorithms`.
 //!
-//! Every change that the controller makes adds one to the leader epoch: brokers ignore an epoch that they know.
+//! Every change that the controller makes adds one to the leader epoch: brokers ignore an epoch that they already have.
 
 use super::context::Context;
 use crate::common::{BrokerId, LeaderEpoch, TopicPartition};
 use crate::zk::data::topic::{LeaderAndIsr, LeaderRecoveryState};
 use std::fmt;
 
-/// For what a leader is looked for. Kafka: `PartitionLeaderElectionStrategy`.
+/// The reason for an election. Kafka: `PartitionLeaderElectionStrategy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strategy {
-    /// There is no leader. Out-of-sync replicas are taken where no replica in sync is left and `allow_unclean` or the topic
-    /// allows it.
+    /// There is no leader. An out-of-sync replica is elected where no in-sync replica is left and `allow_unclean` or
+    /// the topic allows it.
     Offline { allow_unclean: bool },
     /// The leader is not among the target replicas of a reassignment.
     Reassign,
-    /// The first replica is to lead.
+    /// The preferred replica is to lead.
     Preferred,
-    /// The leader is about to leave.
+    /// The leader is shutting down.
     ControlledShutdown,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for Strategy {
     }
 }
 
-/// Elects by a strategy. `unclean` is what the topic says, for [`Strategy::Offline`]. None when no replica can lead.
+/// Elects by a strategy. `unclean` is the topic's setting, for [`Strategy::Offline`]. None when no replica can lead.
 pub(super) fn elect(
     strategy: Strategy,
     context: &Context,
@@ -62,13 +62,13 @@ pub(super) fn elect(
     }
 }
 
-/// Who hears of the outcome.
+/// The brokers that are sent the outcome.
 pub(super) fn recipients(strategy: Strategy, context: &Context, tp: &TopicPartition) -> Vec<BrokerId> {
     match strategy {
         Strategy::Offline { .. } => context.online_replicas(tp),
         Strategy::Reassign => context.assignment(tp).map(|a| a.target()).unwrap_or_default(),
         Strategy::Preferred => context.replicas(tp).to_vec(),
-        // The broker that leaves is still there, and becomes a follower.
+        // The broker that is shutting down is still connected, and becomes a follower.
         Strategy::ControlledShutdown => context.online_or_leaving_replicas(tp),
     }
 }
@@ -78,7 +78,8 @@ pub(super) fn preferred(context: &Context, tp: &TopicPartition, isr: &[BrokerId]
     context.replicas(tp).first().copied().filter(|id| isr.contains(id) && context.is_online(*id, tp))
 }
 
-/// The first leadership of a partition: the first of its replicas that is online, all those in sync. None when none is.
+/// The first leadership of a partition: led by the first online replica, with all online ones in sync. None when none
+/// is online.
 pub(super) fn initial(context: &Context, tp: &TopicPartition) -> Option<LeaderAndIsr> {
     let isr = context.online_replicas(tp);
     let leader = *isr.first()?;
@@ -86,7 +87,7 @@ pub(super) fn initial(context: &Context, tp: &TopicPartition) -> Option<LeaderAn
 }
 
 /// A leader for a partition that has none: the first of its replicas that is online and in sync. Else, if an `unclean`
-/// election is allowed, the first that is online, which then is the whole ISR and has to recover. None when none is.
+/// election is allowed, the first online one, which then is the whole ISR and has to recover. None when there is none.
 fn offline(context: &Context, tp: &TopicPartition, current: &LeaderAndIsr, unclean: bool) -> Option<LeaderAndIsr> {
     let online = context.online_replicas(tp);
     if let Some(leader) = online.iter().copied().find(|id| current.isr.contains(id)) {
@@ -97,13 +98,13 @@ fn offline(context: &Context, tp: &TopicPartition, current: &LeaderAndIsr, uncle
     Some(next(current, leader, vec![leader], LeaderRecoveryState::Recovering))
 }
 
-/// Whether an election for a partition without a leader depends on what the topic says about unclean elections.
+/// Whether an election for a partition without a leader depends on the topic's setting of unclean elections.
 pub(super) fn needs_unclean(context: &Context, tp: &TopicPartition, current: &LeaderAndIsr) -> bool {
     !current.isr.iter().any(|id| context.is_online(*id, tp))
 }
 
-/// The leadership without `gone`. None when it was not in sync. The last member stays, alive or not: who comes back with
-/// all records must be known.
+/// The leadership without `gone`. None when it was not in sync. The last member stays, alive or not: it must be known
+/// which broker has all records.
 pub(super) fn without(current: &LeaderAndIsr, gone: BrokerId) -> Option<LeaderAndIsr> {
     if !current.isr.contains(&gone) {
         return None;
@@ -116,7 +117,7 @@ pub(super) fn without(current: &LeaderAndIsr, gone: BrokerId) -> Option<LeaderAn
     Some(next(current, leader, isr, current.recovery))
 }
 
-/// The same leadership in another epoch: brokers take nothing over without. Kafka: `LeaderAndIsr.newEpoch`.
+/// The same leadership in another epoch: brokers apply no change without it. Kafka: `LeaderAndIsr.newEpoch`.
 pub(super) fn renewed(current: &LeaderAndIsr) -> LeaderAndIsr {
     next(current, current.leader, current.isr.clone(), current.recovery)
 }

@@ -1,5 +1,5 @@
-//! Owns what reaches the controller's mailbox from inside the broker. Kafka: `ControllerEvent`. What ZooKeeper reports comes
-//! through watches instead.
+//! Owns the events that the controller's mailbox gets from inside the broker. Kafka: `ControllerEvent`. Changes in
+//! ZooKeeper arrive through watches instead.
 
 use super::topics::Refusal;
 use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, ErrorCode, TopicPartition};
@@ -15,9 +15,9 @@ use tokio::sync::oneshot;
 
 #[derive(Debug)]
 pub enum Event {
-    /// A broker answered a request of the term `epoch`, which was meant for its life `broker_epoch`.
+    /// A broker answered a request of the term `epoch`, which was meant for its registration `broker_epoch`.
     Answered { broker: BrokerId, broker_epoch: BrokerEpoch, epoch: ControllerEpoch, answer: Answer },
-    /// A caller waits for the controller to do something.
+    /// A request with a waiting caller.
     Asked(Question),
     /// `unclean.leader.election.enable` of the brokers changed.
     UncleanElectionDefault(bool),
@@ -33,7 +33,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Of the request as a whole.
+    /// The error code of the whole request.
     pub(super) fn error_code(&self) -> ErrorCode {
         ErrorCode::from_wire(match self {
             Self::LeaderAndIsr(response) => response.error_code,
@@ -43,7 +43,7 @@ impl Answer {
     }
 }
 
-/// Why a broker gets no producer ids.
+/// Errors of allocating producer ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProducerIdsError {
     #[error("this broker is not the controller")]
@@ -57,7 +57,7 @@ pub enum ProducerIdsError {
     NoBlock,
 }
 
-/// Why a broker that is about to stop keeps what it leads.
+/// Errors of a controlled shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlledShutdownError {
     #[error("this broker is not the controller")]
@@ -69,11 +69,11 @@ pub enum ControlledShutdownError {
     StaleEpoch,
 }
 
-/// What only the active controller does, each with the way back. One whose `reply` is dropped was asked of a broker that
-/// is not the controller, or no longer.
+/// Requests for the active controller, each with a channel for its reply. The `reply` is dropped when this broker is
+/// not the controller, or no longer.
 #[derive(Debug)]
 pub enum Question {
-    /// In a version of the request.
+    /// With the version of the request.
     AlterPartition {
         request: AlterPartitionRequest,
         version: i16,
@@ -84,7 +84,7 @@ pub enum Question {
         epoch: BrokerEpoch,
         reply: oneshot::Sender<Result<ProducerIdBlock, ProducerIdsError>>,
     },
-    /// Gives the partitions that the broker still leads.
+    /// Replies with the partitions that the broker still leads.
     ControlledShutdown {
         broker: BrokerId,
         epoch: BrokerEpoch,
@@ -94,7 +94,7 @@ pub enum Question {
         targets: ReassignmentTargets,
         reply: oneshot::Sender<ReassignmentResults>,
     },
-    /// Of these partitions, or of all.
+    /// For these partitions, or for all.
     ListReassignments {
         asked: Option<Vec<TopicPartition>>,
         reply: oneshot::Sender<BTreeMap<TopicPartition, ReplicaAssignment>>,
@@ -109,7 +109,7 @@ pub enum Question {
 /// The replicas that partitions move to, in order; None cancels the move in progress.
 pub type ReassignmentTargets = BTreeMap<TopicPartition, Option<Vec<BrokerId>>>;
 
-/// Whether each move was begun, or why not.
+/// Whether each move was started, or why not.
 pub type ReassignmentResults = BTreeMap<TopicPartition, Result<(), Refusal>>;
 
 /// Kafka: `ElectionType`.

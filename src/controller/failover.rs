@@ -1,7 +1,7 @@
-//! Owns the start of a term: reads everything, then brings every partition and replica into the state that it should have.
+//! Owns the start of a term: reads everything, then brings every partition and replica into its proper state.
 //! Kafka: `KafkaController.onControllerFailover`.
 //!
-//! Watches are armed by the reads themselves, so nothing that happens after a read is missed.
+//! The reads themselves arm the watches, so no change after a read is missed.
 
 use super::channels::BrokerChannels;
 use super::context::Leadership;
@@ -17,11 +17,11 @@ use crate::zk::{paths, startup, topics};
 use std::time::Duration;
 use tracing::{info, warn};
 
-/// From the start of a term to the first look at the balance of leaderships.
+/// From the start of a term to the first check of the balance of leaderships.
 const FIRST_REBALANCE: Duration = Duration::from_secs(5);
 
 impl<C: BrokerChannels> Term<C> {
-    /// `told` is what controllers have reported to this broker until now.
+    /// `told` is the metadata that controllers have sent to this broker so far.
     pub(super) async fn fail_over(&mut self, told: &MetadataImage) -> Result<(), TermError> {
         self.enable_features().await?;
         self.drop_notifications(paths::LOG_DIR_EVENT_NOTIFICATION).await?;
@@ -29,7 +29,7 @@ impl<C: BrokerChannels> Term<C> {
         self.load().await?;
         self.write_overtaken(told).await?;
         self.queue_deletions_found().await?;
-        // Brokers must know who is alive before LeaderAndIsr names a leader.
+        // Brokers must know the live brokers before LeaderAndIsr names a leader.
         let all_brokers = self.context.broker_ids();
         self.send_metadata(&all_brokers, &[]);
 
@@ -41,7 +41,7 @@ impl<C: BrokerChannels> Term<C> {
         self.move_replicas(&offline, ReplicaState::Offline).await?;
         self.context.start_partition_states();
         self.elect_waiting().await?;
-        // Until here every replica was named up to three times: now that merges into one request a broker.
+        // So far every replica was named up to three times: now this is merged into one request per broker.
         self.channels.open();
         info!(
             epoch = self.context.epoch.0,
@@ -56,14 +56,14 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    /// `/feature` says that finalised features count, and that there are none. Not fenced, as in Kafka.
+    /// Writes to `/feature` that finalised features are enabled, and that there are none. Not fenced, as in Kafka.
     async fn enable_features(&self) -> Result<(), TermError> {
         let empty = FeatureNode::encode_empty();
         match self.zk.get(paths::FEATURE).await {
             Ok(node) => match FeatureNode::decode(node.data.as_deref()) {
                 Ok(feature) if feature.enabled && (feature.version == 2 || !feature.names.is_empty()) => {}
                 Ok(_) => drop(self.zk.set(paths::FEATURE, &empty, node.stat.version).await?),
-                // Brokers that read it decide for themselves; overwriting could lose features.
+                // Brokers that read it decide themselves; overwriting could lose features.
                 Err(error) => warn!(%error, "feature node skipped"),
             },
             Err(Error::NoNode) => match self.zk.create(paths::FEATURE, Some(&empty), CreateMode::Persistent).await {
@@ -75,7 +75,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    /// Deletes notifications unread: all that they could announce is about to be read. Arms for the next ones.
+    /// Deletes notifications unread: everything that they could announce is about to be read. Arms for the next ones.
     async fn drop_notifications(&self, path: &str) -> Result<(), TermError> {
         let names = self.zk.children_watched(path, Some(&self.watcher)).await?;
         let nodes = names.into_iter().map(|name| format!("{path}/{name}")).collect();
@@ -97,8 +97,8 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    /// Reads topics that are new to the context, arms for changes of them, and gives their partitions. Those without an id
-    /// get one.
+    /// Reads topics that are new to the context, arms for their changes, and returns their partitions. Topics without
+    /// an id get one.
     pub(super) async fn load_topics(&mut self, names: &[impl AsRef<str>]) -> Result<Vec<TopicPartition>, TermError> {
         let read = topics::assignments(&self.zk, names, Some(&self.watcher)).await?;
         let (mut complete, mut without_id) = (read, Vec::new());
@@ -121,8 +121,8 @@ impl<C: BrokerChannels> Term<C> {
         Ok(partitions)
     }
 
-    /// Where ZooKeeper has gone back behind what the cluster did, the latest that was reported to this broker stands again,
-    /// before anything is decided on what was read: see [`restored`].
+    /// Where ZooKeeper has lost states that the cluster had reached, writes the latest that was reported to this
+    /// broker, before any decision is based on what was read: see [`restored`].
     async fn write_overtaken(&mut self, told: &MetadataImage) -> Result<(), TermError> {
         let overtaken = restored::overtaken(&self.context, told);
         if overtaken.is_empty() {
@@ -143,7 +143,7 @@ impl<C: BrokerChannels> Term<C> {
                     }
                     self.absorb(&tp, next, version);
                 }
-                // Someone writes beside us: the next term reads everything again.
+                // Another client writes at the same time: the next term reads everything again.
                 Outcome::Changed => return Err(Error::BadVersion.into()),
                 Outcome::Failed(error) => return Err(error.into()),
             }

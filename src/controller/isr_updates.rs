@@ -1,7 +1,8 @@
-//! Owns whether a leader may change its ISR as it asks to. Pure. Kafka: `KafkaController.tryProcessAlterPartition`.
+//! Owns the decision whether a leader may change its ISR as requested. Pure. Kafka:
+//! `KafkaController.tryProcessAlterPartition`.
 //!
-//! Beyond Kafka: the order of the ISR does not matter, only the leader itself may ask, and no broker joins that holds no
-//! replica. Leaving is always allowed.
+//! Beyond Kafka: the order of the ISR does not matter, only the leader itself may request it, and no broker joins that
+//! has no replica. Leaving is always allowed.
 
 use super::context::{Context, Leadership};
 use crate::common::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, TopicPartition, Uuid};
@@ -17,7 +18,7 @@ const TOPIC_IDS_SINCE: i16 = 2;
 /// The first version that names the members' broker epochs.
 const BROKER_EPOCHS_SINCE: i16 = 3;
 
-/// What a leader wants of one partition.
+/// A leader's proposal for one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Proposal {
     pub(super) leader: BrokerId,
@@ -26,11 +27,11 @@ pub(super) struct Proposal {
     pub(super) partition_epoch: i32,
     /// With broker epochs, -1 where the leader knows none: brokers of ZooKeeper clusters never do.
     pub(super) isr: Vec<(BrokerId, BrokerEpoch)>,
-    /// None for a number that means nothing.
+    /// None for an invalid number.
     pub(super) recovery: Option<LeaderRecoveryState>,
 }
 
-/// A request, by partition. Where one names a partition twice, the later wins.
+/// A request, by partition. Where one names a partition twice, the later entry wins.
 #[derive(Debug, Default)]
 pub(super) struct Proposals {
     pub(super) known: BTreeMap<TopicPartition, Proposal>,
@@ -40,16 +41,16 @@ pub(super) struct Proposals {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// To be written over the version.
+    /// To be written, conditional on the version.
     Write(LeaderAndIsr, i32),
-    /// So it is already: the leader missed the answer.
+    /// Already so: the leader missed the answer.
     Stands,
-    /// The leader knows more than we do: something was written behind our back, most likely by the next controller.
+    /// The leader knows a later state than we do: it was written by another, most likely by the next controller.
     Newer,
     Refused(ErrorCode),
 }
 
-/// How it ended for each partition.
+/// The result of each partition.
 pub(super) type Outcomes = BTreeMap<TopicPartition, Result<Leadership, ErrorCode>>;
 
 impl Proposals {
@@ -129,7 +130,7 @@ fn refused(partition_index: i32, code: ErrorCode) -> PartitionData {
     PartitionData { partition_index, error_code: code.wire(), ..Default::default() }
 }
 
-/// Judges a proposal that came in `version` by what the controller knows.
+/// Judges a proposal from a request of `version` by the controller's state.
 pub(super) fn judge(context: &Context, tp: &TopicPartition, proposal: &Proposal, version: i16) -> Verdict {
     let Some(known) = context.leadership(tp) else { return Verdict::Refused(ErrorCode::UnknownTopicOrPartition) };
     let current = &known.leader_and_isr;
@@ -144,7 +145,7 @@ pub(super) fn judge(context: &Context, tp: &TopicPartition, proposal: &Proposal,
     };
     let isr: Vec<BrokerId> = proposal.isr.iter().map(|(id, _)| *id).collect();
     let members: BTreeSet<BrokerId> = isr.iter().copied().collect();
-    // Before the version is looked at: a leader that missed an answer asks again with the old version.
+    // Before the check of the version: a leader that missed an answer retries with the old version.
     if recovery == current.recovery && isr.len() == members.len() && members == current.isr.iter().copied().collect() {
         return Verdict::Stands;
     }
@@ -176,7 +177,7 @@ mod tests {
     use crate::common::ControllerEpoch;
     use crate::protocol::messages::alter_partition_request::{self as wire, BrokerState};
 
-    /// `t-0` on brokers 1, 2, 3 (4 lives too, 5 does not), led by 1 in epoch 5 with version 8 and this ISR.
+    /// `t-0` on brokers 1, 2, 3 (4 is alive too, 5 is not), led by 1 in epoch 5 with version 8 and this ISR.
     fn with_isr(isr: &[i32]) -> Context {
         let mut context = context(&[1, 2, 3, 4], &[("t", 0, &[1, 2, 3])]);
         let leader_and_isr = LeaderAndIsr {

@@ -1,24 +1,25 @@
-//! Owns the cluster's decisions: which broker is the controller, and while it is us, who leads what. Kafka:
-//! `kafka.controller`.
+//! Owns the cluster's decisions: which broker is the controller, and while we are, which broker leads which partition.
+//! Kafka: `kafka.controller`.
 //!
-//! | file | open it for |
+//! | file | contents |
 //! |---|---|
 //! | [`mod@self`] | the actor: election, resignation, sessions |
 //! | `failover`, `changes`, `deletion`, `reassignment` | what an active controller does, at its start and at each event |
 //! | `term` | moving partitions and replicas between states: read, decide, write, send |
-//! | `requests` | what brokers and administrators ask of it |
+//! | `requests` | requests of brokers and administrators |
 //! | `context`, `election`, `isr_updates`, `rebalance`, `restored`, `moves`, `batch`, `backlog`, `partition_state`, `replica_state` | the decisions, pure |
-//! | [`channels`] | one ordered way to each broker |
+//! | [`channels`] | one ordered channel to each broker |
 //! | [`topics`] | creating topics and partitions, on any broker |
 //!
-//! Every write of a controller on topics goes through only under its own epoch, so one that was superseded without
-//! noticing changes nothing; brokers in turn refuse its requests by the epoch in them.
+//! Every write of a controller to topics succeeds only under its own epoch, so a controller that was superseded
+//! unnoticed changes nothing; brokers in turn refuse its requests by their epoch.
 //!
-//! Why a broker gets no producer ids, or keeps what it leads, is an enum. AlterPartition, elections and reassignments are
-//! judged partition by partition, with the codes of their answers: here a request of another broker or of an administrator
-//! enters, and each refusal is one that Kafka's protocol has a name for.
+//! Errors of producer ids and controlled shutdowns are enums. AlterPartition, elections and reassignments are judged
+//! partition by partition, with the codes of their answers: they are requests of another broker or of an administrator,
+//! and Kafka's protocol has a code for each refusal.
 //!
-//! What Kafka leaves to the logs of all brokers, why a partition is not well, is logged every half minute: [`diagnosis`].
+//! The reasons for unhealthy partitions, which Kafka leaves to the logs of all brokers, are logged every half minute:
+//! [`diagnosis`].
 
 mod backlog;
 mod batch;
@@ -76,29 +77,29 @@ use crate::zk::session::Phase;
 use crate::zk::startup::{Registrar, StartupError};
 use crate::zk::watch::Watcher;
 
-/// Events that wait for the controller; senders beyond wait for room.
+/// The most events that wait for the controller; further senders wait.
 const MAILBOX_CAPACITY: usize = 1_024;
 
-/// Between attempts of what failed for reasons that time may heal, at first.
+/// The first pause before a retry after a transient error.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// The same, after many that failed soon again.
+/// The longest pause, after many failures in a row.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// How this broker stands in the cluster. Kafka: `activeControllerId`, `brokerEpoch` and `epoch` of `KafkaController`.
+/// This broker's role in the cluster. Kafka: `activeControllerId`, `brokerEpoch` and `epoch` of `KafkaController`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControllerStatus {
-    /// Who `/controller` names, as last seen.
+    /// The broker that `/controller` named last.
     pub controller: Option<BrokerId>,
-    /// It is us: we may create, change and delete topics.
+    /// We are the controller, and may create, change and delete topics.
     pub is_active: bool,
     /// The term, while we are active; else 0.
     pub epoch: ControllerEpoch,
-    /// Our own registration; a new one comes with every session.
+    /// Our own registration, which changes with every session.
     pub broker_epoch: BrokerEpoch,
 }
 
-/// Another part of the broker's way to the controller. Cloning gives another handle.
+/// A handle of the controller for other parts of the broker. A clone is another handle.
 #[derive(Clone)]
 pub struct ControllerHandle {
     status: watch::Receiver<ControllerStatus>,
@@ -124,8 +125,8 @@ impl ControllerHandle {
         self.status.clone()
     }
 
-    /// Puts a question to the controller of this broker. None when it is not the active one, or is no longer before it
-    /// answered: what was asked may have been done or not.
+    /// Sends a request to the controller of this broker. None when it is not the active one, or is no longer when it
+    /// should answer: the request may have been carried out or not.
     async fn ask<A>(&self, question: impl FnOnce(oneshot::Sender<A>) -> Question) -> Option<A> {
         let mut status = self.status.clone();
         let term = status.borrow_and_update().epoch;
@@ -144,7 +145,7 @@ impl ControllerHandle {
         }
     }
 
-    /// Changes ISRs as leaders ask for it, in a version of the request.
+    /// Changes ISRs as leaders request it, with the version of the request.
     pub async fn alter_partition(&self, request: AlterPartitionRequest, version: i16) -> AlterPartitionResponse {
         let answer = self.ask(|reply| Question::AlterPartition { request, version, reply }).await;
         answer.unwrap_or_else(|| AlterPartitionResponse {
@@ -153,7 +154,7 @@ impl ControllerHandle {
         })
     }
 
-    /// Takes a block of producer ids for a broker.
+    /// Allocates a block of producer ids for a broker.
     pub async fn allocate_producer_ids(
         &self,
         broker: BrokerId,
@@ -163,7 +164,7 @@ impl ControllerHandle {
         answer.unwrap_or(Err(ProducerIdsError::NotController))
     }
 
-    /// Moves everything off a broker that is about to stop. Gives the partitions that it still leads.
+    /// Moves leaderships off a broker that is about to stop. Returns the partitions that it still leads.
     pub async fn controlled_shutdown(
         &self,
         broker: BrokerId,
@@ -173,19 +174,19 @@ impl ControllerHandle {
         answer.unwrap_or(Err(ControlledShutdownError::NotController))
     }
 
-    /// Elects leaders where that is needed. Gives them, or why there is none, for each of `partitions`.
+    /// Elects leaders where needed. Returns the leader, or why there is none, for each of `partitions`.
     pub async fn elect_leaders(&self, partitions: Vec<TopicPartition>, kind: ElectionKind) -> ElectionResults {
         let asked = partitions.clone();
         let answer = self.ask(|reply| Question::ElectLeaders { partitions, kind, reply }).await;
         answer.unwrap_or_else(|| asked.into_iter().map(|tp| (tp, Err((ErrorCode::NotController, None)))).collect())
     }
 
-    /// Moves partitions, or takes moves back that are under way. None when this is not the controller.
+    /// Moves partitions, or cancels ongoing moves. None when this is not the controller.
     pub async fn alter_reassignments(&self, targets: ReassignmentTargets) -> Option<ReassignmentResults> {
         self.ask(|reply| Question::AlterReassignments { targets, reply }).await
     }
 
-    /// The moves that are under way, among `asked` or all. None when this is not the controller.
+    /// The ongoing moves, among `asked` or all. None when this is not the controller.
     pub async fn list_reassignments(
         &self,
         asked: Option<Vec<TopicPartition>>,
@@ -195,7 +196,7 @@ impl ControllerHandle {
 
     /// Sets `unclean.leader.election.enable` for the controller of this broker, active or not.
     pub async fn set_unclean_election_default(&self, allowed: bool) {
-        // A controller that ended has no use for it.
+        // An ended controller does not need it.
         unless_gone(self.mailbox.send(Event::UncleanElectionDefault(allowed)).await);
     }
 
@@ -232,9 +233,9 @@ pub fn start(
 
 struct Controller<C, F> {
     settings: Arc<ControllerSettings>,
-    /// Bound to the session of `generation`.
+    /// The client of the session of `generation`.
     zk: Client,
-    /// Of any session.
+    /// The client of any session.
     any_session: Client,
     registrar: Registrar,
     generation: u64,
@@ -246,16 +247,16 @@ struct Controller<C, F> {
     make_channels: F,
     /// What controllers have sent this broker.
     image: Arc<ArcSwap<MetadataImage>>,
-    /// `unclean.leader.election.enable` as it is now.
+    /// The current `unclean.leader.election.enable`.
     unclean_default: bool,
     term: Option<Term<C>>,
-    /// When to look again who is the controller, after that or a term failed. Until then it is left to others.
+    /// When to read `/controller` again, after that or a term failed. Until then other brokers may be elected.
     elect_at: Option<Instant>,
     retry_pause: Duration,
     stop: CancellationToken,
 }
 
-/// How long ZooKeeper may take to hear that this controller stops.
+/// How long the resignation in ZooKeeper may take at the stop.
 const RESIGN_WITHIN: Duration = Duration::from_secs(1);
 
 impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
@@ -306,7 +307,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
             () = stop.cancelled() => {}
             () = self.serve() => return,
         }
-        // Nothing of ours answers as the controller any more, and the session goes on until the logs are closed.
+        // We no longer answer as the controller, and the session continues until the logs are closed.
         match tokio::time::timeout(RESIGN_WITHIN, self.abandon()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(?error, "the controllership ends with the session"),
@@ -321,7 +322,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
             self.settle(elected).await;
         }
         loop {
-            // A session that ended comes first: everything else belonged to it.
+            // An ended session comes first: everything else belonged to it.
             if session.borrow_and_update().generation != self.generation {
                 self.begin_session().await;
                 continue;
@@ -385,7 +386,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                 if let Some(term) = &mut self.term {
                     term.log_what_is_wrong();
                 }
-                // A term that came this far is well.
+                // A term that came this far works.
                 self.retry_pause = RETRY_PAUSE;
                 Ok(())
             }
@@ -406,7 +407,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         // Without a term, and so without an answer: the caller finds the reply dropped.
         let Some(term) = &mut self.term else { return Ok(()) };
         match event {
-            // Answers to requests of an earlier term come too late.
+            // Answers to requests of an earlier term are too late.
             Event::Answered { broker, broker_epoch, epoch, answer } if term.context.epoch == epoch => {
                 term.on_answer(broker, broker_epoch, answer).await
             }
@@ -417,7 +418,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         }
     }
 
-    /// What an event that was not worked through means for the role.
+    /// The consequences of a failed event for the role.
     async fn settle(&mut self, done: Result<(), TermError>) {
         match done {
             Ok(()) => {}
@@ -439,7 +440,8 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                     self.elect_after(Duration::ZERO);
                 }
             }
-            // In Kafka the event is lost. Here the term is: the next one, ours or another broker's, reads everything again.
+            // In Kafka the event is lost. Here the term ends: the next one, ours or another broker's, reads everything
+            // again.
             Err(TermError::Zk(error)) => {
                 error!(%error, "controller event failed, leaving the controllership");
                 self.resign();
@@ -457,7 +459,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         self.elect_at = Some(Instant::now() + pause);
     }
 
-    /// Registers the broker in a new session, and runs for controller again.
+    /// Registers the broker in a new session, and stands for election again.
     async fn begin_session(&mut self) {
         self.resign();
         self.publish(None, None);
@@ -485,7 +487,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                 // Kafka's broker stays unregistered here until it is restarted (KAFKA-14845).
                 error!(%error, "cannot register this broker again, trying on");
                 tokio::time::sleep(RETRY_PAUSE).await;
-                // Any other number starts this over.
+                // Any other generation starts over.
                 self.generation = u64::MAX;
             }
         }
@@ -507,21 +509,22 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         self.publish(controller, None);
     }
 
-    /// Reads who is the controller. No one: tries to become it. Another, while we think it is us: resigns.
+    /// Reads `/controller`. If there is none, tries to become the controller; if it names another while we are active,
+    /// resigns.
     async fn elect(&mut self) -> Result<(), TermError> {
         let us = self.settings.us;
-        // Exists, not get: it waits for the creation of a missing node too.
+        // Exists, not get: its watch also reports the creation of a missing node.
         self.zk.exists_watched(paths::CONTROLLER, Some(&self.watcher)).await?;
         let (last, version) = self.raise_epoch().await?;
         if let Some((controller, is_this_session)) = self.read_controller().await? {
             self.elect_at = None;
-            // Of an ensemble that was restored, the node may name a term of ours before this one.
+            // In a restored ensemble the node may name an earlier term of ours.
             let is_fenced = self.term.as_ref().is_some_and(|term| term.fence.version == version);
             if is_fenced && is_this_session {
                 return Ok(());
             }
             self.resign();
-            // Our own node of a session that is gone is not ours: it goes, and then we run.
+            // Our own node of an ended session does not count: it is deleted, and then we stand for election.
             self.publish(Some(controller), None);
             if !is_this_session {
                 debug!(controller = controller.0, "there is a controller");
@@ -552,7 +555,8 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         }
     }
 
-    /// Who `/controller` names, and whether this session of ours holds it. An unreadable node counts as someone's.
+    /// The broker that `/controller` names, and whether our current session owns the node. An unreadable node counts as
+    /// another broker's.
     async fn read_controller(&self) -> Result<Option<(BrokerId, bool)>, TermError> {
         let node = match self.zk.get(paths::CONTROLLER).await {
             Ok(node) => node,
@@ -589,7 +593,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                 _ => Err(Error::Unreadable.into()),
             },
             Err(MultiError::Operation { error: Error::NodeExists | Error::BadVersion, .. }) => {
-                // Also how our own success looks when its answer was lost.
+                // Also the result of our own success when its answer was lost.
                 let ours = self.read_controller().await?.is_some_and(|(_, is_this_session)| is_this_session);
                 let (now, version) = self.read_epoch().await?;
                 Ok((ours && now == next).then_some((next, Fence { version })))
@@ -620,11 +624,12 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
         }
     }
 
-    /// The last controller epoch and the version of its node, no less than what we have heard. An ensemble that was restored
-    /// from an older copy gives the next controller an epoch that brokers have seen exceeded, and so refuse. The copy may
-    /// know our session, which then goes on: so this comes before every election, and not once a session. A controller that
-    /// was elected meanwhile is none any more: its fence does not hold. Producer ids that ZooKeeper has forgotten are left
-    /// out. What the metadata knows may be one term less than what LeaderAndIsr has said: the election exceeds it by one.
+    /// The last controller epoch and the version of its node, raised to the latest epoch that this broker knows. In an
+    /// ensemble that was restored from an older copy the next controller would get an epoch below one that brokers have
+    /// seen, and they would refuse it. The copy may contain our session, which then continues: so this is done before
+    /// every election, and not once per session. A controller that was elected in between loses its role: its fence
+    /// fails. Producer ids that ZooKeeper has lost are skipped. The epoch in the metadata may be one below that in
+    /// LeaderAndIsr: the election exceeds it by one.
     async fn raise_epoch(&self) -> Result<(ControllerEpoch, i32), TermError> {
         let heard = self.image.load().controller_epoch;
         loop {
@@ -633,8 +638,8 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
             let latest = LatestBlock::read(&self.zk).await?;
             let mut writes =
                 vec![Write::Set { path: paths::CONTROLLER_EPOCH.to_owned(), data: data::encode_epoch(heard), version }];
-            // An id that is given out again is taken for its first owner: a batch whose sequence that one has used is
-            // answered and not written. Unreadable: none is given out at all.
+            // An id that is allocated twice is mistaken for its first owner: a batch with a sequence that the first
+            // owner has used is acknowledged but not written. If the node is unreadable, no id is allocated.
             if let Ok(block) = &latest.block
                 && let Some(next) = ProducerIdBlock::beyond_forgotten(*block, self.settings.us)
             {
@@ -647,14 +652,14 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
                     "ZooKeeper's controller epoch is below what this broker has heard: it was restored from an older copy. \
                      Raised, for brokers refuse controllers of earlier epochs"
                 ),
-                // Another broker, or our own write whose answer was lost, or what we read was the past.
+                // Another broker wrote, or our own write whose answer was lost, or our read was stale.
                 Err(MultiError::Operation { error: Error::BadVersion | Error::NodeExists | Error::NoNode, .. }) => {}
                 Err(error) => return Err(Error::from(error).into()),
             }
         }
     }
 
-    /// Deletes our `/controller`: the watch starts another election, for us too.
+    /// Deletes our `/controller`: the watch starts another election, in which we take part too.
     async fn abandon(&self) -> Result<(), TermError> {
         let node = match self.zk.get(paths::CONTROLLER).await {
             Ok(node) => node,
@@ -671,7 +676,7 @@ impl<C: BrokerChannels, F: FnMut(mpsc::Sender<Event>) -> C> Controller<C, F> {
     }
 }
 
-/// The producer ids that were given out last.
+/// The producer ids that were allocated last.
 struct LatestBlock {
     block: Result<Option<ProducerIdBlock>, crate::zk::data::Malformed>,
     /// `None`: there is no node, as before the first block of a cluster that no Apache broker has joined.
@@ -690,7 +695,7 @@ impl LatestBlock {
         }
     }
 
-    /// The write that gives out another block after it.
+    /// The write that allocates another block after it.
     fn followed_by(&self, next: &ProducerIdBlock) -> Write {
         let (path, data) = (paths::LATEST_PRODUCER_ID_BLOCK.to_owned(), next.encode());
         match self.version {
@@ -700,13 +705,13 @@ impl LatestBlock {
     }
 }
 
-/// What the actor works on next.
+/// The actor's next work.
 enum Input {
-    /// `/controller` changed, or it is time to look at it again.
+    /// `/controller` changed, or it is time to read it again.
     Election,
     Change(crate::zk::watch::WatchEvent),
     Event(Event),
-    /// It is time to look at the balance of leaderships.
+    /// It is time to check the balance of leaderships.
     Rebalance,
     Diagnosis,
 }

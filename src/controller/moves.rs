@@ -1,4 +1,4 @@
-//! Owns what a reassignment of a partition means: what is refused, what its assignment becomes, when it is complete. Pure.
+//! Owns the rules of a partition's reassignment: what is refused, the resulting assignment, when it is complete. Pure.
 //! Kafka: `validateReplicas`, `maybeBuildReassignment` and `isReassignmentComplete` of `KafkaController`; KIP-455.
 //!
 //! Texts are Kafka's: clients print them.
@@ -8,8 +8,8 @@ use super::topics::Refusal;
 use crate::common::{BrokerId, ErrorCode, TopicPartition};
 use crate::zk::data::topic::ReplicaAssignment;
 
-/// The assignment while a partition moves as a client of the API asked: to `target`, or back to where a move that is under
-/// way came from.
+/// The assignment during a move that a client of the API requested: to `target`, or back to the origin of the ongoing
+/// move.
 pub(super) fn asked(
     context: &Context,
     tp: &TopicPartition,
@@ -36,7 +36,7 @@ pub(super) fn asked(
     movable(context, tp).map(|()| moving)
 }
 
-/// As [`asked`], for `/admin/reassign_partitions`. Brokers that are not alive are waited for there, as in Kafka. A list
+/// As [`asked`], for `/admin/reassign_partitions`. There a move waits for brokers that are offline, as in Kafka. A list
 /// that is empty or names no broker is refused, where Kafka would delete every replica, or wait forever.
 pub(super) fn written(
     context: &Context,
@@ -86,7 +86,7 @@ fn shown(class: &str, ids: &[BrokerId]) -> String {
     format!("{class}({})", ids.join(", "))
 }
 
-/// Whether every replica of the target is in sync, so that the others may go.
+/// Whether every replica of the target is in sync, so that the others can be removed.
 pub(super) fn is_complete(assignment: &ReplicaAssignment, isr: &[BrokerId]) -> bool {
     !assignment.is_being_reassigned() || assignment.target().iter().all(|id| isr.contains(id))
 }

@@ -1,4 +1,5 @@
-//! Owns the states of a partition and which may follow which. Pure. Kafka: `PartitionState` of `PartitionStateMachine`.
+//! Owns the states of a partition and their valid transitions. Pure. Kafka: `PartitionState` of
+//! `PartitionStateMachine`.
 //!
 //! ```text
 //! NonExistent → New → Online ⇄ Offline → NonExistent
@@ -9,7 +10,7 @@ pub(super) enum PartitionState {
     /// Has replicas, and no leader yet.
     New,
     Online,
-    /// Its leader is gone.
+    /// Its leader is offline.
     Offline,
     NonExistent,
 }

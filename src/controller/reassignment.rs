@@ -1,12 +1,13 @@
-//! Owns moving partitions from brokers to others. Kafka: `KafkaController.onPartitionReassignment` and what leads to it.
+//! Owns the reassignment of partitions to other brokers. Kafka: `KafkaController.onPartitionReassignment` and what
+//! leads to it.
 //!
 //! ```text
 //! API, /admin/reassign_partitions → U  /brokers/topics/T: target and the old replicas, adding, removing
 //!   target not in sync            → A  leader epoch + 1, LeaderAndIsr to old and (new) adding replicas; then it waits
 //!   AlterPartition, broker start  → B  leader among the target, removing replicas leave the ISR and are deleted,
-//!                                      /brokers/topics/T: the target alone, last, so that a controller that fails resumes
+//!                                      /brokers/topics/T: only the target, last, so that the next controller resumes
 //! ```
-//! Where Kafka takes one partition after the other, a step here is done for all partitions of a request at once.
+//! Where Kafka processes one partition after the other, each step here covers all partitions of a request.
 
 #[cfg(test)]
 mod tests;
@@ -32,7 +33,7 @@ use tracing::{error, info, warn};
 type Assignments = BTreeMap<TopicPartition, ReplicaAssignment>;
 
 impl<C: BrokerChannels> Term<C> {
-    /// AlterPartitionReassignments: moves partitions, or takes back moves that are under way.
+    /// AlterPartitionReassignments: moves partitions, or cancels ongoing moves.
     pub(super) async fn alter_reassignments(
         &mut self,
         targets: ReassignmentTargets,
@@ -49,27 +50,27 @@ impl<C: BrokerChannels> Term<C> {
                 }
             }
         }
-        // The latest word counts, whichever way it came.
+        // The latest request counts, whether by API or znode.
         self.take_from_admin_node(|tp, _| planned.contains_key(tp)).await?;
         results.extend(self.reassign(planned).await?);
         Ok(results)
     }
 
-    /// The reassignments that are under way, among `asked` or all.
+    /// The ongoing reassignments, among `asked` or all.
     pub(super) fn list_reassignments(&self, asked: Option<Vec<TopicPartition>>) -> Assignments {
         let asked = asked.unwrap_or_else(|| self.context.reassigning.iter().cloned().collect());
         let assigned = asked.into_iter().filter_map(|tp| Some((self.context.assignment(&tp)?.clone(), tp)));
         assigned.filter(|(assignment, _)| assignment.is_being_reassigned()).map(|(a, tp)| (tp, a)).collect()
     }
 
-    /// What was under way when this term began, and what waits in the znode.
+    /// Resumes the reassignments that were ongoing at the start of this term, and those in the znode.
     pub(super) async fn resume_all_reassignments(&mut self) -> Result<(), TermError> {
         let begun = self.admin_reassignment().await?;
         let rest = self.context.reassigning.iter().filter(|tp| !begun.contains(*tp)).cloned().collect();
         self.proceed(rest).await
     }
 
-    /// Brokers are back: moves to them go on.
+    /// Brokers are back: moves to them continue.
     pub(super) async fn resume_reassignments_to(&mut self, brokers: &[BrokerId]) -> Result<(), TermError> {
         let is_awaited = |tp: &&TopicPartition| {
             let assignment = self.context.assignment(tp);
@@ -79,7 +80,7 @@ impl<C: BrokerChannels> Term<C> {
         self.proceed(awaited).await
     }
 
-    /// The ISRs of these partitions changed: ends the moves whose target is in sync now.
+    /// The ISRs of these partitions changed: completes the moves whose target is in sync now.
     pub(super) async fn complete_reassignments(&mut self, changed: &[TopicPartition]) -> Result<(), TermError> {
         let moving: Vec<TopicPartition> = changed
             .iter()
@@ -93,11 +94,11 @@ impl<C: BrokerChannels> Term<C> {
         self.complete_moves(complete).await
     }
 
-    /// Works through `/admin/reassign_partitions` when it is new, and waits for the next one. Gives what was begun.
+    /// Processes `/admin/reassign_partitions` when it is new, and arms for the next one. Returns the started moves.
     pub(super) async fn admin_reassignment(&mut self) -> Result<BTreeSet<TopicPartition>, TermError> {
         let path = paths::REASSIGN_PARTITIONS;
         let found = self.zk.exists_watched(path, Some(&self.watcher)).await?.map(|stat| stat.czxid);
-        // Only a creation counts, as in Kafka; each rewriting of ours fires the watch too.
+        // Only a creation counts, as in Kafka; our own rewrites fire the watch too.
         if found.is_none() || found == self.context.admin_moves_seen {
             return Ok(BTreeSet::new());
         }
@@ -147,8 +148,8 @@ impl<C: BrokerChannels> Term<C> {
         Ok(begun)
     }
 
-    /// Takes moves out of `/admin/reassign_partitions`; the node goes with the last. One that cannot be read names nothing
-    /// that is still to be done, and goes too, as in Kafka.
+    /// Removes moves from `/admin/reassign_partitions`; the node is deleted with the last. An unreadable one names no
+    /// pending move, and is deleted too, as in Kafka.
     pub(super) async fn take_from_admin_node(
         &self,
         taken: impl Fn(&TopicPartition, &[BrokerId]) -> bool,
@@ -184,7 +185,7 @@ impl<C: BrokerChannels> Term<C> {
         }
     }
 
-    /// Phase U, then what can be done at once.
+    /// Phase U, then the possible next steps.
     async fn reassign(&mut self, planned: Assignments) -> Result<ReassignmentResults, TermError> {
         let changed: Assignments =
             planned.iter().filter(|(tp, next)| self.context.assignment(tp) != Some(next)).map(cloned).collect();
@@ -200,7 +201,7 @@ impl<C: BrokerChannels> Term<C> {
                 continue;
             }
             info!(%tp, replicas = ?next.replicas, adding = ?next.adding, removing = ?next.removing, "reassignment");
-            // What an earlier reassignment was adding and this one does not want.
+            // Replicas that an earlier reassignment was adding and this one does not include.
             let dropped = self.context.replicas(&tp).iter().filter(|id| !next.replicas.contains(id));
             unneeded.extend(dropped.map(|id| (tp.clone(), *id)));
             self.context.set_assignment(&tp, next);
@@ -213,7 +214,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(results)
     }
 
-    /// Does the next step of moves that are written down.
+    /// Does the next step of moves that have been written.
     async fn proceed(&mut self, mut moving: Vec<TopicPartition>) -> Result<(), TermError> {
         moving.retain(|tp| self.is_to_move(tp));
         if moving.is_empty() {
@@ -224,7 +225,7 @@ impl<C: BrokerChannels> Term<C> {
         self.complete_moves(complete).await
     }
 
-    /// The replicas of a topic that is to be deleted go where they are.
+    /// Moves of a topic to delete end: its replicas are deleted where they are.
     fn is_to_move(&self, tp: &TopicPartition) -> bool {
         !self.context.to_delete.contains(&tp.topic)
     }
@@ -242,7 +243,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(moving.into_iter().partition(is_complete))
     }
 
-    /// Phase A: leaders learn of the replicas that are to catch up, and those start.
+    /// Phase A: leaders are sent the replicas that are to catch up, and those start.
     async fn begin_moves(&mut self, moving: Vec<TopicPartition>) -> Result<(), TermError> {
         let renewed = self.renew_epochs(moving).await?;
         let mut batch = BatchBuilder::default();
@@ -250,17 +251,17 @@ impl<C: BrokerChannels> Term<C> {
         for tp in &renewed {
             let Some(assignment) = self.context.assignment(tp).cloned() else { continue };
             batch.leader_and_isr(&self.context, &assignment.origin(), tp, false);
-            // New, so that they may be put into any log directory that works (KAFKA-10314).
+            // New, so that they may be placed in any working log directory (KAFKA-10314).
             batch.leader_and_isr(&self.context, &assignment.adding, tp, true);
             starting.extend(assignment.adding.iter().map(|id| (tp.clone(), *id)));
         }
         self.send(batch);
-        // At the start of a term they are known already.
+        // At the start of a term they are already known.
         starting.retain(|replica| self.context.replica_state(replica) == ReplicaState::NonExistent);
         self.move_replicas(&starting, ReplicaState::New).await
     }
 
-    /// Phase B: the target is in sync, everything else goes.
+    /// Phase B: the target is in sync, all other replicas are removed.
     async fn complete_moves(&mut self, moving: Vec<TopicPartition>) -> Result<(), TermError> {
         if moving.is_empty() {
             return Ok(());
@@ -312,8 +313,8 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    /// Takes replicas out of their ISRs and has their brokers delete them. The answers are not waited for, as in Kafka: a
-    /// broker that is away keeps its copy.
+    /// Removes replicas from their ISRs and makes their brokers delete them. The answers are not awaited, as in Kafka:
+    /// an offline broker keeps its copy.
     async fn remove_replicas(&mut self, replicas: &[Replica]) -> Result<(), TermError> {
         for state in [
             ReplicaState::Offline,
@@ -326,8 +327,8 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    /// Gives partitions another leader epoch, so that brokers take over what else changed. Those without a state are logged
-    /// and left out.
+    /// Gives partitions a new leader epoch, so that brokers apply the other changes. Those without a state are logged
+    /// and skipped.
     async fn renew_epochs(&mut self, partitions: Vec<TopicPartition>) -> Result<Vec<TopicPartition>, TermError> {
         let mut open = Unsettled::by_zookeeper(partitions);
         let mut renewed = Vec::new();
@@ -352,8 +353,8 @@ impl<C: BrokerChannels> Term<C> {
         Ok(renewed)
     }
 
-    /// Writes assignments into the topics' znodes, over the version that was read: partitions that are added meanwhile
-    /// stay. Gives those that could not be written.
+    /// Writes assignments to the topics' znodes, conditional on the version that was read: partitions that are added in
+    /// between are kept. Returns those that could not be written.
     async fn write_assignments(&self, assignments: Assignments) -> Result<BTreeMap<TopicPartition, Error>, TermError> {
         let mut failed = BTreeMap::new();
         let mut left: BTreeMap<Arc<str>, BTreeMap<i32, ReplicaAssignment>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Owns which leaderships go back to their preferred replicas by themselves. Pure. Kafka:
+//! Owns the automatic return of leaderships to their preferred replicas. Pure. Kafka:
 //! `KafkaController.checkAndTriggerAutoLeaderRebalance`.
 
 use super::context::Context;
@@ -6,10 +6,10 @@ use super::election;
 use crate::common::{BrokerId, TopicPartition};
 use std::collections::BTreeMap;
 
-/// The partitions that go back: of each broker that leads too few of those that name it first, that is, where others lead
-/// more than `percentage` of them, all that it can lead.
+/// The leaderships to move back: for each broker where others lead more than `percentage` of the partitions that prefer
+/// it, all of those that it can lead.
 pub(super) fn candidates(context: &Context, percentage: i32) -> Vec<TopicPartition> {
-    /// Of the partitions that name a broker first.
+    /// The partitions that prefer a broker.
     #[derive(Default)]
     struct Load {
         count: usize,

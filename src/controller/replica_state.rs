@@ -1,4 +1,4 @@
-//! Owns the states of a replica and which may follow which. Pure. Kafka: `ReplicaState` of `ReplicaStateMachine`.
+//! Owns the states of a replica and their valid transitions. Pure. Kafka: `ReplicaState` of `ReplicaStateMachine`.
 //!
 //! ```text
 //! NonExistent → New → Online ⇄ Offline → DeletionStarted → DeletionSuccessful → NonExistent
@@ -8,14 +8,14 @@
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplicaState {
-    /// Created by this controller; its broker has no order to serve it yet.
+    /// Created by this controller; no LeaderAndIsr has been sent to its broker yet.
     New,
     Online,
-    /// Its broker, or the directory on it, is gone; or it is about to be deleted.
+    /// Its broker is gone, or its log directory failed; or it is about to be deleted.
     Offline,
     DeletionStarted,
     DeletionSuccessful,
-    /// Deletion failed or cannot be tried; it is tried again when its broker is back.
+    /// Deletion failed or is not possible; it is retried when its broker is back.
     DeletionIneligible,
     NonExistent,
 }

@@ -1,8 +1,9 @@
-//! Owns what the active controller does on request: ISR changes, elections, controlled shutdown, producer
+//! Owns the active controller's handling of requests: ISR changes, elections, controlled shutdown, producer
 //! ids. Kafka: `processAlterPartition`, `processReplicaLeaderElection`, `processControlledShutdown`,
 //! `processAllocateProducerIds` of `KafkaController`.
 //!
-//! An error that ends the term drops the reply: the caller learns that this is not the controller, and asks the next one.
+//! An error that ends the term drops the reply: the caller learns that this is not the controller, and retries with the
+//! next one.
 
 use super::LatestBlock;
 use super::batch::BatchBuilder;
@@ -23,7 +24,7 @@ use crate::zk::paths;
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
-/// The caller may be gone by now.
+/// Replies to a caller that may have gone.
 fn answer<A>(reply: oneshot::Sender<A>, answer: A) {
     unless_gone(reply.send(answer));
 }
@@ -72,7 +73,7 @@ impl<C: BrokerChannels> Term<C> {
         }
         let proposals = Proposals::read(&self.context, request, version);
         let outcomes = self.change_isrs(&proposals, version).await?;
-        // Leaders get the answer; their followers and all other brokers hear of it this way.
+        // Leaders get the answer; their followers and all other brokers learn of it this way.
         let all_brokers = self.context.broker_ids();
         let named: Vec<TopicPartition> = proposals.known.keys().cloned().collect();
         self.send_metadata(&all_brokers, &named);
@@ -96,7 +97,7 @@ impl<C: BrokerChannels> Term<C> {
                     continue;
                 }
                 Some(Verdict::Stands) => self.context.leadership(tp).cloned().ok_or(ErrorCode::UnknownTopicOrPartition),
-                // Not even ZooKeeper knows it, so far as we may trust what stands there: another broker is the controller.
+                // ZooKeeper, as far as we can trust it, does not have it either: another broker is the controller.
                 Some(Verdict::Newer) | None => Err(ErrorCode::NotController),
                 Some(Verdict::Refused(code)) => {
                     info!(%tp, %code, "ISR change refused");
@@ -128,7 +129,7 @@ impl<C: BrokerChannels> Term<C> {
         let conflicting: Vec<TopicPartition> = changed.iter().map(|(tp, ..)| tp.clone()).collect();
         self.refresh(&conflicting).await?;
         for (tp, next, over) in changed {
-            // Our own write, whose answer was lost, stands there now. The leader must not be left waiting for it.
+            // Our own write took effect, and its answer was lost. The leader must not be left waiting for it.
             let outcome = match self.context.leadership(&tp) {
                 Some(known) if known.leader_and_isr == next && known.partition_epoch == over + 1 => Ok(known.clone()),
                 known => {
@@ -141,7 +142,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(outcomes)
     }
 
-    /// Takes over what stands in ZooKeeper.
+    /// Adopts the state in ZooKeeper.
     pub(super) async fn refresh(&mut self, partitions: &[TopicPartition]) -> Result<(), TermError> {
         for (tp, (state, partition_epoch)) in self.read_states(partitions).await? {
             let (leader_and_isr, controller_epoch) = (state.leader_and_isr, state.controller_epoch);
@@ -152,7 +153,7 @@ impl<C: BrokerChannels> Term<C> {
 
     // Producer ids
 
-    /// Takes the next block for a broker. Not fenced, as in Kafka: the node's version decides.
+    /// Allocates the next block for a broker. Not fenced, as in Kafka: the node's version decides.
     async fn allocate_producer_ids(
         &mut self,
         broker: BrokerId,
@@ -178,7 +179,7 @@ impl<C: BrokerChannels> Term<C> {
                     info!(broker = broker.0, first = block.first, last = block.last, "producer ids given out");
                     return Ok(Ok(block));
                 }
-                // An older broker took one itself, or our own answer was lost: that block is lost.
+                // An older broker allocated one itself, or our own answer was lost: that block is lost.
                 Err(MultiError::Operation { error: Error::BadVersion | Error::NodeExists, .. }) => {}
                 Err(error) => return Err(Error::from(error).into()),
             }
@@ -187,7 +188,8 @@ impl<C: BrokerChannels> Term<C> {
 
     // Controlled shutdown
 
-    /// Moves what a broker leads to others and takes it out of the ISRs. Gives what it still leads and others could.
+    /// Moves a broker's leaderships to others and removes it from the ISRs. Returns the partitions that it still leads
+    /// and others could.
     async fn controlled_shutdown(
         &mut self,
         broker: BrokerId,
@@ -223,8 +225,8 @@ impl<C: BrokerChannels> Term<C> {
 
     // Elections
 
-    /// Elects leaders for those of `partitions` that need one in the sense of `kind`. Only an administrator may ask for an
-    /// unclean election.
+    /// Elects leaders for those of `partitions` that need one by `kind`. Only an administrator may request an unclean
+    /// election.
     pub(super) async fn elect_leaders(
         &mut self,
         partitions: Vec<TopicPartition>,
@@ -276,7 +278,8 @@ impl<C: BrokerChannels> Term<C> {
         }
     }
 
-    /// Works through `/admin/preferred_replica_election`, and arms for the next one. The node goes whatever the outcome.
+    /// Processes `/admin/preferred_replica_election`, and arms for the next one. The node is deleted whatever the
+    /// outcome.
     pub(super) async fn preferred_replica_election(&mut self) -> Result<(), TermError> {
         let path = paths::PREFERRED_REPLICA_ELECTION;
         while self.zk.exists_watched(path, Some(&self.watcher)).await?.is_some() {
@@ -304,7 +307,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    /// Gives leaderships back to brokers that lead too few of their own.
+    /// Moves leaderships back to brokers that lead too few of their preferred partitions.
     pub(super) async fn rebalance_leaders(&mut self) -> Result<(), TermError> {
         let candidates = rebalance::candidates(&self.context, self.settings.leader_imbalance_per_broker_percentage);
         if !candidates.is_empty() {

@@ -1,17 +1,18 @@
-//! Owns which partition states in ZooKeeper are older than what controllers reported to this broker, and what is written
-//! over them: an ensemble was restored from an older copy. Pure. Kafka has no counterpart: there the brokers refuse such a
-//! controller until they are restarted.
+//! Owns which partition states in ZooKeeper are older than what controllers reported to this broker, and the states
+//! that replace them: the ensemble was restored from an older copy. Pure. Kafka has no counterpart: there the brokers
+//! refuse such a controller until they are restarted.
 //!
-//! A controller reports to brokers what it has written, never what it is about to write. So what was reported before the
-//! states were read may be older than ZooKeeper, as at any failover, but is newer only where ZooKeeper has lost writes. Of one
-//! topic, known by its id, a state is told apart from later ones by its leader epoch, and within one by its version.
+//! A controller reports to brokers what it has written, never what it is about to write. So what was reported before
+//! the states were read may be older than ZooKeeper, as at any failover, but is newer only where ZooKeeper has lost
+//! writes. States of one topic id are ordered by their leader epoch, and within one epoch by their version.
 
 use super::context::{Context, Leadership};
 use crate::cluster::image::{MetadataImage, PartitionImage};
 use crate::common::{BrokerId, LeaderEpoch, TopicPartition};
 use crate::zk::data::topic::{LeaderAndIsr, LeaderRecoveryState};
 
-/// The partitions whose state has gone back, with the state that they are to get and the version that it is written over.
+/// The partitions whose state is older than reported, with their new state and the version on which its write is
+/// conditional.
 pub(super) fn overtaken(context: &Context, told: &MetadataImage) -> Vec<(TopicPartition, LeaderAndIsr, i32)> {
     let mut out = Vec::new();
     for (name, topic) in &told.topics {
@@ -31,9 +32,9 @@ fn is_before(found: &Leadership, latest: &PartitionImage) -> bool {
     (found.leader_and_isr.leader_epoch, found.partition_epoch) < (latest.leader_epoch, latest.partition_epoch)
 }
 
-/// The latest leadership in the next epoch. Of those that were in sync only the replicas that are assigned count. Where that
-/// leaves none, the others are named all the same, and the partition stays without a leader: the broker that led it now
-/// could be without records that were acknowledged.
+/// The latest leadership in the next epoch. Of the in-sync replicas only assigned ones are kept. Where that leaves
+/// none, the unassigned ones are kept all the same, and the partition stays without a leader: any other leader could
+/// lack acknowledged records.
 fn renewed(latest: &PartitionImage, replicas: &[BrokerId]) -> LeaderAndIsr {
     let assigned: Vec<BrokerId> = latest.isr.iter().copied().filter(|id| replicas.contains(id)).collect();
     let leader = if assigned.contains(&latest.leader) { latest.leader } else { BrokerId::NONE };

@@ -1,8 +1,8 @@
-//! Owns one term of an active controller: moves partitions and replicas from state to state, writes what was decided, and
-//! informs the brokers. Kafka: `ZkPartitionStateMachine`, `ZkReplicaStateMachine`.
+//! Owns one term of an active controller: moves partitions and replicas from state to state, writes the decisions, and
+//! sends them to the brokers. Kafka: `ZkPartitionStateMachine`, `ZkReplicaStateMachine`.
 //!
-//! Decisions are the pure functions of `election` over the [`Context`]; here they are put between a read and a fenced
-//! write, and their results are absorbed. An event of the controller is worked through before the next begins.
+//! Decisions are the pure functions of `election` over the [`Context`]; here they run between a read and a fenced
+//! write, and their results are applied. An event of the controller is completed before the next begins.
 
 use super::batch::BatchBuilder;
 use super::channels::BrokerChannels;
@@ -25,15 +25,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-/// What the controller needs of the broker's configuration.
+/// The part of the broker's configuration that the controller needs.
 #[derive(Clone, Debug)]
 pub struct ControllerSettings {
     pub us: BrokerId,
-    /// Where brokers listen for each other.
+    /// The inter-broker listener.
     pub listener: String,
     /// `delete.topic.enable`
     pub delete_topic_enable: bool,
-    /// `unclean.leader.election.enable` at the start, where the topic does not say.
+    /// `unclean.leader.election.enable` at the start, for topics without their own setting.
     pub unclean_leader_election_enable: bool,
     /// `auto.leader.rebalance.enable`
     pub auto_leader_rebalance_enable: bool,
@@ -43,20 +43,20 @@ pub struct ControllerSettings {
     pub leader_imbalance_per_broker_percentage: i32,
 }
 
-/// How the elections of a step ended, by partition.
+/// The results of the elections of a step, by partition.
 pub(super) type Elections = BTreeMap<TopicPartition, Result<LeaderAndIsr, ElectError>>;
 
 /// Why a partition got no leader.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ElectError {
-    /// It stays as it was. The text is Kafka's. Kafka: `StateChangeFailedException`.
+    /// It is unchanged. The text is Kafka's. Kafka: `StateChangeFailedException`.
     #[error("{0}")]
     StateChange(String),
     #[error("ZooKeeper: {0}")]
     Zk(Error),
 }
 
-/// Why an event could not be worked through.
+/// Why an event failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TermError {
     /// Another broker is the controller, or is about to be.
@@ -84,25 +84,25 @@ impl From<FencedError> for TermError {
     }
 }
 
-/// Elections of more partitions than this are logged as a whole: a line each would take longer than the work.
+/// Elections of more partitions than this are logged in one line: a line each would take longer than the elections.
 const LOGGED_ONE_BY_ONE: usize = 100;
 
-/// Between two looks at what is wrong. What passes by itself sooner is not reported.
+/// The period of the diagnosis. Conditions that pass sooner are not reported.
 const DIAGNOSIS_INTERVAL: Duration = Duration::from_secs(30);
 
 pub(super) struct Term<C> {
     pub(super) settings: Arc<ControllerSettings>,
     pub(super) context: Context,
-    /// Bound to the session that won the election.
+    /// The client of the session that won the election.
     pub(super) zk: Client,
     pub(super) fence: Fence,
     pub(super) watcher: Watcher,
     pub(super) channels: C,
-    /// `unclean.leader.election.enable` of the brokers, as it is now.
+    /// The brokers' current `unclean.leader.election.enable`.
     pub(super) unclean_default: bool,
-    /// When leaderships are next looked at for balance.
+    /// When the balance of leaderships is checked next.
     pub(super) rebalance_at: Option<Instant>,
-    /// When the reasons for partitions that are not well are next logged, and which of them have been.
+    /// When the reasons for unhealthy partitions are logged next, and which of them have been.
     pub(super) diagnosis_at: Instant,
     pub(super) reported: diagnosis::Reported,
 }
@@ -132,7 +132,7 @@ impl<C: BrokerChannels> Term<C> {
         }
     }
 
-    /// Logs why partitions are not well, once they have not been for an interval, and when that is over.
+    /// Logs why partitions are unhealthy, once they have been for an interval, and when they have recovered.
     pub(super) fn log_what_is_wrong(&mut self) {
         self.diagnosis_at = Instant::now() + DIAGNOSIS_INTERVAL;
         for news in self.reported.news(diagnosis::report(&self.context)) {
@@ -146,7 +146,7 @@ impl<C: BrokerChannels> Term<C> {
         }
     }
 
-    /// Looks at the balance of leaderships `after` so long, where that is wanted.
+    /// Schedules the check of the balance of leaderships, where it is enabled.
     pub(super) fn schedule_rebalance(&mut self, after: Duration) {
         if self.settings.auto_leader_rebalance_enable {
             self.rebalance_at = Some(Instant::now() + after);
@@ -182,15 +182,15 @@ impl<C: BrokerChannels> Term<C> {
         may
     }
 
-    /// Moves partitions to a state that is the controller's own business: any but Online.
+    /// Moves partitions to a state that needs no write: any except Online.
     pub(super) fn move_partitions(&mut self, partitions: &[TopicPartition], target: Phase) {
         for (tp, _) in self.movable(partitions, target) {
             self.context.set_partition_state(&tp, target);
         }
     }
 
-    /// Moves partitions to Online: gives new ones their first leader, and elects one by `strategy` for the others. Those
-    /// that may not move there are logged and left out.
+    /// Moves partitions to Online: gives new ones their first leader, and elects one by `strategy` for the others.
+    /// Those that may not move there are logged and skipped.
     pub(super) async fn bring_online(
         &mut self,
         partitions: &[TopicPartition],
@@ -205,12 +205,12 @@ impl<C: BrokerChannels> Term<C> {
             self.elect(&mut batch, led.into_iter().map(|(tp, _)| tp).collect(), strategy, &mut elections).await
         }
         .await;
-        // What was written must be sent, even when something after it failed.
+        // States that were written must be sent, even when a later step failed.
         self.send(batch);
         moved.map(|()| elections)
     }
 
-    /// Elects a leader for everything that waits for one. Gives how many succeeded.
+    /// Elects a leader for every partition that waits for one. Returns how many succeeded.
     pub(super) async fn elect_waiting(&mut self) -> Result<usize, TermError> {
         let waiting = self.context.waiting_for_leader();
         self.elect_offline(&waiting).await
@@ -248,7 +248,8 @@ impl<C: BrokerChannels> Term<C> {
         let mut topics_begun: BTreeSet<&Arc<str>> = BTreeSet::new();
         let create = |path, data| Write::Create { path, data, mode: CreateMode::Persistent };
         for (tp, leadership) in &decided {
-            // A topic that grows has the directory, and a write that must fail would send all of its multi one by one.
+            // A topic that grows already has the directory, and a write that fails would make its whole multi be
+            // retried one by one.
             let has_directory =
                 || self.context.partitions_of(&tp.topic).iter().any(|p| self.context.leadership(p).is_some());
             if topics_begun.insert(&tp.topic) && !has_directory() {
@@ -282,7 +283,7 @@ impl<C: BrokerChannels> Term<C> {
                 }
             }
         }
-        // Our own write, whose answer was lost, is found there now.
+        // Found now: our own write, whose answer was lost.
         let names: Vec<TopicPartition> = known.iter().map(|(tp, _)| tp.clone()).collect();
         let found = topics::states(&self.zk, &names).await?;
         for (tp, leadership) in known {
@@ -312,13 +313,13 @@ impl<C: BrokerChannels> Term<C> {
         batch.leader_and_isr(&self.context, &isr, tp, true);
     }
 
-    /// Takes over what stands in ZooKeeper by a write of ours.
+    /// Adopts a state that a write of ours has set in ZooKeeper.
     pub(super) fn absorb(&mut self, tp: &TopicPartition, leader_and_isr: LeaderAndIsr, partition_epoch: i32) {
         let controller_epoch = self.context.epoch;
         self.context.set_leadership(tp, Leadership { leader_and_isr, partition_epoch, controller_epoch });
     }
 
-    /// Elects leaders for partitions that had one. Again and again for those whose state another changed meanwhile.
+    /// Elects leaders for partitions that had one. Retries those whose state another has changed in between.
     async fn elect(
         &mut self,
         batch: &mut BatchBuilder,
@@ -386,7 +387,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(())
     }
 
-    /// Those of `topics` that allow a leader that was not in sync. One whose config cannot be read does not.
+    /// Those of `topics` that allow a leader that was not in sync. A topic with an unreadable config does not.
     async fn unclean_allowed(&self, topics: BTreeSet<Arc<str>>) -> Result<BTreeSet<Arc<str>>, TermError> {
         if topics.is_empty() {
             return Ok(topics);
@@ -414,9 +415,9 @@ impl<C: BrokerChannels> Term<C> {
         Ok(allowed)
     }
 
-    /// The states that stand in ZooKeeper. A missing or strange one, and one of a later term, is logged and left out. One that
-    /// is earlier than what this term knows ends it: ZooKeeper was restored from an older copy that has our session. The next
-    /// term begins with what brokers know ([`super::restored`]).
+    /// The current states in ZooKeeper. A missing or malformed one, and one of a later term, is logged and skipped. One
+    /// that is older than this term's ends the term: ZooKeeper was restored from an older copy that has our session.
+    /// The next term starts from the brokers' metadata ([`super::restored`]).
     pub(super) async fn read_states(
         &self,
         partitions: &[TopicPartition],
@@ -448,7 +449,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(states)
     }
 
-    /// The states of partitions as they are known or stand.
+    /// The states of partitions, from the context or from ZooKeeper.
     async fn states(
         &self,
         partitions: &[TopicPartition],
@@ -468,7 +469,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(known.collect())
     }
 
-    /// Writes states over the versions that they were decided on.
+    /// Writes states, conditional on the versions that they were decided on.
     pub(super) async fn write_states(
         &self,
         decided: Vec<(TopicPartition, LeaderAndIsr, i32)>,
@@ -491,7 +492,7 @@ impl<C: BrokerChannels> Term<C> {
         Ok(decided.into_iter().zip(results).map(|((tp, next, _), result)| (tp, outcome(result, next))).collect())
     }
 
-    /// What is to be decided next, until all partitions are settled.
+    /// The states to decide on next, until all partitions are settled.
     pub(super) async fn next_round(&self, open: &mut Unsettled) -> Result<Option<Round>, TermError> {
         if open.left.is_empty() {
             return Ok(None);
@@ -506,8 +507,9 @@ impl<C: BrokerChannels> Term<C> {
         Ok(Some(Round { source, states, missing }))
     }
 
-    /// Writes what a round has decided, over the versions that it was decided on. A partition whose state another has
-    /// changed meanwhile stays open; of the others, in their order, this is what stands now, with its version, or why not.
+    /// Writes the decisions of a round, conditional on the versions that they were decided on. A partition whose state
+    /// another has changed in between stays open; for the others, in their order, returns the new state, with its
+    /// version, or why there is none.
     pub(super) async fn settle(
         &self,
         open: &mut Unsettled,
@@ -528,7 +530,7 @@ impl<C: BrokerChannels> Term<C> {
 
     // Replicas
 
-    /// Moves replicas to a state; those that may not move there are logged and left.
+    /// Moves replicas to a state; those that may not move there are logged and skipped.
     pub(super) async fn move_replicas(&mut self, replicas: &[Replica], target: ReplicaState) -> Result<(), TermError> {
         let mut may = Vec::with_capacity(replicas.len());
         for replica in replicas {
@@ -587,13 +589,13 @@ impl<C: BrokerChannels> Term<C> {
     fn replica_online(&mut self, batch: &mut BatchBuilder, replica: &Replica, from: ReplicaState) {
         let (tp, broker) = replica;
         self.context.set_replica_state(replica, ReplicaState::Online);
-        // A new replica got its order with the election of its leader.
+        // A new replica got its LeaderAndIsr with the election of its leader.
         if from != ReplicaState::New {
             batch.leader_and_isr(&self.context, &[*broker], tp, false);
         }
     }
 
-    /// Stops replicas of one broker and takes them out of their ISRs.
+    /// Stops replicas of one broker and removes them from their ISRs.
     async fn replicas_offline(
         &mut self,
         batch: &mut BatchBuilder,
@@ -632,7 +634,7 @@ impl<C: BrokerChannels> Term<C> {
                         if !self.context.to_delete.contains(&tp.topic) {
                             let others: Vec<BrokerId> =
                                 self.context.replicas(&tp).iter().copied().filter(|id| *id != broker).collect();
-                            // Where there are no others, all brokers' metadata still learns that the leader is gone.
+                            // Where there are no others, all brokers' metadata is still updated: the leader is gone.
                             batch.leader_and_isr(&self.context, &others, &tp, false);
                         }
                         self.context.set_replica_state(&(tp, broker), ReplicaState::Offline);
@@ -645,8 +647,9 @@ impl<C: BrokerChannels> Term<C> {
     }
 }
 
-/// What a state was decided on. Kafka reads each before it writes it. Here what is known is written over, by its version;
-/// only where that is not what stands, or leads to no write, it is read: half the way to ZooKeeper at a failover.
+/// The basis of a decision. Kafka reads each state before it writes it. Here the write is based on the known state,
+/// conditional on its version; the state is read only where that write conflicts, or nothing would be written: this
+/// halves the requests to ZooKeeper at a failover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Context,
@@ -656,12 +659,12 @@ pub(super) enum Source {
 /// Partitions whose next state is to be decided and written.
 pub(super) struct Unsettled {
     left: Vec<TopicPartition>,
-    /// Of the next round.
+    /// The states of the next round.
     source: Source,
 }
 
 impl Unsettled {
-    /// The first decision is on what is known.
+    /// The first decision is based on the known states.
     fn by_context(left: Vec<TopicPartition>) -> Self {
         Self { left, source: Source::Context }
     }
@@ -670,7 +673,7 @@ impl Unsettled {
         Self { left, source: Source::ZooKeeper }
     }
 
-    /// It is decided anew on what stands in ZooKeeper.
+    /// It is decided again, on the state in ZooKeeper.
     fn again(&mut self, tp: TopicPartition) {
         self.left.push(tp);
     }
@@ -684,9 +687,9 @@ pub(super) struct Round {
     pub(super) missing: Vec<TopicPartition>,
 }
 
-/// How the write of a decided state ended.
+/// The result of writing a decided state.
 pub(super) enum Outcome {
-    /// With the version that it has now.
+    /// With its new version.
     Written(LeaderAndIsr, i32),
     /// Another wrote since it was read.
     Changed,

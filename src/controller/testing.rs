@@ -1,4 +1,4 @@
-//! Owns what the controller's tests start from.
+//! Owns the fixtures of the controller's tests.
 
 use super::context::Context;
 use crate::common::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition, Uuid};

@@ -1,5 +1,5 @@
-//! Tests of the controller against a ZooKeeper server (the one that `ZURAU_ZK` names, else our own), with recorded
-//! channels in place of brokers.
+//! Tests of the controller against a ZooKeeper server (the one in `ZURAU_ZK`, else our own), with recorded channels in
+//! place of brokers.
 
 use super::events::{Answer, Event};
 use super::testing::{ids, registration};
@@ -53,12 +53,12 @@ impl World {
         Client::connect(&self.options, &self.group).await.unwrap()
     }
 
-    /// A broker that is registered and runs for controller.
+    /// A broker that is registered and stands for election.
     pub(super) async fn broker(&self, id: i32) -> Broker {
         self.broker_on(self.client().await, id).await
     }
 
-    /// The same, in a session that is there already.
+    /// The same, in an existing session.
     async fn broker_on(&self, zk: Client, id: i32) -> Broker {
         self.broker_with(zk, id, |_| {}).await
     }
@@ -94,7 +94,7 @@ impl World {
         Broker { zk, handle, sent, image }
     }
 
-    /// A broker that is registered and nothing else.
+    /// A broker that is only registered.
     pub(super) async fn bystander(&self, id: i32) -> Client {
         let zk = self.client().await;
         Registrar::new(zk.clone(), registration(id, 9_000 + id as u16)).register(1).await.unwrap();
@@ -106,7 +106,7 @@ pub(super) struct Broker {
     pub(super) zk: Client,
     pub(super) handle: ControllerHandle,
     pub(super) sent: Arc<Sent>,
-    /// What it was sent: nothing takes over the sent requests by itself.
+    /// The requests sent to it, in a queue that nothing else reads.
     pub(super) image: Arc<ArcSwap<MetadataImage>>,
 }
 
@@ -120,7 +120,7 @@ impl Broker {
         self.until(|status| status.is_active).await.epoch
     }
 
-    /// Waits until a node exists and is as `reached` says.
+    /// Waits until a node exists and satisfies `reached`.
     pub(super) async fn until_node(&self, path: &str, reached: impl Fn(&Node) -> bool) -> Node {
         let watcher = self.zk.watcher();
         let waiting = async {
@@ -172,7 +172,7 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// Waits for a request that `find` knows, and takes everything up to it.
+    /// Waits for a request that `find` accepts, and consumes everything up to it.
     pub(super) async fn wait<T>(&self, find: impl Fn(i32, &ControlRequest) -> Option<T>) -> T {
         let waiting = async {
             loop {
@@ -190,7 +190,7 @@ impl Sent {
         timeout(PATIENCE, waiting).await.expect("sent in time")
     }
 
-    /// What a broker was sent about a partition's leadership.
+    /// The leadership of a partition as sent to a broker.
     pub(super) async fn leadership(&self, broker: i32, topic: &str, partition: i32) -> LeaderAndIsrPartitionState {
         self.wait(|to, request| match request {
             ControlRequest::LeaderAndIsr(request) if to == broker => {
@@ -425,7 +425,7 @@ async fn a_topic_is_deleted_on_its_brokers_and_then_in_zookeeper() {
     assert_eq!(told.topic_states[0].partition_states.len(), 2);
     let asked = broker.sent.deletion(1).await;
     assert_eq!(asked.topic_states[0].partition_states[0].leader_epoch, -2);
-    // Until the brokers are done, the name is taken.
+    // The name is taken until the brokers are done.
     let again = topics::check_creation(&broker.zk, "t", &[(0, ids(&[1]))].into()).await.unwrap_err();
     assert_eq!(again.to_string(), "Topic 't' is marked for deletion.");
     topics::request_deletion(&broker.zk, "t").await.unwrap();
@@ -455,7 +455,7 @@ async fn deletion_waits_for_a_replica_that_is_away() {
     let two = world.bystander(2).await;
     let asked = broker.sent.deletion(2).await;
     assert!(broker.zk.exists("/brokers/topics/t").await.unwrap().is_some());
-    // A refusal makes it wait again, for the next return of the broker.
+    // After a refusal it waits again, for the next return of the broker.
     broker.handle.mailbox.send(answer_deletion(2, &asked, 56)).await.unwrap();
     two.close().await;
     let _two = world.bystander(2).await;
@@ -496,7 +496,7 @@ async fn topics_of_old_tools_get_ids_and_poison_harms_nobody() {
     }
     broker.until_gone("/log_dir_event_notification/log_dir_event_0000000000").await;
     assert!(zk.children("/isr_change_notification").await.unwrap().is_empty());
-    // Mended, it comes alive.
+    // Repaired, it comes online.
     zk.set("/brokers/topics/odd", v1, -1).await.unwrap();
     broker.until_state("odd", 0, 1, 0).await;
 }
@@ -507,12 +507,12 @@ async fn a_superseded_controller_writes_nothing_more_and_resigns() {
     let broker = world.broker(1).await;
     broker.until_active().await;
     let other = world.client().await;
-    // Another broker takes over behind its back: first the epoch, so that its next write is refused.
+    // Another broker takes over unnoticed: first the epoch, so that its next write is refused.
     other.set(paths::CONTROLLER_EPOCH, b"2", -1).await.unwrap();
     broker.create("t", &[&[1]]).await;
     assert_eq!(broker.until(|status| status.epoch != ControllerEpoch(1)).await.epoch, ControllerEpoch(0));
     assert_eq!(other.exists("/brokers/topics/t/partitions").await, Ok(None));
-    // No one else came: it is elected again, in a later term, and does the work.
+    // No other broker stood: it is elected again, in a later term, and does the work.
     assert_eq!(broker.until_active().await, ControllerEpoch(3));
     broker.until_state("t", 0, 1, 0).await;
 }
@@ -534,7 +534,7 @@ async fn a_controller_node_of_an_earlier_session_is_not_ours() {
 async fn a_controllership_that_nobody_took_up_is_given_up() {
     let world = World::new().await;
     let zk = world.client().await;
-    // As if the answer to a won election had been lost, and what follows with it (KAFKA-13407).
+    // As if the answer to a won election had been lost, and the broker never became active (KAFKA-13407).
     let won = data::ControllerNode::encode(BrokerId(1), 1);
     zk.create(paths::CONTROLLER, Some(&won), CreateMode::Ephemeral).await.unwrap();
     let broker = world.broker_on(zk, 1).await;
@@ -568,7 +568,7 @@ async fn leaderships_come_back_by_themselves() {
     broker.until_state("t", 0, 2, 2).await;
 }
 
-/// What a broker is sent about `t-0`.
+/// The requests to a broker about `t-0`.
 fn told_of(topic: &str, id: Uuid, leader: i32, epoch: i32, isr: &[i32], controller_epoch: i32) -> MetadataUpdate {
     let partition = PartitionImage {
         leader: BrokerId(leader),
@@ -599,7 +599,7 @@ async fn in_an_older_ensemble_the_term_and_the_states_exceed_what_was_told() {
         broker.until_state(topic, 0, 2, 0).await;
     }
     let id = broker.sent.metadata(2, |told| !told.topic_states.is_empty()).await.topic_states[0].topic_id;
-    // As if two terms and a new leader, which ZooKeeper had known.
+    // As if ZooKeeper had lost two terms and a new leader.
     let told = broker.image.load().updated(&told_of("t", id, 1, 4, &[1], 3));
     broker.image.store(Arc::new(told));
     faults.fail("/controller", 0, SESSION_EXPIRED);
@@ -611,7 +611,7 @@ async fn in_an_older_ensemble_the_term_and_the_states_exceed_what_was_told() {
     assert_eq!((state.leader_and_isr.isr, state.controller_epoch), (ids(&[1]), ControllerEpoch(4)));
     let led = broker.sent.leadership(1, "t", 0).await;
     assert_eq!((led.leader, led.leader_epoch, led.isr), (1, 5, vec![1]));
-    // Nothing is written of what it had not received, or not received better.
+    // Nothing is written about partitions of which it had received nothing, or nothing newer.
     let untouched = broker.until_state("u", 0, 2, 0).await;
     assert_eq!(untouched.controller_epoch, ControllerEpoch(1));
 }
@@ -638,7 +638,7 @@ async fn a_term_that_meets_a_state_before_its_own_ends_and_the_next_exceeds_it()
     broker.zk.create(path, Some(&first.encode()), CreateMode::Persistent).await.unwrap();
     three.close().await;
     broker.until(|status| status.epoch == ControllerEpoch(2)).await;
-    // What was told again, and then without the one that left; broker 2 had been left behind before.
+    // The reported state again, and then without the broker that left; broker 2 was out of sync before.
     let state = broker.until_state("t", 0, 1, 3).await;
     assert_eq!((state.leader_and_isr.isr, state.controller_epoch), (ids(&[1]), ControllerEpoch(2)));
 }
@@ -659,7 +659,7 @@ async fn a_controller_that_is_refused_as_old_and_whose_epoch_was_raised_runs_aga
             answer: Answer::UpdateMetadata(UpdateMetadataResponse { error_code, ..Default::default() }),
         }
     };
-    // A refusal alone ends no term.
+    // A refusal alone does not end a term.
     broker.handle.mailbox.send(refuse()).await.unwrap();
     broker.create("t", &[&[1]]).await;
     assert_eq!(broker.until_state("t", 0, 1, 0).await.controller_epoch, ControllerEpoch(1));
@@ -668,8 +668,8 @@ async fn a_controller_that_is_refused_as_old_and_whose_epoch_was_raised_runs_aga
     broker.until(|status| status.epoch == ControllerEpoch(10)).await;
 }
 
-/// Not a test of a rule but a measure: `ZURAU_MEASURE=1000,5000` prints how long a new controller takes at so many
-/// partitions, from the end of the old one's session until what it decided has been sent.
+/// Not a test but a measurement: `ZURAU_MEASURE=1000,5000` prints how long a failover takes with so many partitions,
+/// from the end of the old controller's session until the new one has sent its decisions.
 #[allow(clippy::print_stdout, reason = "the measure")]
 #[tokio::test]
 async fn failover_is_measured() {
@@ -702,7 +702,7 @@ async fn failover_is_measured() {
         let begun = std::time::Instant::now();
         two.until_active().await;
         let elected = begun.elapsed();
-        // Leaders of everything that the dead one led are in the last word to broker 3.
+        // The last request to broker 3 has new leaders for everything that the dead broker led.
         let told = two.sent.metadata(3, |request| {
             let states = || request.topic_states.iter().flat_map(|t| &t.partition_states);
             states().count() >= size / 3 && states().all(|p| p.leader > 1)

@@ -1,5 +1,6 @@
-//! Owns creating topics, adding partitions and asking for deletion: what the broker that serves such a request does
-//! with ZooKeeper. The controller sees the znodes and does the rest. Kafka: `AdminZkClient`, `AdminUtils`.
+//! Owns the creation of topics, the addition of partitions and the request for deletion: the writes to ZooKeeper by the
+//! broker that serves such a request. The controller sees the znodes and does the rest. Kafka: `AdminZkClient`,
+//! `AdminUtils`.
 //!
 //! Texts are Kafka's: clients print them.
 
@@ -14,7 +15,7 @@ use tracing::{debug, info};
 
 const MAX_NAME_LENGTH: usize = 249;
 
-/// A request that cannot be done: the code and text of the answer.
+/// A refused request: the code and text of the answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
@@ -47,10 +48,10 @@ impl From<configs::WriteError> for TopicError {
     }
 }
 
-/// The partitions of a topic: which brokers hold each.
+/// The partitions of a topic, with the brokers of each.
 pub type Assignment = BTreeMap<i32, Vec<BrokerId>>;
 
-/// A broker that can hold replicas.
+/// A broker that can have replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     pub id: BrokerId,
@@ -63,7 +64,7 @@ impl From<&BrokerRegistration> for Candidate {
     }
 }
 
-/// Where an assignment starts in the list of brokers. Kafka: `fixedStartIndex`, `startPartitionId`.
+/// The start of an assignment in the list of brokers. Kafka: `fixedStartIndex`, `startPartitionId`.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     /// Index of the broker that leads partition 0.
@@ -75,7 +76,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// Anywhere, for a new topic of `brokers` brokers.
+    /// A random start, for a new topic on `brokers` brokers.
     pub fn random(brokers: usize) -> Self {
         let brokers = brokers.max(1);
         Self {
@@ -86,7 +87,7 @@ impl Start {
     }
 }
 
-/// The code of a name that no topic may have, else `Ok`. Kafka: `Topic.validate`.
+/// The refusal of an invalid topic name. Kafka: `Topic.validate`.
 pub fn check_name(name: &str) -> Result<(), Refusal> {
     let reason = if name.is_empty() {
         "the empty string is not allowed".to_owned()
@@ -102,7 +103,7 @@ pub fn check_name(name: &str) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorCode::InvalidTopicException, format!("Topic name is invalid: {reason}")))
 }
 
-/// Whether metric names of the two would be one: a dot there is an underscore. Kafka: `Topic.hasCollision`.
+/// Whether the metric names of the two would collide: a dot there is an underscore. Kafka: `Topic.hasCollision`.
 fn collide(one: &str, other: &str) -> bool {
     one.len() == other.len() && one.replace('.', "_") == other.replace('.', "_")
 }
@@ -125,7 +126,7 @@ pub fn assign_replicas(
             return Err(Refusal::new(ErrorCode::InvalidReplicationFactor, text));
         }
     };
-    // `"0":[1],` is the least that one takes in the topic's znode. What no znode holds is not built first.
+    // `"0":[1],` is the shortest entry in the topic's znode. An assignment too large for any znode is not built first.
     let least_bytes = (partitions as usize).saturating_mul(6 + 2 * factor.min(brokers.len()));
     if least_bytes > MAX_REQUEST_BYTES {
         let text = format!("{partitions} partitions do not fit in the znode of a topic.");
@@ -169,7 +170,7 @@ fn follower_index(first: usize, shift: usize, nth: usize, brokers: usize) -> usi
     (first + 1 + (shift + nth) % (brokers - 1)) % brokers
 }
 
-/// Takes brokers in turn, passing over racks that have a replica while others have none.
+/// Takes brokers in turn, skipping racks that have a replica while others have none.
 fn add_followers_by_rack<'a>(
     order: &[&'a Candidate],
     replicas: &mut Vec<&'a Candidate>,
@@ -200,7 +201,7 @@ fn alternate_racks(brokers: &[Candidate]) -> Vec<&Candidate> {
     (0..longest).flat_map(|n| by_rack.values().filter_map(move |rack| rack.get(n).copied())).collect()
 }
 
-/// Whether an assignment for a new topic, given or made, can be. Kafka: `AdminZkClient.validateTopicCreate`.
+/// Validates a given or generated assignment of a new topic. Kafka: `AdminZkClient.validateTopicCreate`.
 pub fn check_assignment(assignment: &Assignment) -> Result<(), Refusal> {
     let refuse = |text: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
     let sizes: BTreeSet<usize> = assignment.values().map(Vec::len).collect();
@@ -254,7 +255,7 @@ pub async fn check_creation(zk: &Client, name: &str, assignment: &Assignment) ->
     Ok(check_assignment(assignment)?)
 }
 
-/// Writes a new topic: its config first, then the assignment, by which it exists. The id of the topic.
+/// Writes a new topic: its config first, then the assignment, with which it exists. Returns the id of the topic.
 /// The caller has checked ([`check_creation`]) and validated `config`.
 pub async fn create(zk: &Client, name: &str, config: &Config, assignment: &Assignment) -> Result<Uuid, TopicError> {
     configs::write(zk, &format!("topics/{name}"), config).await?;
@@ -266,7 +267,7 @@ pub async fn create(zk: &Client, name: &str, config: &Config, assignment: &Assig
     match zk.create(&path, Some(&data), CreateMode::Persistent).await {
         Ok(_) => Ok(id),
         Err(Error::NodeExists) => {
-            // Ours, if only the answer to the creation was lost; another's otherwise.
+            // Ours, if only the answer to the creation was lost; otherwise another's.
             let found = zk.get(&path).await.map(|node| TopicAssignment::decode(node.data.as_deref()));
             match found {
                 Ok(Ok(topic)) if topic.topic_id == Some(id) => Ok(id),
@@ -280,7 +281,8 @@ pub async fn create(zk: &Client, name: &str, config: &Config, assignment: &Assig
     }
 }
 
-/// Asks the controller to delete a topic. One that is marked already is fine. Kafka: `AdminZkClient.deleteTopic`.
+/// Marks a topic for deletion by the controller. A topic that is already marked is not an error. Kafka:
+/// `AdminZkClient.deleteTopic`.
 pub async fn request_deletion(zk: &Client, name: &str) -> Result<(), TopicError> {
     if zk.exists(&paths::topic(name)).await?.is_none() {
         let text = format!("Topic `{name}` to delete does not exist");
@@ -295,16 +297,16 @@ pub async fn request_deletion(zk: &Client, name: &str) -> Result<(), TopicError>
     }
 }
 
-/// The brokers that can hold replicas, as registered. Kafka: `AdminZkClient.getBrokerMetadatas`.
+/// The brokers that can have replicas, as registered. Kafka: `AdminZkClient.getBrokerMetadatas`.
 pub async fn candidates(zk: &Client) -> Result<Vec<Candidate>, Error> {
     Ok(startup::registered_brokers(zk).await?.iter().map(|(broker, _)| broker.into()).collect())
 }
 
 /// Adds partitions up to `total` to a topic, on `given` brokers or on those that the algorithm picks; with
-/// `validate_only` nothing is written. The ids of the added partitions with their brokers.
+/// `validate_only` nothing is written. Returns the ids of the added partitions with their brokers.
 ///
-/// Written over the version that was read: a change in between (a reassignment, another addition) is seen and the
-/// addition is thought over again. Kafka: `ZkAdminManager.createPartitions`, `AdminZkClient.addPartitions`.
+/// The write is conditional on the version that was read: after a change in between (a reassignment, another addition)
+/// the addition is decided again. Kafka: `ZkAdminManager.createPartitions`, `AdminZkClient.addPartitions`.
 pub async fn add_partitions(
     zk: &Client,
     name: &str,
@@ -384,7 +386,7 @@ fn plan_addition(
     }
 }
 
-/// Whether the brokers that a client named for added partitions can hold them.
+/// Validates the brokers that a client named for added partitions.
 fn check_given(
     given: &[Vec<BrokerId>],
     brokers: &[Candidate],

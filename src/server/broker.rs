@@ -1,4 +1,4 @@
-//! Owns the broker's life: what starts in which order, and stops in the reverse. Kafka: `KafkaServer`.
+//! Owns the order in which the broker's parts start, and stop in reverse. Kafka: `KafkaServer`.
 
 use super::context::{Broker, CoordinatorPartitions};
 use super::controlled_shutdown;
@@ -47,16 +47,16 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// How long requests under way, and the broker's own tasks, may take once the broker stops: all of them side by side.
+/// How long pending requests and the broker's own tasks may take once the broker stops: all of them concurrently.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Kafka's default of `socket.receive.buffer.bytes`. Setting it, as every stock server.properties does, switches Linux's own
 /// tuning off, which starts above it and grows with the flow: a produced gigabyte in 64 KiB batches then costs 0.94 s of
 /// CPU instead of 0.70 s. So only another value than this one is set.
 const DEFAULT_RECEIVE_BUFFER_BYTES: i32 = 102_400;
-/// What a process may have open where no one raised it.
+/// The usual soft limit of open files.
 const USUAL_FILE_LIMIT: u64 = 1_024;
-/// Files of segments that stay open, however many the system allows for: what is read and written at the same time.
+/// The most segment files that stay open, however many the system allows.
 const OPEN_SEGMENT_FILES_MAX: u64 = 16_384;
 
 /// Why the broker did not start. The process ends with the text.
@@ -96,7 +96,7 @@ impl From<ZkError> for BrokerError {
     }
 }
 
-/// A broker that runs.
+/// A running broker.
 pub struct BrokerServer {
     broker: Arc<Broker>,
     sockets: SocketServer,
@@ -104,8 +104,8 @@ pub struct BrokerServer {
 }
 
 impl BrokerServer {
-    /// Starts a broker. When it returns, clients can connect; unless `stop` was cancelled before, which is obeyed at once,
-    /// as Kafka's shutdown hook halts a broker that is still starting.
+    /// Starts a broker. When it returns, clients can connect. Fails at once when `stop` is cancelled first, as Kafka's
+    /// shutdown hook halts a broker that is still starting.
     pub async fn start(
         config: BrokerConfig,
         runtimes: &Runtimes,
@@ -133,13 +133,13 @@ impl BrokerServer {
             started = Self::start_in(zk.clone(), config, control, runtimes) => started,
         };
         if started.is_err() {
-            // What was registered goes at once.
+            // Removes the registration at once.
             zk.close().await;
         }
         started
     }
 
-    /// Starts all that needs ZooKeeper.
+    /// Starts the parts that need ZooKeeper.
     async fn start_in(
         zk: Client,
         config: Arc<BrokerConfig>,
@@ -290,9 +290,9 @@ impl BrokerServer {
         "a task ended that the broker cannot live without".to_owned()
     }
 
-    /// Stops in the order of Kafka's `KafkaServer.shutdown`: requests under way are answered, logs are flushed and marked
-    /// as cleanly closed, and the registration goes. `hurry` ends the waits for others; closing the logs takes the time
-    /// that it takes, as in Kafka.
+    /// Stops in the order of Kafka's `KafkaServer.shutdown`: pending requests are answered, logs are flushed and marked
+    /// as cleanly closed, and the registration is removed. `hurry` ends the waits for others; closing the logs has no
+    /// time limit, as in Kafka.
     pub async fn shut_down(self, hurry: CancellationToken) {
         let id = self.broker.id;
         info!(target: "kafka.server.KafkaServer", "[KafkaServer id={id}] shutting down");
@@ -301,7 +301,7 @@ impl BrokerServer {
         self.sockets.stop_reading();
         self.broker.to_controller.close_idle();
         self.broker.replicas.stop_fetchers();
-        // Parked requests end with the control group; what they were waiting for is not coming any more.
+        // Parked requests end with the control group: what they wait for will not happen any more.
         self.control.stop_token().cancel();
         let drain = async {
             let (control, sockets) =
@@ -327,7 +327,7 @@ impl BrokerServer {
     }
 }
 
-/// Locks the log directories, and writes who we are into those that are new.
+/// Locks the log directories, and writes this broker's identity into the new ones.
 fn open_logs(
     config: &BrokerConfig,
     metas: &[DirMeta],
@@ -368,15 +368,15 @@ fn open_logs(
             cluster_id: Some(cluster_id.to_owned()),
             directory_id: stored.and_then(|meta| meta.directory_id.clone()),
         };
-        // As java.util.Properties dates its files.
+        // The date line of java.util.Properties.
         let written_at = jiff::Zoned::now().strftime("%a %b %d %H:%M:%S %Z %Y").to_string();
-        // The directory reports a failure.
+        // The directory has logged a failure.
         reported(dir.guard(checkpoint::write_meta_properties(dir.path(), &meta, &written_at)));
     }
     Ok((Arc::new(logs), failures))
 }
 
-/// The topics with settings of their own. As in Kafka a topic whose settings make no sense stops the start: with the
+/// The topics with settings of their own. As in Kafka a topic with invalid settings stops the start: with the
 /// broker's defaults in their place its logs could lose records.
 async fn read_topic_configs(
     zk: &Client,
@@ -392,7 +392,7 @@ async fn read_topic_configs(
             Err(error) if zk.exists(&paths::topic(&name)).await?.is_some() => {
                 return Err(BrokerError::TopicConfig { topic: name, error });
             }
-            // What a deletion has left.
+            // Left by a deletion.
             Err(error) => warn!(topic = name, %error, "topic config ignored"),
         }
     }
@@ -442,7 +442,7 @@ fn start_controller(
     controller::start(group, zk.clone(), registrar, generation, epoch, settings, channels, image)
 }
 
-/// The way of our own requests to the controller of the current metadata.
+/// Sends our own requests to the controller of the current metadata.
 fn controller_channel(config: &BrokerConfig, us: BrokerId, image: &Arc<ArcSwap<MetadataImage>>) -> ControllerChannel {
     let settings = ControllerChannelSettings {
         us,
@@ -490,10 +490,10 @@ fn refuse_unserved_security(config: &BrokerConfig) -> Result<(), BrokerError> {
     }
 }
 
-/// Directories whose disk does not let them say who uses them: offline from the start.
+/// Directories whose `meta.properties` the disk does not return: offline from the start.
 type Unreadable = Vec<(PathBuf, DiskError)>;
 
-/// What the directories say about who uses them. Where that is damaged the directory is offline, as with Kafka.
+/// The `meta.properties` of the directories. Where it is damaged the directory is offline, as in Kafka.
 fn read_metas(config: &BrokerConfig) -> (Vec<DirMeta>, Unreadable) {
     let (mut metas, mut unreadable) = (Vec::new(), Vec::new());
     for path in config.log_dirs.iter().map(PathBuf::from) {
@@ -533,7 +533,8 @@ fn network_config(config: &BrokerConfig) -> NetworkConfig {
     }
 }
 
-/// What is registered: ports that the system chose, and this machine's name where no host is configured.
+/// The endpoints to register: with the ports that the system chose, and this machine's name where no host is
+/// configured.
 async fn advertised_endpoints(
     config: &BrokerConfig,
     sockets: &SocketServer,
@@ -557,7 +558,7 @@ async fn advertised_endpoints(
 fn canonical_host_name() -> io::Result<String> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let addresses_of = |name: &str| (name, 0).to_socket_addrs().map(|found| found.map(|a| a.ip()).collect::<Vec<_>>());
-    // Java takes IPv4 first.
+    // Java prefers IPv4.
     let address = addresses_of(&name)?.into_iter().min_by_key(IpAddr::is_ipv6);
     let address = address.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{name} has no address")))?;
     let canonical = dns_lookup::lookup_addr(&address).unwrap_or_default();

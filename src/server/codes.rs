@@ -1,5 +1,5 @@
-//! Owns the choice of Kafka's code for what the rooms below refuse: one exhaustive table an error, so that a variant that
-//! is new there does not compile here. Kafka: `Errors.forException`, and the catches of `KafkaApis`.
+//! Owns the choice of Kafka's code for the errors of the layers below: one exhaustive table per error type, so that a
+//! variant that is new there does not compile here. Kafka: `Errors.forException`, and the catches of `KafkaApis`.
 
 use crate::cluster::partition::{CommitError, NotLeader, PartitionAppendError, PartitionError};
 use crate::common::{ErrorCode, Offset};
@@ -65,7 +65,7 @@ impl From<&PartitionAppendError> for ErrorCode {
                 LogAppendError::Producer(error) => error.into(),
                 LogAppendError::Record(error) => error.code(),
                 LogAppendError::UnexpectedOffset { .. } | LogAppendError::OffsetsOutOfOrder => Self::UnknownServerError,
-                // The directory has reported why, once.
+                // The directory has logged why, once.
                 LogAppendError::Dir(DirError::Damaged(_)) => Self::CorruptMessage,
                 LogAppendError::Dir(
                     DirError::Failed { .. }
@@ -106,7 +106,7 @@ pub(super) struct ProduceRefusal {
     pub code: ErrorCode,
     pub message: Option<String>,
     pub record_errors: Vec<RecordRefusal>,
-    /// Of the log that refused, and -1 for errors by which Kafka says nothing about the log.
+    /// Of the log that refused; -1 for errors with which Kafka does not report it.
     pub log_start_offset: Offset,
 }
 
@@ -150,7 +150,7 @@ impl From<VerifyError> for ErrorCode {
             VerifyError::Concurrent => Self::ConcurrentTransactions,
             VerifyError::NotInTransaction => Self::InvalidTxnState,
             VerifyError::Abortable => Self::TransactionAbortable,
-            // Producers know this one from the partition itself.
+            // Producers also get this one from the partition itself.
             VerifyError::Fenced => Self::InvalidProducerEpoch,
             VerifyError::UnknownPartition => Self::UnknownTopicOrPartition,
             VerifyError::Refused(code) => code,
@@ -184,8 +184,7 @@ impl From<VerifyError> for Unverified {
     }
 }
 
-/// Errors that time heals are said in a way that makes every client try again: this code does not even make it look for
-/// another leader.
+/// Transient errors are answered with a code on which every client retries, without even looking for another leader.
 impl From<Unverified> for ProduceRefusal {
     fn from(error: Unverified) -> Self {
         let error = match error {
@@ -212,7 +211,7 @@ impl From<Unverified> for ProduceRefusal {
     }
 }
 
-/// What a commit of offsets is answered whose transaction was not verified. Kafka: `maybeConvertOffsetCommitError`.
+/// The code for an offset commit whose transaction was not verified. Kafka: `maybeConvertOffsetCommitError`.
 pub(super) fn unverified_commit(error: Unverified) -> ErrorCode {
     match error {
         Unverified::NotHosted(NotHosted::Offline | NotHosted::Elsewhere) | Unverified::NotLeader(_) => {
@@ -258,7 +257,7 @@ impl From<ReadError> for ErrorCode {
     }
 }
 
-// ---- what moves a log or deletes of it
+// ---- moves of logs and deletion of records
 
 impl From<LogStartError> for ErrorCode {
     fn from(error: LogStartError) -> Self {
@@ -284,7 +283,7 @@ impl From<AlterLogDirError> for ErrorCode {
             AlterLogDirError::NameTooLong => Self::InvalidTopicException,
             AlterLogDirError::NoSuchDir => Self::LogDirNotFound,
             AlterLogDirError::NotHosted(NotHosted::Offline) | AlterLogDirError::Dir => Self::KafkaStorageError,
-            // Kafka keeps to the code that old clients of this API know.
+            // Kafka keeps the code that old clients of this API know.
             AlterLogDirError::NotHosted(NotHosted::Elsewhere) | AlterLogDirError::NotReady => Self::ReplicaNotAvailable,
             AlterLogDirError::NotHosted(NotHosted::Unknown) => Self::UnknownTopicOrPartition,
         }
@@ -307,9 +306,9 @@ impl From<ProducerIdsError> for ErrorCode {
 impl From<ControlledShutdownError> for ErrorCode {
     fn from(error: ControlledShutdownError) -> Self {
         match error {
-            // Kafka's word for it here.
+            // Kafka's code for it here.
             ControlledShutdownError::NotController => Self::StaleControllerEpoch,
-            // Kafka means BROKER_NOT_AVAILABLE, and stumbles before where the request names an epoch.
+            // Kafka intends BROKER_NOT_AVAILABLE, but fails earlier where the request names an epoch.
             ControlledShutdownError::NotRegistered { names_epoch: true } => Self::UnknownServerError,
             ControlledShutdownError::NotRegistered { names_epoch: false } => Self::BrokerNotAvailable,
             ControlledShutdownError::StaleEpoch => Self::StaleBrokerEpoch,

@@ -30,13 +30,13 @@ pub struct Broker {
     pub id: BrokerId,
     pub cluster_id: String,
     pub config: LiveConfig,
-    /// What the controller last told. Replaced whole.
+    /// The latest metadata from the controller. Replaced whole.
     pub image: Arc<ArcSwap<MetadataImage>>,
     /// Woken after each change of `image`.
     pub image_changed: Notify,
     pub replicas: Arc<ReplicaManager>,
     pub fetch_sessions: FetchSessionCache,
-    /// Its ticks are those of the fetch sessions.
+    /// Also the clock of the fetch sessions.
     pub clock: Clock,
     pub producer_ids: Arc<ProducerIds>,
     pub transactions: Arc<TransactionCoordinator>,
@@ -52,14 +52,14 @@ pub struct Broker {
     pub(super) features_epoch: AtomicI64,
     /// Names that this broker is creating because someone asked for them.
     pub(super) topics_in_creation: Mutex<HashSet<String>>,
-    /// Counts the changes of topics' settings that were taken over. Held while one is: a read that began before a change
-    /// must not undo it.
+    /// Counts the changes of topics' settings that were applied. Held while one is applied: a read that began before a
+    /// change must not undo it.
     pub(super) config_news: Mutex<u64>,
     /// Runs what changes state and must not end with its connection.
     pub(super) control: Group,
 }
 
-/// How many partitions the coordinators' topics have, as this broker found them at its start.
+/// The partition counts of the coordinators' topics, as this broker found them at its start.
 #[derive(Clone, Copy, Debug)]
 pub struct CoordinatorPartitions {
     pub offsets: i32,
@@ -82,15 +82,15 @@ pub(super) struct LearnedConfig {
 }
 
 impl Broker {
-    /// Whether a request of the controller was meant for an earlier registration. A newer epoch than ours is one that we
-    /// have not heard of yet; -1 is a controller too old to say.
+    /// Whether a request of the controller was meant for an earlier registration. A newer epoch than ours is one that
+    /// we have not learned of yet; -1 comes from a controller too old to send one.
     pub fn is_epoch_stale(&self, epoch: BrokerEpoch) -> bool {
         epoch.0 >= 0 && epoch < self.controller.broker_epoch()
     }
 
-    /// Reads the settings of topics that get their first log here: a creation writes no notification. Waits for ZooKeeper as
-    /// long as it takes: a log with the broker's defaults in place of its topic's own settings could lose records. Gives the
-    /// topics whose settings make no sense, for which there is no log either.
+    /// Reads the settings of topics that get their first log here: a creation writes no notification. Waits for
+    /// ZooKeeper without a limit: a log with the broker's defaults in place of its topic's own settings could lose
+    /// records. Returns the topics with invalid settings, which get no log either.
     pub(super) async fn learn_topic_configs(&self, partitions: &[LeaderAndIsr]) -> Result<HashSet<String>, Error> {
         let mut senseless = HashSet::new();
         for topic in self.topics_without_log(partitions) {
@@ -101,7 +101,7 @@ impl Broker {
                         senseless.insert(topic.to_owned());
                         break;
                     }
-                    // The next request waits for the session that follows.
+                    // The next call waits for the new session.
                     Err(Error::SessionExpired) => {}
                     Err(error) => return Err(error),
                 }
@@ -115,7 +115,7 @@ impl Broker {
         partitions.iter().filter(unknown).map(|p| &*p.topic_partition.topic).collect()
     }
 
-    /// Takes over what `/config/topics/TOPIC` says, and gives it.
+    /// Applies the settings in `/config/topics/TOPIC`, and returns them.
     pub(super) async fn learn_topic_config(&self, topic: &str, learned: Learned) -> Result<LearnedConfig, Error> {
         loop {
             let before = *self.config_news.lock();
@@ -123,7 +123,7 @@ impl Broker {
             let mut news = self.config_news.lock();
             match learned {
                 Learned::Change => *news += 1,
-                // A change was taken over since we asked, perhaps of this topic: what we read may be older.
+                // A change was applied since the read began, perhaps of this topic: what was read may be older.
                 Learned::FirstLog if *news != before => continue,
                 Learned::FirstLog => {}
             }
@@ -132,7 +132,8 @@ impl Broker {
         }
     }
 
-    /// The settings of every topic as they are now: changes may have come and gone while there was no session.
+    /// Reads and applies the settings of every topic: notifications may have come and expired while there was no
+    /// session.
     pub(super) async fn learn_all_topic_configs(&self) -> Result<(), Error> {
         let mut all = configs::read_all(&self.zk, "topics").await?;
         for topic in self.replicas.configs().topics() {
@@ -146,7 +147,7 @@ impl Broker {
         Ok(())
     }
 
-    /// False for settings that make no sense, as a hand may write them: what counted before goes on counting.
+    /// False for invalid settings, which can be written by hand: the previous ones stay in force.
     fn take_over_topic_config(&self, topic: &str, overrides: &Config) -> bool {
         match LogConfig::resolve(&self.config.load().log_defaults, overrides) {
             Ok(config) if !overrides.is_empty() => self.replicas.configs().set(topic, Some(Arc::new(config))),
@@ -187,7 +188,7 @@ impl Broker {
     pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         match self.control.spawn_blocking("request", work).await {
             Ok(done) => done,
-            // The connection's task takes over the panic, and ends.
+            // The panic is resumed in the connection's task, and ends it.
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }
     }

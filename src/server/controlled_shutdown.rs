@@ -1,4 +1,4 @@
-//! Owns how a broker leaves in order: it asks the controller to move its leaderships away before it stops. Kafka:
+//! Owns the orderly stop of a broker: it asks the controller to move its leaderships away before it stops. Kafka:
 //! `KafkaServer.controlledShutdown`.
 
 use super::context::Broker;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 /// Asks up to `controlled.shutdown.max.retries` times. A broker without a controller, or with one that can't move all of
-/// them, stops all the same: the others find out by its session.
+/// them, stops all the same: the others learn of it by the end of its session.
 pub(super) async fn run(broker: &Broker) {
     let config = broker.config.load_full();
     if !config.controlled_shutdown_enable {
@@ -49,7 +49,7 @@ async fn ask(broker: &Broker) -> Outcome {
         ..Default::default()
     };
     let started = Instant::now();
-    // Not until someone answers: when a whole cluster stops, no one comes up to do that.
+    // Not until a controller answers: when a whole cluster stops, no new controller is elected.
     let answer = broker.to_controller.call_once(ApiKey::ControlledShutdown, &request).await;
     let took = started.elapsed().as_millis();
     let answer: ControlledShutdownResponse = match answer {

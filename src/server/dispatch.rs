@@ -1,6 +1,6 @@
-//! Owns the way from a frame to the handler of its API, and back. Kafka: `KafkaApis.handle`, `ApiVersionManager`.
+//! Owns the path from a frame to the handler of its API, and back. Kafka: `KafkaApis.handle`, `ApiVersionManager`.
 //!
-//! What can't be answered ends the connection, as in Kafka: an unknown API, a version outside the advertised
+//! A request that cannot be answered ends the connection, as in Kafka: an unknown API, a version outside the advertised
 //! range, a body that does not parse.
 
 use super::apis;
@@ -123,7 +123,7 @@ impl Call {
         })
     }
 
-    /// The answer as it goes on the wire.
+    /// The encoded answer.
     pub fn reply<M: Message>(&self, message: &M) -> Reply {
         self.reply_with_slices(message, &[])
     }

@@ -1,9 +1,9 @@
-//! Owns the broker's configuration as it is now, and the way of a change in ZooKeeper into what runs. Kafka:
+//! Owns the broker's current configuration, and applies changes in ZooKeeper to the running parts. Kafka:
 //! `ZkConfigManager`, `TopicConfigHandler`, `BrokerConfigHandler`, `DynamicLogConfig`.
 //!
-//! What follows a change at once: everything of topics and their logs, the log cleaner, the number of replica fetchers,
-//! the limits of connections and the rates of throttled replication. Other dynamic keys are taken over into the
-//! configuration that DescribeConfigs shows, and act from the next start on.
+//! A change takes effect at once for: all settings of topics and their logs, the log cleaner, the number of replica
+//! fetchers, the limits of connections and the rates of throttled replication. Other dynamic keys are only applied to
+//! the configuration that DescribeConfigs shows, and take effect at the next start.
 //! Absent so far: quotas of users, clients and addresses.
 
 use super::context::{Broker, Learned, LearnedConfig};
@@ -27,7 +27,7 @@ use tracing::{error, info, warn};
 /// The name that stands for every broker below `/config/brokers`.
 const CLUSTER_DEFAULT: &str = "<default>";
 
-/// How long to wait before ZooKeeper is asked again.
+/// The pause before ZooKeeper is read again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The path of a layer's settings below `/config`.
@@ -38,7 +38,7 @@ pub(super) fn entity_path(layer: Layer, id: BrokerId) -> String {
     }
 }
 
-/// Lays what ZooKeeper says for this broker over its properties file.
+/// Lays this broker's settings in ZooKeeper over its properties file.
 pub(super) async fn load(zk: &Client, config: Arc<BrokerConfig>, id: BrokerId) -> Result<DynamicConfig, Error> {
     let cluster_default = configs::read(zk, &entity_path(Layer::ClusterDefault, id)).await?;
     let own = configs::read(zk, &entity_path(Layer::Broker, id)).await?;
@@ -49,7 +49,7 @@ pub(super) async fn load(zk: &Client, config: Arc<BrokerConfig>, id: BrokerId) -
     Ok(layers)
 }
 
-/// The configuration that handlers read: always the one of now.
+/// The configuration that handlers read: always the current one.
 pub struct LiveConfig {
     layers: Mutex<DynamicConfig>,
     current: ArcSwap<BrokerConfig>,
@@ -65,12 +65,12 @@ impl LiveConfig {
         self.current.load()
     }
 
-    /// As [`Self::load`], to hold for longer.
+    /// As [`Self::load`], for callers that hold it for longer.
     pub fn load_full(&self) -> Arc<BrokerConfig> {
         self.current.load_full()
     }
 
-    /// The layers of this moment, for the APIs that describe and alter them.
+    /// The current layers, for the APIs that describe and alter them.
     pub fn layers(&self) -> DynamicConfig {
         self.layers.lock().clone()
     }
@@ -111,8 +111,8 @@ pub(super) async fn follow(broker: Arc<Broker>, stop: CancellationToken) {
     }
 }
 
-/// Takes over what changed since the last time. At first and in each new session, everything: notifications live for a
-/// quarter of an hour only, and loading the logs or being away may have taken longer.
+/// Applies the changes since the last time. Applies everything at first and in each new session: notifications exist
+/// for a quarter of an hour only, and loading the logs or a lost session may have taken longer.
 async fn take_over(broker: &Broker, changes: &mut ConfigChanges, everything: bool) -> Result<(), Error> {
     if everything {
         changes.forget();
@@ -125,7 +125,7 @@ async fn take_over(broker: &Broker, changes: &mut ConfigChanges, everything: boo
     }
     let mut read = HashSet::new();
     for change in &found {
-        // A change that was found later was written before what is read now.
+        // A change listed later was written before this read, which includes it.
         if let Some(path) = change.entity_path.as_deref().filter(|path| read.insert(*path)) {
             take_over_entity(broker, path).await?;
         }
@@ -151,14 +151,14 @@ async fn take_over_entity(broker: &Broker, path: &str) -> Result<(), Error> {
 }
 
 impl Broker {
-    /// Takes over the rates of replication that is throttled; they live in ZooKeeper only.
+    /// Applies the rates of throttled replication; they are stored in ZooKeeper only.
     pub(super) fn take_over_throttles(&self) {
         let rates = self.config.load().replication_rates;
         self.replicas
             .set_throttled_rates(rates.leader_replication_throttled_rate, rates.follower_replication_throttled_rate);
     }
 
-    /// Takes over what a layer's znode says now.
+    /// Applies the current settings of a layer's znode.
     async fn learn_broker_config(&self, layer: Layer) -> Result<(), Error> {
         let path = entity_path(layer, self.id);
         let stored = configs::read(&self.zk, &path).await?;
@@ -185,7 +185,7 @@ impl Broker {
             self.controller.set_unclean_election_default(config.unclean_leader_election_enable).await;
             if self.replicas.logs().has_cleaner() {
                 let (logs, settings) = (Arc::clone(self.replicas.logs()), CleanerSettings::of(&config));
-                // Threads that clean are waited for.
+                // Waits for the cleaner's threads.
                 if let Err(error) = self.blocking(move || logs.run_cleaner(settings, wall_ms)).await {
                     error!(%error, "log cleaner did not start again");
                 }

@@ -13,15 +13,15 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// Says that nothing is finalised.
+/// The epoch while nothing is finalised.
 pub(super) const UNKNOWN_EPOCH: i64 = -1;
 
-/// How long to wait before ZooKeeper is asked again.
+/// The pause before ZooKeeper is read again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The epoch of now, [`UNKNOWN_EPOCH`] where the node is missing, unreadable or disabled. Arms `watch`, if given.
+/// The current epoch; [`UNKNOWN_EPOCH`] where the node is missing, unreadable or disabled. Arms `watch`, if given.
 pub(super) async fn read_epoch(zk: &Client, watch: Option<&Watcher>) -> Result<i64, Error> {
-    // Exists, not get: it waits for the creation of a missing node too.
+    // Exists, not get: its watch also reports the creation of a missing node.
     if zk.exists_watched(paths::FEATURE, watch).await?.is_none() {
         return Ok(UNKNOWN_EPOCH);
     }

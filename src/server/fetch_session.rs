@@ -1,5 +1,5 @@
 //! Owns incremental fetch sessions (KIP-227): which partitions a fetcher asked for, and what it has been sent about them.
-//! Kafka: `FetchSession`, `FetchSessionCache`, `FetchManager`. Pure: `now` comes in, no lock is held across a read.
+//! Kafka: `FetchSession`, `FetchSessionCache`, `FetchManager`. Pure: `now` is passed in, no lock is held across a read.
 
 use crate::common::{ErrorCode, Millis, Offset, Uuid};
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ const FINAL_EPOCH: i32 = -1;
 /// `FetchSessionCacheShard.NumCacheShards` of `BrokerServer`.
 const SHARDS: usize = 8;
 const SHARD_ID_RANGE: i32 = i32::MAX / SHARDS as i32;
-/// A session unused for longer may be replaced by any other; a younger one is protected from its equals.
+/// A session unused for longer may be replaced by any other; one used since is not replaced by one of its own kind.
 const EVICTION_MS: Millis = 120_000;
 
 /// One partition as a fetcher asks for it.
@@ -27,7 +27,7 @@ pub struct FetchPartition {
     pub partition: i32,
     pub fetch_offset: Offset,
     pub max_bytes: i32,
-    /// -1 when the fetcher does not say.
+    /// -1 when the fetcher does not send it.
     pub current_leader_epoch: i32,
     pub last_fetched_epoch: i32,
     /// The follower's log start offset; -1 from consumers.
@@ -57,7 +57,7 @@ pub struct Answer {
     pub error: ErrorCode,
     pub high_watermark: Offset,
     pub log_start_offset: Offset,
-    /// A preferred read replica or a diverging epoch is told.
+    /// The answer names a preferred read replica or a diverging epoch.
     pub must_tell: bool,
 }
 
@@ -73,7 +73,7 @@ impl CachedPartition {
         Self { asked, high_watermark: -1, log_start_offset: -1 }
     }
 
-    /// True when the fetcher has to hear of this answer. Kafka: `CachedPartition.maybeUpdateResponseData`.
+    /// True when this answer has to be sent. Kafka: `CachedPartition.maybeUpdateResponseData`.
     fn absorb(&mut self, answer: &Answer) -> bool {
         let changed = self.high_watermark != answer.high_watermark || self.log_start_offset != answer.log_start_offset;
         self.high_watermark = answer.high_watermark;
@@ -125,7 +125,7 @@ struct Session {
     partitions: Partitions,
 }
 
-/// A cached session with what eviction looks at, under the shard's lock.
+/// A cached session with what eviction compares, under the shard's lock.
 struct Entry {
     session: Arc<Mutex<Session>>,
     privileged: bool,
@@ -168,7 +168,7 @@ pub struct FetchSessionCache {
     next_shard: AtomicUsize,
 }
 
-/// What the request said of its session.
+/// The session fields of the request.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchMetadata {
     pub session_id: i32,
@@ -213,7 +213,7 @@ impl FetchSessionCache {
     }
 
     /// Decides what a request asks for. The error is the top-level error of the answer. `resolve` names topics by id, for
-    /// those that were unknown when the session heard of them.
+    /// those that were unknown when they were added to the session.
     pub fn begin(
         &self,
         now: Millis,

@@ -5,7 +5,7 @@ use crate::common::BrokerId;
 use crate::log::checkpoint::MetaProperties;
 use std::path::{Path, PathBuf};
 
-/// What stands in one log directory; None where the directory is new.
+/// The `meta.properties` of one log directory; None where the directory is new.
 pub(super) type DirMeta = (PathBuf, Option<MetaProperties>);
 
 /// Why the broker must not start here.
@@ -43,8 +43,8 @@ pub enum IdentityError {
     NotZooKeeper { version: i32, dir: PathBuf },
 }
 
-/// Refuses an ensemble without a cluster id to a broker that has been in a cluster. Kafka's broker makes one up first, and
-/// so keeps out every other broker of its cluster.
+/// Stops a broker that has been in a cluster when the ensemble has no cluster id. Kafka's broker generates a new id
+/// first, which locks out every other broker of its cluster.
 pub(super) fn check_not_lost(cluster_id: Option<&str>, dirs: &[DirMeta]) -> Result<(), IdentityError> {
     let stored = dirs.iter().find_map(|(dir, meta)| Some((dir, meta.as_ref()?.cluster_id.clone()?)));
     match (cluster_id, stored) {
@@ -53,8 +53,8 @@ pub(super) fn check_not_lost(cluster_id: Option<&str>, dirs: &[DirMeta]) -> Resu
     }
 }
 
-/// The id that this broker has to take, or None when one has to be generated. That is refused while a directory is
-/// unreadable: Kafka starts then, and is another broker from there on.
+/// The id that this broker has to take, or None when one has to be generated. Generation is refused while a directory
+/// is unreadable: Kafka starts then, with a new id.
 pub(super) fn verify(
     configured: Option<BrokerId>,
     cluster_id: &str,

@@ -1,4 +1,4 @@
-//! Owns what the broker does by the clock: checkpoints, retention, flushes, expiry; and what it does when a log directory
+//! Owns the broker's periodic work: checkpoints, retention, flushes, expiry; and what it does when a log directory
 //! fails. Kafka: the scheduled tasks of `LogManager` and `ReplicaManager`, `LogDirFailureHandler`.
 
 use super::context::Broker;
@@ -21,19 +21,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// How long to wait for more to copy.
+/// The pause when there is nothing to copy.
 const MOVE_BACKOFF: Duration = Duration::from_millis(50);
 
-/// How often is looked whether a call to the disk hangs.
+/// The period of the check for hanging disk calls.
 const WATCH_DISKS_EVERY: Duration = Duration::from_secs(1);
 
-/// How often file systems are asked what room there is beside the reserve.
+/// The period of the check for free space beside the reserve.
 const LOOK_AT_ROOM_EVERY: Duration = Duration::from_secs(1);
 
-/// How often a full disk is looked at while a replica waits for room.
+/// The period of the check of a full disk while a replica waits for space.
 const ROOM_CHECK_PERIOD: Duration = Duration::from_secs(2);
 
-/// How long to wait before ZooKeeper is asked again.
+/// The pause before ZooKeeper is called again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Receiver<PathBuf>) {
@@ -74,7 +74,7 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
         config.replica_high_watermark_checkpoint_interval_ms,
         LogManager::checkpoint_high_watermarks_in,
     );
-    // Kafka has no shorter delay before the first time here.
+    // Kafka's initial delay is the whole period here.
     let expiration = Duration::from_millis(config.producer_id_expiration_check_interval_ms.max(1) as u64);
     after("producer-expiration", expiration, expiration, |logs, dir| {
         logs.remove_expired_producers(dir, wall_ms());
@@ -100,8 +100,8 @@ pub(super) fn start(broker: &Arc<Broker>, group: &Group, dir_failures: mpsc::Rec
     group.spawn("log-dir-failures", handle_dir_failures(Arc::clone(broker), group.clone(), dir_failures));
 }
 
-/// The background work of one log directory, one piece at a time, first come first served: a disk that hangs holds up its
-/// own, and takes one thread of the blocking pool for it.
+/// The background work of one log directory, one piece at a time, first come first served: a disk that hangs holds up
+/// only its own work, and occupies one thread of the blocking pool.
 #[derive(Clone)]
 struct Line {
     logs: Arc<LogManager>,
@@ -116,7 +116,7 @@ impl Line {
         Self { logs, dir, turn: Arc::new(Semaphore::new(1)), stop: stop.clone() }
     }
 
-    /// Runs a piece when it is its turn; `None` when the broker stops before. One that panics is logged by the panic hook.
+    /// Runs a piece in its turn; `None` when the broker stops first. One that panics is logged by the panic hook.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&LogManager, &Arc<LogDir>) -> T + Send + 'static,
@@ -152,7 +152,7 @@ impl Line {
         }
     }
 
-    /// Runs what logs left for later: flushes of closed segments, removals after their delay.
+    /// Runs the work that logs deferred: flushes of closed segments, removals after their delay.
     async fn run_scheduler(self) {
         let scheduler = Arc::clone(self.dir.scheduler());
         loop {
@@ -202,7 +202,7 @@ async fn expire_isrs(broker: Arc<Broker>, period: Duration, stop: CancellationTo
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(period) => {}
             }
-            // After a pause of this process it is us who were late, and not the followers: they have a period to be heard.
+            // After a pause of this process the delay is ours, not the followers': they get one more period to fetch.
             if asleep.elapsed() < period * 2 {
                 break;
             }
@@ -236,7 +236,7 @@ async fn move_replicas(broker: Arc<Broker>, stop: CancellationToken) {
     }
 }
 
-/// Recovers the logs that the start has left, each of which is served as soon as it is ready.
+/// Recovers the logs that the start left unrecovered; each is served as soon as it is ready.
 async fn recover_logs(broker: Arc<Broker>, dir: Arc<LogDir>, stop: CancellationToken) {
     loop {
         let (replicas, log_dir) = (Arc::clone(&broker.replicas), Arc::clone(&dir));
@@ -258,7 +258,7 @@ async fn recover_logs(broker: Arc<Broker>, dir: Arc<LogDir>, stop: CancellationT
             }
             Ok(None) => return,
             Err(panic) => {
-                // No one knows what it has left of the log.
+                // The state of the log is unknown now.
                 dir.fail(DiskError::new("recover logs of", dir.path(), std::io::Error::other(panic)));
                 return;
             }
@@ -266,7 +266,7 @@ async fn recover_logs(broker: Arc<Broker>, dir: Arc<LogDir>, stop: CancellationT
     }
 }
 
-/// A failed directory takes its partitions along; the last one takes the broker.
+/// A failed directory takes its partitions offline; when the last one fails, the broker stops.
 async fn handle_dir_failures(broker: Arc<Broker>, group: Group, mut failures: mpsc::Receiver<PathBuf>) {
     loop {
         let path = tokio::select! {
@@ -295,8 +295,8 @@ async fn handle_dir_failures(broker: Arc<Broker>, group: Group, mut failures: mp
     }
 }
 
-/// A replica that found no room for its log is asked for again once there is some: a full disk is not a failed one. Apache
-/// has no such way back, and takes the whole directory offline.
+/// A replica whose log found no space is requested again once there is some: a full disk is not a failed one. Apache
+/// has no such recovery, and takes the whole directory offline.
 async fn await_room(broker: Arc<Broker>, stop: CancellationToken) {
     let waiting = async {
         loop {
@@ -319,8 +319,8 @@ async fn await_room(broker: Arc<Broker>, stop: CancellationToken) {
     }
 }
 
-/// Lets the controller ask about all replicas here, so that it learns which are offline and which are not. Tries until ZooKeeper takes it. Kafka:
-/// `KafkaZkClient.propagateLogDirEvent`.
+/// Makes the controller request the state of all replicas here, so that it learns which are offline. Retries until
+/// ZooKeeper accepts the notification. Kafka: `KafkaZkClient.propagateLogDirEvent`.
 async fn tell_controller(broker: Arc<Broker>, stop: CancellationToken) {
     let node = format!("{}/log_dir_event_", paths::LOG_DIR_EVENT_NOTIFICATION);
     let event = encode_log_dir_event(broker.id);

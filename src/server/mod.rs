@@ -1,4 +1,4 @@
-//! Owns the broker: one file an API, dispatch, and its life from start to stop. Kafka: `KafkaServer`, `KafkaApis`.
+//! Owns the broker: one file per API, dispatch, start and stop. Kafka: `KafkaServer`, `KafkaApis`.
 
 mod apis;
 pub mod broker;

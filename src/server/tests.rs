@@ -1,5 +1,5 @@
-//! A whole broker in this process, on a ZooKeeper in this process, over loopback. What stock clients make of it is tested in
-//! zk-tests; here is what no client does.
+//! A whole broker in this process, on a ZooKeeper in this process, over loopback. What stock clients see is tested in
+//! zk-tests; here are the requests that no client sends.
 
 mod answers;
 mod transactions;
@@ -82,7 +82,7 @@ impl Fixture {
             let answer: CreateTopicsResponse = self.connect().ask(ApiKey::CreateTopics, 7, &request);
             match ErrorCode::from_wire(answer.topics[0].error_code) {
                 ErrorCode::None => return,
-                // The election may still be under way.
+                // The election may still be in progress.
                 ErrorCode::NotController => std::thread::yield_now(),
                 other => panic!("{other}"),
             }
@@ -217,7 +217,7 @@ fn refusals_have_kafkas_codes_or_kafkas_closed_connection() {
     let answer: FetchResponse = client.ask(ApiKey::Fetch, 12, &fetch("t", 99, 50_000));
     assert_eq!(answer.responses[0].partitions[0].error_code, ErrorCode::OffsetOutOfRange.wire());
 
-    // With acks=0 a closed connection is how the producer hears of an error.
+    // With acks=0 a closed connection is how the producer learns of an error.
     let mut quiet = fixture.connect();
     quiet.send_request(ApiKey::Produce, 9, &produce("t", 0, batch(&["fine"])));
     quiet.send_request(ApiKey::Produce, 9, &produce("t", 0, flipped.into()));
@@ -252,7 +252,7 @@ fn api_versions_lists_what_is_served_and_answers_a_newer_client_in_version_0() {
     assert_eq!(answer.api_keys.len(), 1);
 }
 
-/// What a controller of this epoch says of partition 0 of a topic.
+/// The request of a controller of this epoch about partition 0 of a topic.
 fn leader_and_isr(
     controller_epoch: i32,
     broker_epoch: i64,
@@ -400,7 +400,7 @@ fn commits_whose_log_is_flushed_at_once_are_answered_after_that() {
     }
 }
 
-/// Of a partition whose second replica never comes.
+/// On a partition whose second replica never catches up.
 #[test]
 fn offsets_commit_required_acks_says_what_a_commit_waits_for() {
     for (acks, code) in [("-1", ErrorCode::RequestTimedOut), ("1", ErrorCode::None), ("0", ErrorCode::None)] {
@@ -437,7 +437,7 @@ const EARLY: LeaderEpoch = LeaderEpoch(5);
 
 #[test]
 fn coordinators_whose_logs_were_not_read_are_loaded_again() {
-    // No one will say once more that this broker is elected.
+    // The election of this broker is not announced again.
     coordinators_serve_after(ErrorCode::CoordinatorLoadInProgress, |broker| {
         broker.groups.on_election(0, EARLY);
         broker.transactions.on_election(0, EARLY);

@@ -1,5 +1,5 @@
-//! Owns how topics come into being and go, for the requests that ask for it: what is refused, what the rest waits for.
-//! Kafka: `ZkAdminManager`, `AutoTopicCreationManager`. The znodes are `controller::topics`' business.
+//! Owns the creation and deletion of topics on request: what is refused, and what the requests wait for.
+//! Kafka: `ZkAdminManager`, `AutoTopicCreationManager`. The znodes are written by `controller::topics`.
 
 use super::context::Broker;
 use crate::cluster::image::MetadataImage;
@@ -22,12 +22,12 @@ pub(super) struct NewTopic<'a> {
     pub partitions: i32,
     /// -1: `default.replication.factor`.
     pub replication_factor: i32,
-    /// By hand; empty for the algorithm.
+    /// Assigned manually; empty for the algorithm.
     pub assignment: Assignment,
     pub config: Props,
 }
 
-/// What became of a creation.
+/// The outcome of a creation.
 pub(super) struct Created {
     /// None where it was only validated.
     pub id: Option<Uuid>,
@@ -116,7 +116,7 @@ fn creatable<'a>(broker: &Broker, name: &'a str) -> NewTopic<'a> {
     NewTopic { name, partitions, replication_factor, assignment: Assignment::new(), config }
 }
 
-/// One creation of a name at a time: a hundred clients that ask for a missing topic are one creation.
+/// One creation of a name at a time: a hundred clients that request a missing topic cause one creation.
 struct Claim<'a> {
     broker: &'a Broker,
     name: &'a str,
@@ -125,7 +125,7 @@ struct Claim<'a> {
 impl<'a> Claim<'a> {
     fn take(broker: &'a Broker, name: &'a str) -> Option<Self> {
         let is_first = broker.topics_in_creation.lock().insert(name.to_owned());
-        // Made only when it holds: its end takes the lock, and the name away.
+        // Made only when it holds: its drop takes the lock and removes the name.
         is_first.then(|| Self { broker, name })
     }
 }
@@ -136,7 +136,7 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// Waits until every one of these partitions has a leader in the metadata; those topics that do not make it in time.
+/// Waits until every one of these partitions has a leader in the metadata. Returns the topics that have none in time.
 pub(super) async fn wait_led(
     broker: &Broker,
     topics: &[(String, BTreeSet<i32>)],
@@ -151,7 +151,7 @@ pub(super) async fn wait_led(
     .await
 }
 
-/// A topic to delete, as the metadata had it before its deletion was asked for: the controller may be done before the
+/// A topic to delete, as the metadata had it before its deletion was requested: the controller may be done before the
 /// request's task runs again.
 pub(super) struct Deletion {
     pub topic: String,
@@ -170,16 +170,16 @@ impl Deletion {
         })
     }
 
-    /// The deletion ends once the replica is back, which can take days.
+    /// The deletion completes once the replica is back, which can take days.
     fn waits_for_replica(&self, image: &MetadataImage) -> bool {
         self.has_offline_replica || self.brokers.iter().any(|id| !image.brokers.contains_key(id))
     }
 }
 
-/// Waits until the metadata has forgotten these topics; those that are still there in the end.
+/// Waits until the metadata has dropped these topics. Returns those that are still there at the timeout.
 ///
-/// Kafka answers then. The znodes go last, and until then the name is taken: as long as there is time, they are waited for
-/// too, so that a creation right after the answer succeeds. Not while a replica is away.
+/// Kafka answers then. But the name is taken until the znodes are removed, which is the last step. So for the rest of
+/// the timeout they are waited for too, and a creation right after the answer succeeds. Not while a replica is offline.
 pub(super) async fn wait_gone(broker: &Broker, deletions: &[Deletion], timeout: Duration) -> BTreeSet<String> {
     let deadline = Instant::now() + timeout;
     let left = wait(broker, timeout, || {
@@ -195,7 +195,7 @@ pub(super) async fn wait_gone(broker: &Broker, deletions: &[Deletion], timeout: 
             }
             Ok::<(), Error>(())
         };
-        // Late or unknown, the deletion is under way and was accepted.
+        // Late or unknown, the deletion was accepted and is in progress.
         match tokio::time::timeout_at(deadline, marks_gone).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(%error, "end of the deletion not seen"),
@@ -205,7 +205,7 @@ pub(super) async fn wait_gone(broker: &Broker, deletions: &[Deletion], timeout: 
     left
 }
 
-/// The mark in `/admin/delete_topics` is what goes last.
+/// The mark in `/admin/delete_topics` is removed last.
 async fn wait_mark_gone(broker: &Broker, deletion: &Deletion) -> Result<(), Error> {
     let mark = paths::delete_topic(&deletion.topic);
     let watcher = broker.zk.watcher();
@@ -225,7 +225,7 @@ async fn wait_mark_gone(broker: &Broker, deletion: &Deletion) -> Result<(), Erro
     }
 }
 
-/// Waits until the metadata names these leaders; the partitions of which it does not in the end.
+/// Waits until the metadata names these leaders. Returns the partitions of which it does not at the timeout.
 pub(super) async fn wait_elected(
     broker: &Broker,
     leaders: &BTreeMap<TopicPartition, BrokerId>,

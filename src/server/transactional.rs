@@ -1,4 +1,4 @@
-//! Owns what comes before transactional records are appended: the request must name its transaction, and each partition
+//! Owns the checks before transactional records are appended: the request must name its transaction, and each partition
 //! that the transaction has not written to yet must be in it, which only its coordinator knows (KIP-890). Kafka:
 //! `ReplicaManager.maybeStartTransactionVerificationForPartitions`.
 
@@ -35,15 +35,15 @@ impl Verified {
     }
 }
 
-/// The first transactional batch of a partition, as much of it as verification asks for.
+/// What verification needs of the first transactional batch of a partition.
 struct Begun {
     partition: TopicPartition,
     base_sequence: i32,
 }
 
-/// Refuses a request as a whole: transactional records without the name of their transaction, which no one can be allowed
-/// to use; or a first batch that is none, if Kafka comes across it while it looks for those. Every entry counts, also one
-/// that a later one of the same partition replaces.
+/// Refuses a request as a whole: transactional records without a transactional id, which no one can be authorized to
+/// use; or a first batch that does not parse, if Kafka finds it while it looks for those. Every entry counts, even one
+/// that a later entry of the same partition replaces.
 pub(super) fn check<'a>(
     transactional_id: Option<&Str>,
     entries: impl IntoIterator<Item = &'a Bytes>,
@@ -61,7 +61,7 @@ pub(super) fn check<'a>(
     Ok(())
 }
 
-/// Verifies what is about to be appended. The error is that of every partition of the request.
+/// Verifies records before their append. The error applies to every partition of the request.
 pub(super) async fn verify(
     broker: &Broker,
     version: i16,
@@ -71,7 +71,7 @@ pub(super) async fn verify(
     let mut producers = BTreeSet::new();
     let mut begun = Vec::new();
     for ((topic, index), records) in sound {
-        // What is no batch is refused when it is appended.
+        // Records that do not parse are refused at the append.
         let batches = record::batches(records).map_while(Result::ok);
         let mut first = None;
         for batch in batches.filter(|batch| batch.is_transactional() && batch.has_producer_id()) {
@@ -127,7 +127,7 @@ async fn ask(
     Verified(verified)
 }
 
-/// Begins the verification of a transaction in one partition; None: it needs none, since it has written there before.
+/// Begins the verification of a transaction in one partition; None where it has written before, and needs none.
 pub(super) fn start(
     broker: &Broker,
     tp: &TopicPartition,

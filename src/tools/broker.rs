@@ -54,14 +54,14 @@ fn read_config(args: &Args) -> Result<BrokerConfig, String> {
     BrokerConfig::new(&props).map_err(|error| error.to_string())
 }
 
-/// The signals that end a broker. They are taken over before the broker starts, so that none is missed.
+/// The signals that end a broker. The handlers are installed before the broker starts, so that none is missed.
 pub(super) struct Signals {
     taken: Vec<(SignalKind, Signal)>,
 }
 
 impl Signals {
-    /// As a JVM does, leaves alone what the process was started to ignore: `nohup` and `kafka-server-start.sh -daemon` do
-    /// that to SIGHUP.
+    /// As a JVM does, keeps ignoring signals that the process was started to ignore: `nohup` and `kafka-server-start.sh
+    /// -daemon` do that to SIGHUP.
     pub(super) fn new() -> Self {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ending = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
@@ -69,7 +69,7 @@ impl Signals {
         Self { taken: taken.filter_map(|kind| Some((kind, signal(kind).ok()?))).collect() }
     }
 
-    /// Waits for the next signal and says which it was.
+    /// Waits for the next signal and returns it.
     async fn next(&mut self) -> SignalKind {
         let next = |cx: &mut Context<'_>| {
             let mut came = self.taken.iter_mut().filter_map(|(k, s)| s.poll_recv(cx).is_ready().then_some(*k));
@@ -98,7 +98,7 @@ impl Signals {
                 started();
                 self.run_until_stopped(server).await
             }
-            // It came when the start was done.
+            // The signal arrived after the start had completed.
             (Ok(server), Some(signal)) => {
                 self.stop(server).await;
                 exit_code_after(signal)
@@ -152,7 +152,7 @@ fn is_ignored(status: &str, kind: SignalKind) -> bool {
     mask & (1 << (kind.as_raw_value() - 1)) != 0
 }
 
-/// 128 and the signal's number, as a JVM ends: service managers are configured for Kafka's 143.
+/// 128 plus the signal's number, as a JVM exits: service managers are configured for Kafka's 143.
 fn exit_code_after(signal: SignalKind) -> ExitCode {
     u8::try_from(128 + signal.as_raw_value()).map_or(ExitCode::FAILURE, ExitCode::from)
 }

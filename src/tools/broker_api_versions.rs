@@ -21,7 +21,7 @@ const TOOL: Tool = Tool {
     options: &[&COMMAND_CONFIG, &BOOTSTRAP_SERVER],
 };
 
-/// APIs that Kafka's client knows and no broker in ZooKeeper mode has.
+/// APIs that Kafka's client knows but no broker in ZooKeeper mode has.
 const KRAFT_ONLY: &[(i16, &str)] = &[
     (55, "DescribeQuorum"),
     (64, "UnregisterBroker"),
@@ -42,7 +42,8 @@ const KRAFT_ONLY: &[(i16, &str)] = &[
     (87, "ReadShareGroupStateSummary"),
 ];
 
-/// APIs between brokers in ZooKeeper mode, which Kafka's client does not miss where they are not advertised.
+/// APIs between brokers in ZooKeeper mode, which Kafka's client does not list as unsupported where they are not
+/// advertised.
 const BETWEEN_BROKERS: &[ApiKey] = &[
     ApiKey::LeaderAndIsr,
     ApiKey::StopReplica,

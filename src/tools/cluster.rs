@@ -1,6 +1,6 @@
-//! `zurau cluster`: tells the id of a cluster. Kafka: `org.apache.kafka.tools.ClusterTool`, kafka-cluster.sh, whose command
-//! line follows argparse4j's rules. Brokers are unregistered in KRaft alone, so here that ends as Kafka's tool ends it on a
-//! cluster without the API.
+//! `zurau cluster`: shows the id of a cluster. Kafka: `org.apache.kafka.tools.ClusterTool`, kafka-cluster.sh, whose
+//! command line follows argparse4j's rules. Brokers are unregistered only in KRaft, so here that fails as Kafka's tool
+//! fails on a cluster without the API.
 
 use super::support::admin::{Admin, AdminError, Target};
 use super::support::argparse::{self, Words};
@@ -64,7 +64,7 @@ struct Plan {
     config: Option<String>,
 }
 
-/// A command line that asks for help, or cannot be: usage, then argparse4j's text.
+/// The answer to `--help` or an invalid command line: usage, then argparse4j's text.
 #[derive(Debug, PartialEq)]
 enum Refused {
     Help(String),

@@ -1,5 +1,5 @@
 //! `zurau configs`: shows and changes settings of topics, brokers and their loggers. Kafka: `kafka.admin.ConfigCommand`,
-//! kafka-configs.sh. What is not there yet: users, clients and addresses (quotas, SCRAM), client metrics, and `--zookeeper`.
+//! kafka-configs.sh. Absent so far: users, clients and addresses (quotas, SCRAM), client metrics, and `--zookeeper`.
 
 use super::support::admin::{Admin, AdminError, Target};
 use super::support::client_properties::{self, Properties};
@@ -87,7 +87,7 @@ const TOOL: Tool = Tool {
     ],
 };
 
-/// Options that name a thing of a type, in Kafka's order.
+/// Options that name an entity of a type, in Kafka's order.
 const NAMED: &[(&Opt, &str)] = &[
     (&TOPIC, "topics"),
     (&CLIENT, "clients"),
@@ -111,9 +111,9 @@ const UNKNOWN_VALUE: &str = "null";
 
 /// Why the command ends.
 enum CommandError {
-    /// A mistake of the caller: the message is all.
+    /// An invalid command line: only the message is printed.
     Said(String),
-    /// Something failed on the way: the command line and Java's exception.
+    /// The command failed: the command line and Java's exception.
     Failed(String),
     Output(io::Error),
 }
@@ -130,7 +130,7 @@ impl From<io::Error> for CommandError {
     }
 }
 
-/// An answer that is awaited in Java comes wrapped.
+/// In Java the error of an awaited answer is wrapped.
 impl From<AdminError> for CommandError {
     fn from(e: AdminError) -> Self {
         Self::Failed(format!("java.util.concurrent.ExecutionException: {}", e.exception()))
@@ -186,7 +186,7 @@ fn fail(failure: Failure) -> CommandError {
     }
 }
 
-/// What the settings belong to.
+/// The entity that the settings belong to.
 struct Entity {
     kind: String,
     /// Empty: the default of all. None: every one of them.
@@ -194,7 +194,7 @@ struct Entity {
 }
 
 impl Entity {
-    /// Refuses options that do not go together, in Kafka's order.
+    /// Refuses conflicting options, in Kafka's order.
     fn parse(options: &Options) -> Result<Self, CommandError> {
         let shortcuts = || NAMED.iter().chain(DEFAULTS).filter(|(opt, _)| options.has(opt));
         let mut kinds: Vec<&str> = options.values(&ENTITY_TYPE).iter().map(String::as_str).collect();
@@ -308,7 +308,7 @@ fn check_alter(options: &Options, kinds: &[&str], has_name: bool, has_default: b
     Ok(())
 }
 
-/// How a resource is called on the wire, who answers for it, and which source its own settings have.
+/// A resource on the wire, the broker that answers for it, and the source of its own settings.
 struct Resource<'a> {
     kind: i8,
     name: &'a str,
@@ -322,7 +322,7 @@ const TOPIC_RESOURCE: i8 = 2;
 const BROKER_RESOURCE: i8 = 4;
 const BROKER_LOGGER_RESOURCE: i8 = 8;
 
-/// Where settings come from, by their number on the wire. Kafka: `ConfigEntry.ConfigSource`.
+/// The sources of settings, by their number on the wire. Kafka: `ConfigEntry.ConfigSource`.
 const SOURCES: &[&str] = &[
     "UNKNOWN",
     "DYNAMIC_TOPIC_CONFIG",
@@ -380,7 +380,7 @@ impl<'a> Resource<'a> {
         let asked =
             admin.within(DESCRIBE_TIMEOUT).call("describeConfigs", self.target, ApiKey::DescribeConfigs, &request);
         let answer: DescribeConfigsResponse = match asked {
-            // Kafka's tool stops waiting before its client gives up.
+            // Kafka's tool stops waiting before its client times out.
             Err(AdminError::Timeout(_)) if admin.api_timeout() > DESCRIBE_TIMEOUT => {
                 return Err(CommandError::Failed("java.util.concurrent.TimeoutException".to_owned()));
             }
@@ -518,7 +518,7 @@ fn change(admin: &mut Admin, resource: &Resource<'_>, add: &Properties, delete: 
     }
 }
 
-/// Replaces all dynamic settings of a broker: Kafka 3.9's tool still speaks the older API for brokers.
+/// Replaces all dynamic settings of a broker: Kafka 3.9's tool still uses the older API for brokers.
 fn replace(
     admin: &mut Admin,
     resource: &Resource<'_>,
@@ -592,7 +592,7 @@ fn settings_to_add(options: &Options, out: &mut Output) -> Result<Properties, Co
     }
 }
 
-/// Splits at separators behind which no bracket is closed before one is opened.
+/// Splits at separators after which no bracket is closed before one is opened.
 fn split_outside_brackets(text: &str, separator: char) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut start = 0;

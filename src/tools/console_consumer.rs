@@ -109,7 +109,7 @@ const TOOL: Tool = Tool {
 };
 
 const CONSOLE_CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
-/// How long to wait for a record before looking at the flag that a signal sets.
+/// How long to wait for a record before checking the flag that a signal sets.
 const POLL: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: &[String]) -> ExitCode {
@@ -120,7 +120,7 @@ pub(super) fn run(args: &[String]) -> ExitCode {
     })
 }
 
-/// What the command line asks for.
+/// The parsed command line.
 struct Plan {
     properties: Properties,
     source: Source,
@@ -180,7 +180,7 @@ impl Plan {
             start,
             in_group: group.is_some(),
             formatter: formatter(options)?,
-            // Kafka counts up to the limit and takes only -1 for none, so a limit below is reached at once.
+            // Kafka counts up to the limit and treats only -1 as none, so a lower limit is reached at once.
             max_messages: (max_messages != -1).then(|| u64::try_from(max_messages).unwrap_or(0)),
             timeout: timeout.map(Duration::from_millis),
             skip_message_on_error: options.has(&SKIP_MESSAGE_ON_ERROR),
@@ -208,7 +208,7 @@ fn group_id(options: &Options, file: &Properties, extra: &Properties) -> Result<
     Ok(given.first().map(|id| (*id).to_owned()))
 }
 
-/// Where partitions begin; completes `auto.offset.reset`.
+/// The start of partitions; completes `auto.offset.reset`.
 fn start_offset(options: &Options, properties: &mut Properties) -> Result<Offset, Failure> {
     let from_beginning = options.has(&FROM_BEGINNING);
     match properties.get("auto.offset.reset") {
@@ -296,7 +296,7 @@ fn consume(plan: Plan, out: &mut Output) -> Result<(), Failure> {
             break Err(Failure::Exit(code));
         }
         let left = plan.timeout.map_or(POLL, |timeout| timeout.saturating_sub(last_record.elapsed()));
-        // Records that are here already go out together; before waiting for more, what is there is shown.
+        // Available records are written together; the output is flushed before a wait for more.
         let next = match feed.poll(Duration::ZERO) {
             None => match out.flush() {
                 Ok(()) => feed.poll(POLL.min(left)),
@@ -349,7 +349,7 @@ fn terminating(exception: &str) {
     terminal::say(exception);
 }
 
-/// No one reads any more: no error, the work is over.
+/// Standard output is closed: no error, the work is done.
 fn unwritable(_: io::Error) -> Result<(), Failure> {
     terminal::say("Unable to write to standard out, closing consumer.");
     Ok(())

@@ -96,7 +96,7 @@ const PRODUCER_CONFIG: Opt = Opt::with(
     "A file of producer properties; --producer-property wins over it.",
 );
 
-/// What `linger.ms` is when no one asks for one: short, so that what was typed arrives at once, but enough to fill batches
+/// The default of `linger.ms`: short, so that typed lines arrive at once, but enough to fill batches
 /// from a pipe. Kafka's tool waits a second.
 const LINGER_MS: &str = "5";
 
@@ -187,7 +187,7 @@ fn produce(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The producer's properties: named options win over properties, properties over the defaults of options.
+/// The producer's properties: named options override properties, properties override the defaults of options.
 fn producer_properties(options: &Options, servers: &str) -> Result<Properties, Failure> {
     let mut properties = match options.value(&PRODUCER_CONFIG)? {
         Some(path) => client_properties::load(path)?,
@@ -239,7 +239,7 @@ fn log_lost_record(topic: &str, key_len: Option<usize>, value_len: Option<usize>
     terminal::say(reason);
 }
 
-/// What happens to a record after it left: reported in the log, or handed to the sender that waits for it.
+/// The result of a sent record: logged, or passed to the sender that waits for it.
 struct Reports {
     logged: Logged,
     sync: Option<Arc<Delivered>>,
@@ -274,7 +274,7 @@ impl ProducerContext for Reports {
     }
 }
 
-/// The end of the one record that is under way with `--sync`.
+/// The result of the one record in flight with `--sync`.
 #[derive(Default)]
 struct Delivered {
     end: Mutex<Option<Result<(), String>>>,
@@ -318,7 +318,7 @@ fn read_line(input: &mut impl BufRead) -> std::io::Result<Option<String>> {
         line.extend_from_slice(&buffered[..end]);
         let carriage_return = buffered[end] == b'\r';
         input.consume(end + 1);
-        // A terminal sends no `\r`, so looking one byte ahead cannot hold back a line that someone has typed.
+        // A terminal sends no `\r`, so a lookahead of one byte cannot delay a typed line.
         if carriage_return && input.fill_buf()?.first() == Some(&b'\n') {
             input.consume(1);
         }
@@ -339,7 +339,7 @@ struct LineReader {
     line_number: usize,
 }
 
-/// A record as its line spells it.
+/// A record as parsed from its line.
 #[derive(Debug)]
 struct LineRecord<'a> {
     key: Option<&'a str>,
@@ -403,7 +403,7 @@ impl LineReader {
         self.null_marker.as_deref() == Some(field)
     }
 
-    /// Takes the field before the separator off `rest`. None when it is missing and errors are ignored.
+    /// Splits the field before the separator off `rest`. None when it is missing and errors are ignored.
     fn cut<'a>(&self, line: &str, rest: &mut &'a str, separator: &str, name: &str) -> Result<Option<&'a str>, Failure> {
         match rest.split_once(separator) {
             Some((field, after)) => {

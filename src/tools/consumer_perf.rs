@@ -1,5 +1,6 @@
-//! `zurau perf consumer`: reads a number of records and tells the rates. Kafka: `org.apache.kafka.tools.ConsumerPerformance`,
-//! kafka-consumer-perf-test.sh. `rebalance.time.ms` is the time until partitions were assigned.
+//! `zurau perf consumer`: reads a number of records and reports the rates. Kafka:
+//! `org.apache.kafka.tools.ConsumerPerformance`, kafka-consumer-perf-test.sh. `rebalance.time.ms` is the time until
+//! partitions were assigned.
 
 use super::support::client_properties::{self, Properties};
 use super::support::feed::{Feed, Source};
@@ -194,8 +195,8 @@ struct Progress {
     bytes: u64,
 }
 
-/// The columns after the times: what has been read in all, and the rates since `before`, over the whole time and over the
-/// time that was not spent on joining.
+/// The columns after the times: the totals so far, and the rates since `before`, over the whole time and over the
+/// time not spent on joining.
 fn row(total: Progress, before: Progress, elapsed: Duration, join: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     let fetch = elapsed.saturating_sub(join);
@@ -215,7 +216,7 @@ fn row(total: Progress, before: Progress, elapsed: Duration, join: Duration) -> 
     )
 }
 
-/// The part of `java.text.SimpleDateFormat` that writes numbers: letters repeat for width, quoted text stands for itself.
+/// The part of `java.text.SimpleDateFormat` that writes numbers: letters repeat for width, quoted text is literal.
 struct DateFormat(Vec<Field>);
 
 enum Field {
@@ -231,7 +232,7 @@ impl DateFormat {
         while let Some(c) = chars.next() {
             if c == '\'' {
                 let mut text = String::new();
-                // Two quotes are one, inside quoted text and outside.
+                // Two quotes are a literal quote, inside quoted text and outside.
                 if chars.next_if_eq(&'\'').is_some() {
                     text.push('\'');
                 } else {

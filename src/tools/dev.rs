@@ -1,5 +1,5 @@
-//! `zurau dev`: a broker with a ZooKeeper of its own, ready to try. Absent on purpose: anything that a production broker
-//! does not have; it is the same broker on an ordinary configuration.
+//! `zurau dev`: a broker with its own ZooKeeper, ready to try. Absent on purpose: anything that a production broker
+//! does not have; it is the same broker with an ordinary configuration.
 
 use super::broker::Signals;
 use crate::config::{BrokerConfig, Props};
@@ -14,7 +14,7 @@ use tracing::error;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Where the data lies; a fresh temporary directory when absent.
+    /// The data directory; a new temporary directory when absent.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Port of the broker, at 127.0.0.1.

@@ -1,5 +1,5 @@
-//! `zurau doctor`: looks a cluster over, through ZooKeeper and at every advertised address, and tells what is wrong with it and
-//! why. Nothing is changed. Ends with 1 when something was found. Kafka has no such tool.
+//! `zurau doctor`: examines a cluster, through ZooKeeper and at every advertised address, and reports what is wrong
+//! with it and why. Nothing is changed. Ends with 1 when something was found. Kafka has no such tool.
 
 mod findings;
 
@@ -35,11 +35,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// How long ZooKeeper, and each address, is waited for.
+/// The timeout of ZooKeeper, and of each address.
 const PATIENCE: Duration = Duration::from_secs(5);
 const BROKER_RESOURCE: i8 = 4;
 
-/// Directories whose nodes are data of which size matters, and whose lists of children may grow.
+/// Directories in which the sizes of the nodes and of the list of children are checked.
 const COLLECTIONS: &[&str] = &["/config/topics", "/config/brokers", "/config/clients", "/config/users", "/config/ips"];
 const LISTS: &[&str] = &[paths::TOPICS, paths::CONFIG_CHANGES, paths::DELETE_TOPICS];
 
@@ -48,7 +48,8 @@ pub(super) struct Args {
     /// The brokers' zookeeper.connect.
     #[arg(long, value_name = "HOST:PORT[/CHROOT]", required_unless_present = "config")]
     zookeeper: Option<String>,
-    /// The properties file of a broker of this machine: its zookeeper.connect is used, and its log directories are looked at.
+    /// The properties file of a broker of this machine: its zookeeper.connect is used, and its log directories are
+    /// examined.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -174,7 +175,7 @@ async fn look(zk: &Client) -> Result<Picture, Error> {
     }
     for directory in COLLECTIONS.iter().chain(LISTS) {
         let names = children(zk, directory).await?;
-        // Each name comes with its length.
+        // Each name is preceded by its length.
         picture.children_sizes.insert((*directory).to_owned(), names.iter().map(|name| name.len() + 4).sum());
     }
     Ok(picture)
@@ -234,7 +235,7 @@ async fn admin_nodes(zk: &Client, picture: &mut Picture) -> Result<(), Error> {
 
 // Brokers
 
-/// Goes to every advertised address, all at once.
+/// Connects to every advertised address, all at once.
 fn probe(picture: &mut Picture) {
     let id = picture.cluster_id.as_ref().and_then(|id| id.as_ref().ok().cloned());
     let addresses: Vec<(BrokerId, Endpoint)> = picture
@@ -289,7 +290,7 @@ fn connect(host: &str, port: u16) -> io::Result<()> {
     Err(failed)
 }
 
-/// Whether who answers there is the broker that registered, and what it tells about topics.
+/// Whether the broker that answers there is the one that registered, and its metadata of topics.
 fn ask(server: &str, id: BrokerId, cluster_id: Option<&str>) -> Result<(Reached, Option<MetadataResponse>), String> {
     let mut properties = Properties::new();
     for key in ["default.api.timeout.ms", "request.timeout.ms"] {
@@ -312,7 +313,7 @@ fn ask(server: &str, id: BrokerId, cluster_id: Option<&str>) -> Result<(Reached,
     let answer: DescribeConfigsResponse = admin
         .call("describeConfigs", Target::Any, ApiKey::DescribeConfigs, &request)
         .map_err(|e: AdminError| e.to_string())?;
-    // A broker tells of its own settings alone.
+    // A broker describes only its own settings.
     for result in &answer.results {
         if ErrorCode::from_wire(result.error_code) == ErrorCode::InvalidRequest {
             let why = result.error_message.as_deref().unwrap_or("it has another id");

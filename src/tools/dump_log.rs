@@ -1,9 +1,9 @@
-//! `zurau dump-log`: prints what the files of a partition hold, and where indexes and log do not agree. Kafka:
+//! `zurau dump-log`: prints the contents of a partition's files, and where indexes and log disagree. Kafka:
 //! `kafka.tools.DumpLogSegments`, kafka-dump-log.sh. Files are only read.
 //!
-//! Logs are mapped. A running broker only appends to them, but for a follower's truncation: one that is cut while it is
-//! dumped ends as an error, see [`FileMap`], or, in the moment that no check covers, with the tool. Indexes are read whole:
-//! they are small, and an Apache broker cuts its active one from 10 MB to its entries at every roll.
+//! Logs are mapped. A running broker only appends to them, except for a follower's truncation: a log that is truncated
+//! while it is dumped is an error, see [`FileMap`], or, in the moment that no check covers, kills the tool. Indexes are
+//! read whole: they are small, and an Apache broker cuts its active one from 10 MB to its entries at every roll.
 
 mod decoders;
 
@@ -68,7 +68,7 @@ const TOOL: Tool = Tool {
 const STRING_DECODER: &str = "org.apache.kafka.tools.api.StringDecoder";
 const OFFSET_INDEX_ENTRY: usize = 8;
 const TIME_INDEX_ENTRY: usize = 12;
-/// The least that the length of a batch may say.
+/// The smallest valid length of a batch.
 const RECORD_OVERHEAD_V0: i32 = 14;
 
 pub(super) fn run(args: &[String]) -> ExitCode {
@@ -145,7 +145,7 @@ impl Plan {
     }
 }
 
-/// What does not agree, to be told at the end. Pairs are what one side says, then the other.
+/// Mismatches, to be printed at the end. Pairs are the value of one side, then of the other.
 #[derive(Default)]
 struct Found {
     index_mismatches: Vec<(PathBuf, Vec<(i64, i64)>)>,
@@ -165,7 +165,7 @@ impl Found {
     }
 
     fn say(&self) {
-        // Kafka's tool tells these two with the last first.
+        // Kafka's tool prints these two with the last first.
         for (path, pairs) in &self.index_mismatches {
             terminal::say(format_args!("Mismatches in :{}", path.display()));
             for (index, log) in pairs.iter().rev() {
@@ -199,7 +199,7 @@ impl Found {
     }
 }
 
-/// A segment's log, read one batch at a time.
+/// The log of a segment, read one batch at a time.
 struct LogFile<'a> {
     path: &'a Path,
     map: FileMap,
@@ -407,7 +407,7 @@ fn print_record(
     Ok(())
 }
 
-/// The entries of an offset index: offset and position. The zeros that a crash leaves behind come along.
+/// The entries of an offset index: offset and position. Zeros left by a crash are included.
 fn offset_entries(path: &Path, base: i64) -> Result<(u64, Vec<(i64, u64)>), Failure> {
     let bytes = std::fs::read(path).map_err(|e| unreadable(path, &e))?;
     let entry = |e: &[u8; OFFSET_INDEX_ENTRY]| {
@@ -446,7 +446,7 @@ fn dump_index(path: &Path, plan: &Plan, found: &mut Found, out: &mut Output) -> 
         return Ok(());
     }
     for (n, (offset, position)) in entries.into_iter().enumerate() {
-        // A preallocated index is zero behind its last entry.
+        // A preallocated index is zero after its last entry.
         if offset == base && n > 0 {
             break;
         }

@@ -62,9 +62,9 @@ const TOOL: Tool = Tool {
 /// Marks that take the place of a timestamp.
 const MARKS: &[(&str, i64)] =
     &[("latest", -1), ("earliest", -2), ("max-timestamp", -3), ("earliest-local", -4), ("latest-tiered", -5)];
-/// What a broker answers when no record is at or after the time.
+/// A broker's answer when no record is at or after the time.
 const UNKNOWN_OFFSET: i64 = -1;
-/// Says in ListOffsets that a client asks, not a replica.
+/// Marks a ListOffsets as a client's, not a replica's.
 const CONSUMER_REPLICA_ID: i32 = -1;
 
 pub(super) fn run(args: &[String]) -> ExitCode {
@@ -134,7 +134,7 @@ fn get_offsets(options: &Options, out: &mut Output) -> Result<(), Failure> {
             )),
         }
     }
-    // By the text of the partition, so 10 comes before 2.
+    // Sorted by the text of the partition, so 10 comes before 2.
     lines.sort();
     for (_, line) in lines {
         writeln!(out, "{line}")?;

@@ -1,4 +1,4 @@
-//! `zurau leader-election`: has the controller elect leaders. Kafka: `org.apache.kafka.tools.LeaderElectionCommand`,
+//! `zurau leader-election`: makes the controller elect leaders. Kafka: `org.apache.kafka.tools.LeaderElectionCommand`,
 //! kafka-leader-election.sh.
 
 use super::reassign_partitions::{Thrown, array, field, integer, string};
@@ -105,7 +105,7 @@ pub(super) fn run(args: &[String]) -> ExitCode {
     })
 }
 
-/// Refuses options that do not go together, in Kafka's order.
+/// Refuses conflicting options, in Kafka's order.
 fn check(options: &Options) -> Result<(), Failure> {
     let listed = |opts: &[&Opt]| opts.iter().map(|opt| opt.name()).collect::<Vec<_>>().join(", ");
     let missing: Vec<&Opt> = [&BOOTSTRAP_SERVER, &ELECTION_TYPE].into_iter().filter(|opt| !options.has(opt)).collect();
@@ -166,7 +166,7 @@ fn listed(partitions: &[Partition]) -> String {
     partitions.iter().map(|(topic, id)| format!("{topic}-{id}")).collect::<Vec<_>>().join(", ")
 }
 
-/// How it ended for each partition; for all partitions, the controller leaves out those that need no election.
+/// The result of each partition; when all partitions are named, the controller omits those that need no election.
 fn elect(
     admin: &mut Admin,
     kind: ElectionType,

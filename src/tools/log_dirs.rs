@@ -1,4 +1,4 @@
-//! `zurau log-dirs`: which partitions lie in the log directories, and how large they are. Kafka:
+//! `zurau log-dirs`: the partitions in the log directories, and their sizes. Kafka:
 //! `org.apache.kafka.tools.LogDirsCommand`, kafka-log-dirs.sh.
 
 use super::support::admin::{Admin, AdminError, Target};
@@ -82,7 +82,7 @@ fn describe(options: &Options, out: &mut Output) -> Result<(), Failure> {
         brokers.push(json!({ "broker": id, "logDirs": dirs }));
     }
     writeln!(out, "Received log directory information from brokers {}", joined(&asked))?;
-    // The keys stand in the order in which Kafka's tool writes them.
+    // The keys are in the order in which Kafka's tool writes them.
     writeln!(out, "{}", json!({ "brokers": brokers, "version": 1 }))?;
     Ok(())
 }
@@ -92,7 +92,7 @@ fn shown(dir: &DescribeLogDirsResult, topics: &BTreeSet<&str>) -> Value {
     for topic in &dir.topics {
         replicas.extend(topic.partitions.iter().map(|p| (&*topic.name, p)));
     }
-    // Kafka's tool goes through two maps: one of all replicas, then one of those that are asked for.
+    // Kafka's tool uses two maps: one of all replicas, then one of those that were requested.
     java::partition_order(&mut replicas, 0, |(topic, p)| (topic, p.partition_index));
     replicas.retain(|(topic, _)| topics.is_empty() || topics.contains(topic));
     java::partition_order(&mut replicas, 0, |(topic, p)| (topic, p.partition_index));

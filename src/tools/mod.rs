@@ -1,10 +1,10 @@
 //! Owns the command line: each sub-command is one of the tools behind `bin/kafka-*.sh`, with Kafka's flags, output and exit
-//! codes, in a file of its name. Kafka: `kafka.Kafka`, `kafka.tools`, `kafka.admin`, `org.apache.kafka.tools`. What several
-//! tools stand on is in `support`.
+//! codes, in a file of its name. Kafka: `kafka.Kafka`, `kafka.tools`, `kafka.admin`, `org.apache.kafka.tools`. Code
+//! that several tools share is in `support`.
 //!
-//! A tool asks a cluster through `support::admin`, on the brokers' own connections; those that produce or consume do it
-//! through librdkafka, as the clients do that they stand for. Tools block: they have nothing else to do. Absent on purpose:
-//! tools of KRaft, and clap's own texts in a Kafka tool, which scripts compare with Kafka's.
+//! A tool calls a cluster through `support::admin`, on the brokers' own connections; those that produce or consume
+//! use librdkafka, as the clients do that they stand in for. Tools block: they have nothing else to do. Absent on
+//! purpose: tools of KRaft, and clap's own texts in a Kafka tool, which scripts compare with Kafka's.
 #![allow(clippy::print_stdout, reason = "a tool's output is its standard output")]
 
 use clap::{Parser, Subcommand};
@@ -48,9 +48,9 @@ struct Cli {
 enum Command {
     /// Run a broker on a properties file.
     Broker(broker::Args),
-    /// Run a broker with a ZooKeeper of its own, ready to try.
+    /// Run a broker with its own ZooKeeper, ready to try.
     Dev(dev::Args),
-    /// Look a cluster over: what is wrong with it, and why.
+    /// Examine a cluster: what is wrong with it, and why.
     Doctor(doctor::Args),
     /// Create, list, describe, change and delete topics.
     Topics(ToolArgs),
@@ -66,15 +66,15 @@ enum Command {
     GetOffsets(ToolArgs),
     /// Delete records up to an offset.
     DeleteRecords(ToolArgs),
-    /// Print what the files of a partition hold.
+    /// Print the contents of a partition's files.
     DumpLog(ToolArgs),
-    /// Show what lies in the log directories.
+    /// Show the contents of the log directories.
     LogDirs(ToolArgs),
-    /// Show transactions, find those that hang and abort them.
+    /// Show transactions, find and abort hanging ones.
     Transactions(ToolArgs),
     /// Show which APIs and versions each broker has.
     BrokerApiVersions(ToolArgs),
-    /// Send numbers and print what became of each as JSON.
+    /// Send numbers and print the result of each as JSON.
     VerifiableProducer(ToolArgs),
     /// Read in a group and print what happens as JSON.
     VerifiableConsumer(ToolArgs),
@@ -82,7 +82,7 @@ enum Command {
     ReassignPartitions(ToolArgs),
     /// Elect leaders: the preferred ones, or any that are left.
     LeaderElection(ToolArgs),
-    /// Compare what the replicas of partitions hold, again and again.
+    /// Compare the replicas of partitions, continuously.
     ReplicaVerification(ToolArgs),
     /// Show the id of a cluster.
     Cluster(ToolArgs),
@@ -91,15 +91,15 @@ enum Command {
     Perf(Perf),
     /// Run a standalone ZooKeeper for development on a properties file.
     Zookeeper(zookeeper::Args),
-    /// Look into a ZooKeeper ensemble.
+    /// Show and edit the znodes of a ZooKeeper ensemble.
     ZookeeperShell(ToolArgs),
 }
 
 #[derive(Subcommand)]
 enum Perf {
-    /// Write records and tell rates and latencies.
+    /// Write records and report rates and latencies.
     Producer(ToolArgs),
-    /// Read records and tell rates.
+    /// Read records and report rates.
     Consumer(ToolArgs),
     /// The load of the broker benchmark.
     Load(bench::LoadArgs),
@@ -107,7 +107,7 @@ enum Perf {
     Floor(bench::FloorArgs),
 }
 
-/// The command line of a Kafka tool, which is read by Kafka's rules: see [`support`].
+/// The command line of a Kafka tool, which is read by Kafka's rules: see `support`.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 struct ToolArgs {

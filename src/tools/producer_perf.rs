@@ -1,7 +1,7 @@
-//! `zurau perf producer`: sends records as fast as asked and tells rates and latencies. Kafka:
+//! `zurau perf producer`: sends records at a given rate and reports rates and latencies. Kafka:
 //! `org.apache.kafka.tools.ProducerPerformance`, kafka-producer-perf-test.sh, whose command line follows argparse4j's rules.
-//! Random payloads are the very bytes that Kafka's tool sends. With `--print-metrics` the figures are librdkafka's, under its
-//! names.
+//! Random payloads are the same bytes that Kafka's tool sends. With `--print-metrics` the figures are librdkafka's,
+//! under its names.
 
 use super::support::argparse::{self, Words, number};
 use super::support::client_properties::{self, Logged, Properties};
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Latencies that are kept for the percentiles; of more records only every so-manyth is.
+/// The most latencies kept for the percentiles; of more records every n-th is kept.
 const MAX_SAMPLES: u64 = 500_000;
 const REPORTING_INTERVAL: Duration = Duration::from_secs(5);
 const METRICS_INTERVAL: Duration = Duration::from_millis(200);
@@ -83,7 +83,7 @@ pub(super) fn run(args: &[String]) -> ExitCode {
         }
         let plan = match Plan::parse(args) {
             Ok(Some(plan)) => plan,
-            // Kafka's tool ends with 1 when it is asked for help.
+            // Kafka's tool ends with 1 after the help.
             Ok(None) => {
                 out.write_all(HELP.as_bytes())?;
                 out.write_all(DETAILS.as_bytes())?;
@@ -95,7 +95,7 @@ pub(super) fn run(args: &[String]) -> ExitCode {
     })
 }
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Debug, Default, PartialEq)]
 struct Plan {
     topic: String,
@@ -120,7 +120,7 @@ enum PayloadSource {
 }
 
 impl Plan {
-    /// None when help is asked for; an error is argparse4j's text.
+    /// None when help is requested; an error is argparse4j's text.
     fn parse(args: &[String]) -> Result<Option<Self>, String> {
         let mut plan = Self {
             payload_delimiter: "\n".to_owned(),
@@ -338,7 +338,7 @@ impl SplittableRandom {
         loop {
             let candidate = self.next_u32() >> 1;
             let result = candidate % bound;
-            // Refuse the last, shorter run of candidates, so that every result is as likely.
+            // Rejects the last, shorter run of candidates, so that all results are equally likely.
             if (candidate + (bound - 1) - result).cast_signed() >= 0 {
                 return result;
             }
@@ -346,7 +346,7 @@ impl SplittableRandom {
     }
 }
 
-/// Sleeps now and then so that the average rate is as asked. Kafka: `ThroughputThrottler`.
+/// Sleeps from time to time to keep the average rate. Kafka: `ThroughputThrottler`.
 struct Throttle {
     target: f64,
     started: Instant,
@@ -367,7 +367,7 @@ impl Throttle {
             return;
         }
         if self.target == 0.0 {
-            // Kafka's tool waits without end.
+            // Kafka's tool waits forever.
             loop {
                 std::thread::park();
             }
@@ -383,7 +383,7 @@ impl Throttle {
     }
 }
 
-/// What a record carries until it is answered.
+/// The state of a record until it is answered.
 struct Sent {
     at: Instant,
     bytes: usize,
@@ -436,7 +436,7 @@ impl ProducerContext for Measured {
             Ok(_) => {
                 let now = Instant::now();
                 if let Some(window) = self.state.stats.lock().record(now - sent.at, sent.bytes, now) {
-                    // A reader that went away shows at the end of the run.
+                    // A closed standard output is reported at the end of the run.
                     std::io::stdout().write_all(window.as_bytes()).ok();
                 }
             }
@@ -481,7 +481,7 @@ impl Stats {
         }
     }
 
-    /// Counts an answered record; gives the report of a window that is over.
+    /// Counts an answered record; returns the report of a window that has ended.
     fn record(&mut self, latency: Duration, bytes: usize, now: Instant) -> Option<String> {
         let latency = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
         if self.count.is_multiple_of(self.sampling) {
@@ -541,7 +541,7 @@ fn rate(count: u64, elapsed: Duration) -> f64 {
 /// The table that Kafka's tool prints, of librdkafka's own figures.
 fn print_metrics(state: &State, client_id: &str, out: &mut Output) -> Result<(), Failure> {
     let mut metrics = state.metrics.lock();
-    // The figures so far may be older than the last records.
+    // The latest figures may be older than the last records.
     *metrics = None;
     state.metrics_came.wait_for(&mut metrics, 2 * METRICS_INTERVAL);
     let Some(serde_json::Value::Object(figures)) = metrics.take() else { return Ok(()) };

@@ -1,6 +1,6 @@
-//! `zurau reassign-partitions`: moves replicas to other brokers and log directories, and looks how far they are. Kafka:
+//! `zurau reassign-partitions`: moves replicas to other brokers and log directories, and shows their progress. Kafka:
 //! `org.apache.kafka.tools.reassign.ReassignPartitionsCommand`, kafka-reassign-partitions.sh.
-//! One thing is done that Kafka's tool forgets: `--cancel` takes back a move that only adds replicas, too.
+//! One difference from Kafka's tool, which has a bug there: `--cancel` also cancels a move that only adds replicas.
 
 mod calls;
 mod plan;
@@ -100,7 +100,7 @@ const FOLLOWER_REPLICAS: &str = "follower.replication.throttled.replicas";
 
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why an action ends. Kafka's tool says everything on standard output.
+/// Why an action ends. Kafka's tool prints everything on standard output.
 enum Stop {
     /// Kafka: `TerseException`.
     Said(String),
@@ -168,7 +168,7 @@ pub(super) fn run(args: &[String]) -> ExitCode {
     })
 }
 
-/// Refuses options that do not go together; gives the action.
+/// Refuses conflicting options; returns the action.
 fn check(options: &Options) -> Result<&'static Opt, Failure> {
     let named: Vec<&&Opt> = ACTIONS.iter().filter(|action| options.has(action)).collect();
     let [action] = named[..] else {
@@ -355,7 +355,7 @@ impl Command<'_> {
         if wanted.log_dirs.is_empty() { Ok(()) } else { self.move_dirs(wanted.log_dirs, timeout) }
     }
 
-    /// Starts moves between log directories. A replica that is not on its broker yet is tried again until the time is up.
+    /// Starts moves between log directories. A replica that is not on its broker yet is retried until the timeout.
     fn move_dirs(&mut self, mut pending: BTreeMap<Replica, String>, timeout: Duration) -> Result<(), Stop> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -411,7 +411,7 @@ impl Command<'_> {
             })
             .collect();
         if back.is_empty() {
-            // Without an end of the line, as Kafka's tool.
+            // Without a line end, as in Kafka's tool.
             write!(self.out, "None of the specified partition moves are active.")?;
         } else {
             self.move_dirs(back, timeout)?;
@@ -481,7 +481,7 @@ impl Command<'_> {
         Ok(())
     }
 
-    /// Takes all throttles away, also those of others: who was read from is not known any more.
+    /// Removes all throttles, also those of others: the brokers that were read from are not known any more.
     fn clear_throttles(&mut self, wanted: &Wanted) -> Result<(), Stop> {
         let several = |count: usize| if count == 1 { "" } else { "s" };
         let mut brokers: BTreeSet<i32> = self.admin.nodes("listNodes")?.iter().map(|node| node.id).collect();
@@ -517,7 +517,7 @@ fn replicas_of(described: &[MetadataResponseTopic], (name, id): &Partition) -> R
     let count = topic.partitions.len();
     match topic.partitions.iter().find(|p| p.partition_index == *id) {
         Some(p) => Ok(p.replica_nodes.clone()),
-        // Kafka's tool counts one too far.
+        // Kafka's tool is off by one here.
         None if usize::try_from(*id).is_ok_and(|id| id > count) => Ok(Vec::new()),
         None => {
             let exception = "java.lang.IndexOutOfBoundsException";

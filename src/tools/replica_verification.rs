@@ -1,7 +1,7 @@
-//! `zurau replica-verification`: reads all replicas of partitions side by side, up to the high watermark, and tells where they
-//! differ; it goes on until it is stopped. Kafka: `org.apache.kafka.tools.ReplicaVerificationTool`,
+//! `zurau replica-verification`: reads all replicas of partitions side by side, up to the high watermark, and reports
+//! where they differ, until it is stopped. Kafka: `org.apache.kafka.tools.ReplicaVerificationTool`,
 //! kafka-replica-verification.sh.
-//! A broker that is away holds its partitions up until it is back. Replicas are those of the start.
+//! An offline broker stalls its partitions until it is back. The replicas are those assigned at the start.
 
 use super::get_offsets::AtTime;
 use super::support::admin::{Admin, Target};
@@ -52,13 +52,13 @@ const TOOL: Tool = Tool {
 
 const CLASS: &str = "org.apache.kafka.tools.ReplicaVerificationTool";
 const LATEST: i64 = -1;
-/// Such a reader may ask any replica, and gets what is above the high watermark too. Kafka: `DEBUGGING_CONSUMER_ID`.
+/// A reader with this id may read from any replica, also above the high watermark. Kafka: `DEBUGGING_CONSUMER_ID`.
 const DEBUGGING_CONSUMER: i32 = -2;
 /// The first version of Fetch that names the reader in `replica_state`.
 const REPLICA_STATE_FROM: i16 = 15;
-/// An answer is smaller than what a tool takes.
+/// The largest answer that a tool accepts.
 const FETCH_MAX_BYTES: i32 = 50 << 20;
-/// How long a broker that is away is waited for in one round.
+/// How long an offline broker is waited for in one round.
 const ROUND_TIMEOUT_MS: &str = "30000";
 
 pub(super) fn run(args: &[String]) -> ExitCode {
@@ -165,7 +165,7 @@ fn now() -> String {
     jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S,%3f").to_string()
 }
 
-/// Where each partition is read from. One without records after `time` is read from its end.
+/// The start offset of each partition. One without records after `time` is read from its end.
 fn starting_offsets(
     admin: &mut Admin,
     replicas: &BTreeMap<Partition, BTreeSet<i32>>,
@@ -190,7 +190,7 @@ fn starting_offsets(
     Ok(offsets)
 }
 
-/// What a replica holds from the offset on that was asked for. Nothing, when its broker did not answer.
+/// A replica's records from the requested offset on. Empty when its broker did not answer.
 #[derive(Clone, Debug)]
 struct Held {
     high_watermark: Offset,
@@ -270,7 +270,7 @@ impl Reader<'_> {
     }
 }
 
-/// Where replicas do not hold the same.
+/// Where replicas differ.
 #[derive(Debug, PartialEq)]
 enum Difference {
     Offset { one: (i32, Offset), other: (i32, Offset) },
@@ -298,7 +298,7 @@ impl Difference {
 }
 
 struct Compared {
-    /// Where the next round goes on.
+    /// The start of the next round.
     next: Offset,
     differences: Vec<Difference>,
 }
@@ -399,7 +399,7 @@ mod tests {
     fn replicas_are_compared_up_to_the_lowest_high_watermark() {
         assert_eq!(compared([held(3, &["a", "b", "c"]), held(2, &["a", "b", "c"])]), (2, vec![]));
         assert_eq!(compared([held(3, &["a", "b", "c"]), held(3, &["a"])]), (1, vec![]));
-        // A broker that did not answer holds everything up.
+        // A broker that did not answer stalls everything.
         assert_eq!(compared([held(3, &["a"]), Held::default()]), (0, vec![]));
     }
 

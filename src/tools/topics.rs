@@ -1,4 +1,4 @@
-//! `zurau topics`: creates, lists, describes, widens and deletes topics. Kafka: `org.apache.kafka.tools.TopicCommand`,
+//! `zurau topics`: creates, lists, describes, alters and deletes topics. Kafka: `org.apache.kafka.tools.TopicCommand`,
 //! kafka-topics.sh.
 
 use super::support::admin::{Admin, AdminError, Target};
@@ -124,10 +124,10 @@ const REPORTS: &[&Opt] =
 const TOPIC_COMMAND: &str = "org.apache.kafka.tools.TopicCommand";
 /// Resource type of a topic in DescribeConfigs. Kafka: `ConfigResource.Type.TOPIC`.
 const TOPIC_RESOURCE: i8 = 2;
-/// Where a setting comes from. Kafka: `DescribeConfigsResponse.ConfigSource`.
+/// The source of a setting. Kafka: `DescribeConfigsResponse.ConfigSource`.
 const DEFAULT_CONFIG: i8 = 5;
 
-/// Why an action ends; `exception` is the class of Kafka's, which goes to standard error.
+/// Why an action ends; `exception` is the class of Kafka's exception, which goes to standard error.
 enum CommandError {
     Said { exception: &'static str, message: String },
     Admin(AdminError),
@@ -198,7 +198,7 @@ pub(super) fn run(args: &[String]) -> ExitCode {
     })
 }
 
-/// Refuses options that do not go together, in Kafka's order.
+/// Refuses conflicting options, in Kafka's order.
 fn check(options: &Options, out: &mut Output) -> Result<(), Failure> {
     if ACTIONS.iter().filter(|action| options.has(action)).count() != 1 {
         return Err(
@@ -231,7 +231,7 @@ fn check(options: &Options, out: &mut Output) -> Result<(), Failure> {
         }
         TOOL.require(options, &[&PARTITIONS])?;
     }
-    // An option may stand beside these actions, and not beside those other options.
+    // An option is valid with these actions, and conflicts with those other options.
     let only = |opt: &Opt, beside: &[&Opt], never: &[&Opt]| {
         let other_actions = ACTIONS.iter().copied().filter(|action| !beside.iter().any(|b| b.same(action)));
         let refused: Vec<&Opt> = other_actions.chain(never.iter().copied()).collect();
@@ -398,7 +398,7 @@ impl Command<'_> {
         }
     }
 
-    /// Names that match `--topic`, sorted; all without it.
+    /// Names that match `--topic`, sorted; all by default.
     fn matching_names(&mut self) -> Result<Vec<String>, CommandError> {
         let exclude_internal = self.options.has(&EXCLUDE_INTERNAL);
         let pattern = self.options.value(&TOPIC)?.map(topic_filter).transpose()?;
@@ -510,7 +510,8 @@ impl Command<'_> {
         Ok(answer.results.into_iter().map(result).collect())
     }
 
-    /// What moves right now, by topic and partition. A broker that does not tell is one where nothing moves, as in Kafka.
+    /// The ongoing reassignments, by topic and partition. A broker that cannot list them counts as having none, as in
+    /// Kafka.
     fn reassignments(
         &mut self,
         topics: &[MetadataResponseTopic],
@@ -567,7 +568,7 @@ impl Description<'_> {
         let reports = REPORTS.iter().any(|report| options.has(report));
         java::hash_order(&mut self.configs, 0, |c| &*c.name);
         if !reports {
-            // Before version 1 of the answer a broker only says whether a setting is a default.
+            // Before version 1 the answer only says whether a setting is a default.
             let own = |c: &&DescribeConfigsResourceResult| match c.config_source {
                 -1 => !c.is_default,
                 source => source != DEFAULT_CONFIG,
@@ -652,7 +653,7 @@ impl Description<'_> {
                 joined(&moving.removing_replicas)
             )?;
         }
-        // Eligible leader replicas are KRaft's.
+        // Eligible leader replicas exist only in KRaft.
         writeln!(out, "\tElr: N/A\tLastKnownElr: N/A")?;
         Ok(())
     }
@@ -673,7 +674,7 @@ pub(super) fn topic_filter(text: &str) -> Result<Regex, InvalidPattern> {
     Regex::new(&format!("^(?:{pattern})$")).map_err(|_| InvalidPattern(pattern.to_owned()))
 }
 
-/// A pattern that is none.
+/// An invalid pattern.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is an invalid regex.")]
 pub(super) struct InvalidPattern(String);
@@ -706,7 +707,7 @@ fn parse_uuid(text: &str) -> Result<Uuid, CommandError> {
     })
 }
 
-/// `0:1,1:2`: partitions apart by commas, the brokers of one by colons.
+/// `0:1,1:2`: partitions separated by commas, the brokers of one by colons.
 fn parse_assignment(text: &str) -> Result<Vec<Vec<i32>>, CommandError> {
     let mut assignment: Vec<Vec<i32>> = Vec::new();
     for (n, list) in text.split(',').enumerate() {

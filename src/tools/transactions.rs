@@ -1,4 +1,4 @@
-//! `zurau transactions`: shows transactions and producers, finds transactions that hang, aborts them. Kafka:
+//! `zurau transactions`: shows transactions and producers, finds and aborts hanging transactions. Kafka:
 //! `org.apache.kafka.tools.TransactionsCommand`, kafka-transactions.sh, whose command line follows argparse4j's rules.
 
 mod hanging;
@@ -57,7 +57,7 @@ commands:
     find-hanging         find hanging transactions
 ";
 
-/// What a command's options hold.
+/// The options of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Text,
@@ -67,7 +67,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Whether it can be the value of the option: the error is argparse4j's text.
+    /// Whether the text is a valid value of the option: the error is argparse4j's text.
     fn check(self, option: &str, text: &str) -> Result<(), String> {
         match self {
             Self::Text => Ok(()),
@@ -78,7 +78,7 @@ impl Kind {
     }
 }
 
-/// An option with a value, and whether there is no command without it.
+/// An option with a value, and whether the command requires it.
 type Flag = (&'static str, Kind, bool);
 
 const BASE: &[Flag] = &[("--command-config", Kind::Text, false), ("--bootstrap-server", Kind::Text, true)];
@@ -229,7 +229,7 @@ fn list(line: &CommandLine, admin: &mut Admin, out: &mut Output) -> Result<(), F
     table(&["TransactionalId", "Coordinator", "ProducerId", "TransactionState"], &rows, out)
 }
 
-/// Every broker's list; one that is loading is asked again. The error is Kafka's message.
+/// Every broker's list; a broker that is loading is retried. The error is Kafka's message.
 fn list_all(
     admin: &mut Admin,
     request: &ListTransactionsRequest,
@@ -323,7 +323,7 @@ impl From<AdminError> for NotDescribed {
     }
 }
 
-/// The coordinator, and what it says.
+/// The coordinator, and its description.
 fn describe_one(admin: &mut Admin, id: &str) -> Result<(i32, TransactionState), NotDescribed> {
     let name = "describeTransactions";
     let deadline = Instant::now() + admin.api_timeout();
@@ -424,7 +424,7 @@ fn describe_producers(line: &CommandLine, admin: &mut Admin, out: &mut Output) -
     table(&headers, &rows, out)
 }
 
-/// The producers of partitions, as their leaders know them or one broker does. Errors are Kafka's messages.
+/// The producers of partitions, from their leaders or from one broker. Errors are Kafka's messages.
 fn producers(
     admin: &mut Admin,
     broker: Option<i32>,
@@ -509,7 +509,7 @@ impl LeaderRequest for Producers {
 
 // ---- abort
 
-/// One transaction, as far as its marker names it. Kafka: `AbortTransactionSpec`.
+/// The fields of a transaction that its marker needs. Kafka: `AbortTransactionSpec`.
 struct Abort {
     partition: Partition,
     producer_id: i64,
@@ -588,7 +588,7 @@ fn abort(line: &CommandLine, admin: &mut Admin) -> Result<(), Failure> {
             let missing = |name: &str| Failure::message(format_args!("Missing required argument {name}"));
             let producer_epoch = line.number("--producer-epoch").ok_or_else(|| missing("--producer-epoch"))?;
             let epoch: i32 = line.number("--coordinator-epoch").ok_or_else(|| missing("--coordinator-epoch"))?;
-            // -1 is what a partition says that has seen no marker: 0 fences no one either.
+            // A partition without any marker reports -1: 0 fences no one either.
             Abort { partition, producer_id, producer_epoch, coordinator_epoch: epoch.max(0) }
         }
         (None, None) => {

@@ -67,11 +67,11 @@ const PARSER: Parser = Parser {
     ],
 };
 
-/// How long to wait for a record before looking at the flag that a signal sets.
+/// How long to wait for a record before checking the flag that a signal sets.
 const POLL: Duration = Duration::from_millis(100);
 /// Kafka: `ConsumerUtils.DEFAULT_CLOSE_TIMEOUT_MS`.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Records that go into one event and one commit: what one poll of the Java consumer gives.
+/// The most records in one event and one commit: as many as one poll of the Java consumer returns.
 const BATCH: usize = 500;
 
 pub(super) fn run(args: &[String]) -> ExitCode {
@@ -81,7 +81,7 @@ pub(super) fn run(args: &[String]) -> ExitCode {
     })
 }
 
-/// Tells of assignments as they change.
+/// Prints assignments as they change.
 struct Verified {
     logged: Logged,
 }
@@ -103,7 +103,7 @@ fn partitions(list: &TopicPartitionList) -> Value {
 impl ConsumerContext for Verified {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
-            // No one reads any more: the loop ends by itself.
+            // Standard output is closed: the loop ends.
             drop(event("partitions_revoked", json!({ "partitions": partitions(list) })));
         }
     }
@@ -182,21 +182,21 @@ fn consume(values: &Values) -> Result<(), Failure> {
     }
 }
 
-/// Gives all partitions back before the end: a close in the middle of a cooperative rebalance may hang for good
+/// Gives up all partitions before the end: a close in the middle of a cooperative rebalance may hang for good
 /// (librdkafka issue 4527). A static member stays in its group, and so is only closed.
 fn leave(consumer: BaseConsumer<Verified>, properties: &Properties) {
     if !properties.contains_key("group.instance.id") {
         consumer.unsubscribe();
         let end = Instant::now() + CLOSE_TIMEOUT;
         while Instant::now() < end && consumer.assignment().is_ok_and(|assigned| assigned.count() > 0) {
-            // Whatever is still read is no one's: it is not committed.
+            // Records read from here on are discarded: they are not committed.
             drop(consumer.poll(POLL));
         }
     }
     drop(consumer);
 }
 
-/// What is there, after waiting for the first.
+/// The available records, after a wait for the first.
 fn read(consumer: &BaseConsumer<Verified>, max: usize) -> KafkaResult<Vec<BorrowedMessage<'_>>> {
     let mut batch = Vec::new();
     let mut wait = POLL;
@@ -207,7 +207,7 @@ fn read(consumer: &BaseConsumer<Verified>, max: usize) -> KafkaResult<Vec<Borrow
             Some(Err(error)) if error.rdkafka_error_code().is_some_and(super::support::feed::ends_reading) => {
                 return Err(error);
             }
-            // All others pass, or come back with the next answer.
+            // All other errors are transient, or recur with the next answer.
             Some(Err(_)) => {}
         }
         wait = Duration::ZERO;
@@ -215,7 +215,7 @@ fn read(consumer: &BaseConsumer<Verified>, max: usize) -> KafkaResult<Vec<Borrow
     Ok(batch)
 }
 
-/// Prints what came; the offsets to commit.
+/// Prints the records, and returns the offsets to commit.
 fn tell(batch: &[BorrowedMessage<'_>], verbose: bool) -> Result<BTreeMap<(String, i32), i64>, Failure> {
     let mut ranges: BTreeMap<(String, i32), (i64, i64, u64)> = BTreeMap::new();
     for message in batch {
@@ -250,7 +250,7 @@ fn commit(consumer: &BaseConsumer<Verified>, offsets: &BTreeMap<(String, i32), i
     let mut list = TopicPartitionList::new();
     let mut shown = Vec::new();
     for ((topic, partition), offset) in offsets {
-        // Refused only for an offset that is none.
+        // Refused only for an invalid offset.
         list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).ok();
         shown.push(json!({ "topic": topic, "partition": partition, "offset": offset }));
     }

@@ -1,5 +1,5 @@
-//! `zurau verifiable-producer`: sends increasing numbers and prints what became of each as JSON, for system tests. Kafka:
-//! `org.apache.kafka.tools.VerifiableProducer`, kafka-verifiable-producer.sh.
+//! `zurau verifiable-producer`: sends increasing numbers and prints the result of each as JSON, for system tests.
+//! Kafka: `org.apache.kafka.tools.VerifiableProducer`, kafka-verifiable-producer.sh.
 
 use super::support::argparse::{Arg, Parser, Values};
 use super::support::client_properties::{self, Logged, Properties};
@@ -66,7 +66,7 @@ pub(super) fn run(args: &[String]) -> ExitCode {
     })
 }
 
-/// One line of JSON: time and name first, as Kafka's tools order them. It is shown at once: whoever reads it waits for it.
+/// One line of JSON: time and name first, as Kafka's tools order them. It is flushed at once: the reader waits for it.
 pub(super) fn event(name: &str, fields: Value) -> io::Result<()> {
     let mut event = Map::new();
     event.insert("timestamp".to_owned(), json!(wall_ms()));
@@ -79,13 +79,13 @@ pub(super) fn event(name: &str, fields: Value) -> io::Result<()> {
     out.flush()
 }
 
-/// A record on its way.
+/// A record in flight.
 struct Sent {
     key: Option<String>,
     value: String,
 }
 
-/// What came of the records.
+/// The results of the records.
 struct Verified {
     logged: Logged,
     topic: String,
@@ -122,7 +122,7 @@ impl ProducerContext for Verified {
                 failed(&self.topic, &sent, &exception)
             }
         };
-        // No one reads any more: the loop ends by itself.
+        // Standard output is closed: the loop ends.
         drop(told);
     }
 }
@@ -215,7 +215,7 @@ fn pause(throughput: i64, sent: u64, started: Instant, stop: &Stop) {
     }
     loop {
         let due = match throughput {
-            // Not one record more.
+            // Not one more record.
             0 => Duration::MAX,
             _ => Duration::from_secs_f64(sent as f64 / throughput as f64),
         };

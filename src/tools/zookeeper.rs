@@ -1,5 +1,5 @@
-//! `zurau zookeeper FILE`: a standalone ZooKeeper for development, on a zoo.cfg. Counterpart: `QuorumPeerMain`,
-//! zookeeper-server-start.sh.
+//! `zurau zookeeper FILE`: a standalone ZooKeeper for development, configured by a zoo.cfg. Counterpart:
+//! `QuorumPeerMain`, zookeeper-server-start.sh.
 
 use crate::util::logging;
 use crate::util::task::Group;
@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 fn serve(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let text = std::fs::read_to_string(&args.file).map_err(|e| format!("read {}: {e}", args.file.display()))?;
     let config = Config::parse(&text)?;
-    // The owner of the state is one task; a second thread keeps sockets going beside it.
+    // One task owns the state; a second thread serves the sockets.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let tasks = Group::new(runtime.handle().clone());
     let _server = Server::start(config, &tasks)?;

@@ -1,6 +1,6 @@
-//! `zurau zookeeper-shell`: looks into an ensemble. Counterpart: `org.apache.zookeeper.ZooKeeperMain` behind
-//! zookeeper-shell.sh. The commands that operators of Kafka use, with zkCli's output; absent on purpose: watches, quotas,
-//! reconfiguration, credentials, TLS.
+//! `zurau zookeeper-shell`: shows and edits znodes of an ensemble. Counterpart: `org.apache.zookeeper.ZooKeeperMain`
+//! behind zookeeper-shell.sh. The commands that operators of Kafka use, with zkCli's output; absent on purpose:
+//! watches, quotas, reconfiguration, credentials, TLS.
 
 use super::support::terminal::{self, Failure, Output};
 use crate::util::task::Group;
@@ -14,7 +14,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a command may take, over reconnections.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// What zkCli's process ends with when it does not know a command.
+/// zkCli's exit code for an unknown command.
 const UNKNOWN_COMMAND: u8 = 127;
 
 const USAGE: &str = "\
@@ -30,7 +30,7 @@ ZooKeeper -server host:port cmd args
 \tstat path
 \tversion";
 
-/// What a znode's flags of a permission are called, in zkCli's order.
+/// The letters of the permission bits, in zkCli's order.
 const PERMISSIONS: &[(Permission, char)] = &[
     (Permission::CREATE, 'c'),
     (Permission::DELETE, 'd'),
@@ -86,7 +86,7 @@ pub(super) fn run(args: &[String]) -> ExitCode {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     Done,
-    /// What went wrong has been said.
+    /// The error has been printed.
     Failed,
     Unknown,
     Quit,
@@ -217,7 +217,7 @@ impl Shell<'_> {
             "deleteall" => {
                 for path in subtree(&client, path).await?.iter().rev() {
                     match client.delete(path, -1).await {
-                        // Someone else was faster.
+                        // Another client was faster.
                         Ok(()) | Err(Error::NoNode) => {}
                         Err(e) => return Err(e.into()),
                     }
@@ -275,7 +275,7 @@ async fn subtree(client: &Client, path: &str) -> Result<Vec<String>, Error> {
     while let Some(next) = open.pop() {
         let mut children = match client.children(&next).await {
             Ok(children) => children,
-            // Gone since its parent told of it.
+            // Deleted since its parent was listed.
             Err(Error::NoNode) if !paths.is_empty() => continue,
             Err(e) => return Err(e),
         };
@@ -306,7 +306,7 @@ fn print_stat(stat: &Stat, out: &mut Output) -> std::io::Result<()> {
     )
 }
 
-/// As `java.util.Date` prints itself.
+/// The format of `java.util.Date`.
 fn java_date(ms: i64) -> String {
     match jiff::Timestamp::from_millisecond(ms) {
         Ok(at) => at.to_zoned(jiff::tz::TimeZone::system()).strftime("%a %b %d %H:%M:%S %Z %Y").to_string(),
@@ -314,7 +314,7 @@ fn java_date(ms: i64) -> String {
     }
 }
 
-/// Why a path cannot be one.
+/// Why a path is invalid.
 fn bad_path(path: &str) -> Option<String> {
     if !path.starts_with('/') {
         return Some("Path must start with / character".to_owned());
@@ -326,7 +326,7 @@ fn bad_path(path: &str) -> Option<String> {
     empty.map(|at| format!("Invalid path string \"{path}\" caused by empty node name specified @{}", at + 1))
 }
 
-/// The words of a command behind its name.
+/// The words of a command after its name.
 #[derive(Debug, Default, PartialEq)]
 struct Command {
     path: String,
@@ -359,7 +359,7 @@ impl Command {
     }
 }
 
-/// Words apart by white space; quotes hold one together.
+/// Words separated by white space; a quoted one may contain it.
 fn words_of(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = line.trim_start();

@@ -1,6 +1,6 @@
-//! Owns the watches that are armed at the server for a session, and carries them from one connection to the next. A watch
-//! is of one connection: on a new one every node is read again, which shows what happened meanwhile and arms it.
-//! ZooKeeper: `ZKWatchManager`, and what its servers do at SetWatches.
+//! Owns the watches of a session that are armed at the server, and re-arms them on each new connection. A watch belongs
+//! to one connection: on a new one every node is read again, which shows what changed in between and arms the watch.
+//! ZooKeeper: `ZKWatchManager`, and the servers' handling of SetWatches.
 
 use super::watch::{Address, Change, WatchKind};
 use futures_util::StreamExt;
@@ -15,18 +15,18 @@ use tokio_util::sync::CancellationToken;
 use zookeeper_client as package;
 use zookeeper_client::{EventType, OneshotWatcher, WatchedEvent};
 
-/// Reads under way while watches are armed again.
+/// The most concurrent reads while watches are re-armed.
 const ARMED_AT_ONCE: usize = 100;
 
 /// A watch that a read has armed.
 pub(super) struct Arming {
     pub(super) kind: WatchKind,
     pub(super) path: String,
-    /// Of the latest change that the read has seen; 0: there is no node.
+    /// The zxid of the latest change that the read has seen; 0: there is no node.
     pub(super) zxid: i64,
     pub(super) address: Address,
     pub(super) fires: OneshotWatcher,
-    /// That of the link that it was armed on.
+    /// The token of the link on which it was armed.
     pub(super) lost: CancellationToken,
     pub(super) generation: u64,
 }
@@ -41,7 +41,7 @@ pub(super) struct Armed {
     next: u64,
     waiting: HashMap<u64, Waiting>,
     numbers: HashMap<(WatchKind, String), u64>,
-    /// Those of the connection. Not to be polled when it is gone.
+    /// The watches of the connection. Not to be polled once it is lost.
     pub(super) fires: FuturesUnordered<Fires>,
 }
 
@@ -57,7 +57,7 @@ impl Armed {
         let Arming { kind, path, zxid, address, fires, .. } = arming;
         let key = (kind, path);
         if let Some(waiting) = self.numbers.get(&key).and_then(|number| self.waiting.get_mut(number)) {
-            // One watch at the server is enough; the node has not changed in between, or an event is on its way.
+            // One watch at the server is enough: either the node has not changed in between, or an event is in flight.
             waiting.zxid = waiting.zxid.min(zxid);
             waiting.addresses.retain(|other| !other.is_gone());
             if !waiting.addresses.iter().any(|other| other.is_same(&address)) {
@@ -77,14 +77,14 @@ impl Armed {
         number
     }
 
-    /// A watch has fired. Deletion fires those of data and of children, which are two here.
+    /// A watch has fired. A deletion fires both the data and the child watch, which are separate here.
     pub(super) fn fire(&mut self, number: u64, event: &WatchedEvent) {
         let change = match event.event_type {
             EventType::NodeCreated => Change::Created,
             EventType::NodeDeleted => Change::Deleted,
             EventType::NodeDataChanged => Change::Data,
             EventType::NodeChildrenChanged => Change::Children,
-            // The connection ends, and its end is seen elsewhere.
+            // The connection ends, which is handled elsewhere.
             EventType::Session => return,
         };
         let Some(waiting) = self.waiting.remove(&number) else { return };
@@ -92,14 +92,14 @@ impl Armed {
         self.numbers.remove(&(waiting.kind, waiting.path));
     }
 
-    /// The connection is gone, and with it what is armed at the server.
+    /// The connection is lost, and with it the watches at the server.
     pub(super) fn disarm(&mut self) {
         self.fires = FuturesUnordered::new();
     }
 
-    /// Arms everything on a new connection of the session, and delivers what happened meanwhile. Nothing is lost when this
-    /// is broken off: what was not armed yet is armed the next time. `patience` is how long the next answer may take: all of
-    /// them take as long as there are many.
+    /// Arms all watches on a new connection of the session, and delivers the changes since the last one. Nothing is
+    /// lost when this is interrupted: watches not armed yet are armed the next time. `patience` limits the wait for
+    /// each next answer, not for all of them.
     pub(super) async fn arm_again(
         &mut self,
         zk: &package::Client,
@@ -107,7 +107,7 @@ impl Armed {
         patience: Duration,
     ) -> Result<(), package::Error> {
         self.disarm();
-        // What we have read elsewhere is here then, too.
+        // The server then has everything that we have read elsewhere, too.
         timeout(patience, zk.sync("/")).await.map_err(|_| package::Error::Timeout)??;
         self.waiting.retain(|_, waiting| waiting.addresses.iter().any(|address| !address.is_gone()));
         let mut reads: Vec<Look<'_>> = Vec::with_capacity(self.waiting.len());
@@ -154,10 +154,10 @@ impl Waiting {
     }
 }
 
-/// Of a node that could not be read.
+/// A node could not be read.
 const UNKNOWN: i64 = -1;
 
-/// A watched node as it is now; the zxid is 0 where there is none.
+/// The current state of a watched node; the zxid is 0 where it does not exist.
 struct Seen {
     zxid: i64,
     fires: Option<OneshotWatcher>,
@@ -179,7 +179,7 @@ async fn look(zk: &package::Client, kind: WatchKind, path: &str) -> Result<Seen,
     };
     match seen {
         Err(package::Error::NoNode) => Ok(Seen { zxid: 0, fires: None }),
-        // What can be said of one node only is for its reader to find out.
+        // An error of one node is left to its reader.
         Err(package::Error::NoAuth | package::Error::Throttled | package::Error::UnexpectedErrorCode(_)) => {
             Ok(Seen { zxid: UNKNOWN, fires: None })
         }

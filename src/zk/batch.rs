@@ -1,20 +1,20 @@
-//! Owns writes under a controller's term: each goes through only while `/controller_epoch` is what the controller saw when
-//! it won. Kafka: `KafkaZkClient.wrapRequestWithControllerEpochCheck`, one multi a write.
+//! Owns writes under a controller's term: each succeeds only while `/controller_epoch` is unchanged since the
+//! controller was elected. Kafka: `KafkaZkClient.wrapRequestWithControllerEpochCheck`, one multi per write.
 //!
-//! Here many writes share one multi. One that fails takes its whole multi with it, so the writes of that multi go again
-//! one by one; what each caller sees per write is what Kafka's single writes give.
+//! Here many writes share one multi. One failed write fails its whole multi, so the writes of that multi are retried
+//! one by one; the results per write are those of Kafka's single writes.
 
 use super::client::{Client, Error, MultiError, Write, Written};
 use super::paths;
 use tracing::warn;
 
-/// Writes that share a multi.
+/// The most writes that share a multi.
 const OPS_PER_MULTI: usize = 100;
 
-/// Bytes of paths and data that share a multi; the server's limit is a megabyte.
+/// The most bytes of paths and data in a multi; the server's limit is a megabyte.
 const BYTES_PER_MULTI: usize = 512 << 10;
 
-/// What `/controller_epoch` must be for a write to go through.
+/// The `/controller_epoch` under which a write succeeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fence {
     /// The dataVersion of `/controller_epoch`, not the term in it.
@@ -24,7 +24,7 @@ pub struct Fence {
 /// Why fenced writes stopped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FencedError {
-    /// Another broker has won an election since.
+    /// Another broker has been elected since.
     #[error("the controller moved to another broker")]
     ControllerMoved,
     #[error("ZooKeeper: {0}")]
@@ -37,7 +37,7 @@ impl Fence {
         std::iter::once(check).chain(writes).collect()
     }
 
-    /// Writes in order, and tells how each one ended. Later writes are tried even when earlier ones fail.
+    /// Writes in order, and returns the result of each. Later writes are tried even when earlier ones fail.
     pub async fn write_all(
         self,
         client: &Client,
@@ -82,7 +82,7 @@ impl Fence {
         Ok(results.pop().unwrap_or(Err(Error::Unreadable)))
     }
 
-    /// Deletes nodes that may be gone already, in order.
+    /// Deletes nodes that may be deleted already, in order.
     pub async fn delete_all(self, client: &Client, paths: Vec<String>) -> Result<(), FencedError> {
         for result in self.write_all(client, deletes(&paths)).await? {
             match result {
@@ -93,8 +93,9 @@ impl Fence {
         Ok(())
     }
 
-    /// The same where anyone may have put something. A node that has children, or that is not ours to delete, stays there:
-    /// a controller that gave up over it would do so in every term. Kafka looks at no outcome here. True when none stays.
+    /// The same in a directory where any client may have created nodes. A node that has children, or that we may not
+    /// delete, is left: a controller that failed on it would do so in every term. Kafka ignores the results here. True
+    /// when none is left.
     pub async fn sweep(self, client: &Client, paths: Vec<String>) -> Result<bool, FencedError> {
         let mut is_clean = true;
         for (path, result) in paths.iter().zip(self.write_all(client, deletes(&paths)).await?) {
@@ -115,12 +116,12 @@ fn deletes(paths: &[String]) -> Vec<Write> {
     paths.iter().map(|path| Write::Delete { path: path.clone(), version: -1 }).collect()
 }
 
-/// Cuts writes, in order, into what fits one request.
+/// Splits writes, in order, into requests that fit the limits.
 fn chunks(writes: Vec<Write>) -> Vec<Vec<Write>> {
     let mut out: Vec<Vec<Write>> = Vec::new();
     let mut bytes = 0;
     for write in writes {
-        // Operation headers, versions and ACLs stay under this.
+        // Operation headers, versions and ACLs are below this.
         let size = write.size() + 128;
         match out.last_mut() {
             Some(chunk) if chunk.len() < OPS_PER_MULTI && bytes + size <= BYTES_PER_MULTI => {

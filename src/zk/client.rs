@@ -1,9 +1,9 @@
-//! Owns the operations on znodes: encoding, chroot, ACLs, windows of many requests, and what can go wrong.
+//! Owns the operations on znodes: encoding, chroot, ACLs, windows of many requests, and their errors.
 //! Kafka: the request side of `kafka.zookeeper.ZooKeeperClient`, `KafkaZkClient.retryRequestsUntilConnected`.
 //!
 //! Every call waits until the ensemble answers, over any number of reconnections; it ends early only when the session
-//! expires or the client is closed. Callers with a deadline put a timeout around it. Many calls may be under way at once:
-//! they go out in order, at most `max_in_flight` unanswered.
+//! expires or the client is closed. Callers with a deadline put a timeout around it. Many calls may run at once: they
+//! are sent in order, at most `max_in_flight` unanswered.
 
 use super::armed::Arming;
 use super::login::Credentials;
@@ -28,22 +28,22 @@ use zookeeper_client::{Acls, AuthId, MultiReadResult, MultiWriteError, MultiWrit
 /// The server refuses packets from 1 MiB on (`jute.maxbuffer`) by dropping the connection.
 pub const MAX_REQUEST_BYTES: usize = (1 << 20) - 1_024;
 
-/// Bytes of a request, or of an operation of a multi, beside its path and data: no less than they are.
+/// An upper bound of the bytes of a request, or of an operation of a multi, beside its path and data.
 const REQUEST_OVERHEAD: usize = 128;
 
-/// Watches that were armed and that the session does not hold yet.
+/// The queue of armed watches that the session has not received yet.
 const ARMINGS: usize = 1_024;
 
 /// The code of a request that a server does not know.
 const UNIMPLEMENTED: i32 = -6;
 
-/// The code of a path that is none.
+/// The code of an invalid path.
 const BAD_ARGUMENTS: i32 = -8;
 
-/// Nodes that one multiRead asks for. States of partitions are about 100 bytes each.
+/// The most nodes in one multiRead. Partition states are about 100 bytes each.
 const READS_PER_REQUEST: usize = 100;
 
-/// What can be done about a failed request.
+/// Errors of a request, by what the caller can do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error("the node does not exist")]
@@ -58,7 +58,7 @@ pub enum Error {
     NoAuth,
     #[error("invalid ACL: no authenticated identity")]
     InvalidAcl,
-    /// Ephemeral nodes and watches are gone. A new session follows by itself.
+    /// Ephemeral nodes and watches are lost. A new session is opened automatically.
     #[error("the session has expired")]
     SessionExpired,
     #[error("the credentials are refused")]
@@ -78,12 +78,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// The package refuses a path that is none; of a server, only creation does, and there is no such node.
+    /// The package refuses an invalid path; a server does so only at creation, and there is no such node.
     fn of_no_path(self) -> Self {
         if self == Self::Code(BAD_ARGUMENTS) { Self::NoNode } else { self }
     }
 
-    /// The session ended under the request: what depends on it starts over.
+    /// The session ended during the request: work that depends on it starts over.
     pub fn is_session_end(&self) -> bool {
         matches!(self, Self::SessionExpired | Self::Closed | Self::AuthFailed)
     }
@@ -113,7 +113,7 @@ impl From<package::Error> for Error {
     }
 }
 
-/// A node's data, `None` where it is null or empty, and what ZooKeeper keeps beside it.
+/// A node's data, `None` where it is null or empty, and its stat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     pub data: Option<Vec<u8>>,
@@ -128,13 +128,13 @@ pub enum Write {
         data: Option<Vec<u8>>,
         mode: CreateMode,
     },
-    /// Version -1 is any.
+    /// Version -1 matches any.
     Set {
         path: String,
         data: Vec<u8>,
         version: i32,
     },
-    /// Version -1 is any.
+    /// Version -1 matches any.
     Delete {
         path: String,
         version: i32,
@@ -166,7 +166,7 @@ impl Write {
     }
 }
 
-/// What one operation of a multi that succeeded has to tell.
+/// The result of one operation of a successful multi.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
     /// The path, with its number if it is sequential.
@@ -176,7 +176,7 @@ pub enum Written {
     Checked,
 }
 
-/// A multi of which nothing was done.
+/// A failed multi: none of its operations was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MultiError {
     #[error("operation {index}: {error}")]
@@ -207,7 +207,7 @@ pub struct ConnectOptions {
     pub set_acl: bool,
     /// Scheme and credentials, `("digest", b"user:password")`.
     pub auth: Vec<(String, Vec<u8>)>,
-    /// Whom SASL is to prove that we are; [`super::login`] finds it.
+    /// The credentials for SASL; [`super::login`] finds them.
     pub sasl: Option<Credentials>,
 }
 
@@ -256,10 +256,10 @@ fn parse_connect(text: &str) -> Result<(Vec<String>, String), Error> {
 
 type Asking<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
-/// A connection to one ensemble under one chroot. Cloning gives another handle on the same session.
+/// A connection to one ensemble under one chroot. A clone is another handle on the same session.
 #[derive(Clone)]
 pub struct Client {
-    /// `zookeeper.max.in.flight.requests`: the package itself has no bound.
+    /// `zookeeper.max.in.flight.requests`: the package itself has no limit.
     window: Arc<Semaphore>,
     max_in_flight: usize,
     links: watch::Receiver<Option<Arc<Link>>>,
@@ -274,13 +274,13 @@ pub struct Client {
     /// The generation that this handle is bound to.
     generation: Option<u64>,
     cluster_id: Arc<OnceLock<String>>,
-    /// A server said that it does not know multiRead.
+    /// A server does not know multiRead.
     lacks_multi_read: Arc<AtomicBool>,
 }
 
 impl Client {
     /// Opens a session, whose task runs in `group` until [`Self::close`] or the group's stop. The chroot must exist
-    /// ([`super::startup::create_chroot`]) before anything is asked under it.
+    /// ([`super::startup::create_chroot`]) before any request under it.
     pub async fn connect(options: &ConnectOptions, group: &Group) -> Result<Self, Error> {
         let (servers, chroot) = parse_connect(&options.connect)?;
         let (armings, armed) = mpsc::channel(ARMINGS);
@@ -338,32 +338,33 @@ impl Client {
         }
     }
 
-    /// The session as it changes.
+    /// The state of the session, and its changes.
     pub fn session(&self) -> watch::Receiver<Session> {
         self.state.clone()
     }
 
-    /// From now on, sessions are opened only with the ensemble whose `/cluster/id` this is. While none other answers, no one
-    /// does: requests wait. The first id stays.
+    /// From now on, sessions are opened only with the ensemble that has this `/cluster/id`. While only other ensembles
+    /// answer, requests wait. The first id is kept.
     pub fn expect_cluster(&self, id: &str) {
         self.cluster_id.get_or_init(|| id.to_owned());
     }
 
-    /// What was asked for; the server may have granted less or more.
+    /// The requested timeout; the server may have granted less or more.
     pub fn session_timeout(&self) -> Duration {
         self.session_timeout
     }
 
-    /// A handle that works only while the session of now lives: afterwards everything is [`Error::SessionExpired`].
+    /// A handle for the current session only: after its end every call is [`Error::SessionExpired`].
     pub fn bound(&self) -> Self {
         let generation = Some(self.state.borrow().generation);
         Self { generation, ..self.clone() }
     }
 
-    /// Ends the session at the server, so that ephemeral nodes go at once, and waits for that (about a second at most).
+    /// Ends the session at the server, so that ephemeral nodes are deleted at once, and waits for that (about a second
+    /// at most).
     pub async fn close(&self) {
         self.stop.cancel();
-        // The sender of the state is gone when the task has ended, which is just as well.
+        // An error means that the task has ended, which is the aim.
         drop(self.state.clone().wait_for(|s| s.phase == Phase::Closed).await);
     }
 
@@ -379,7 +380,7 @@ impl Client {
         if path == "/" && !self.chroot.is_empty() { self.chroot.clone() } else { format!("{}{path}", self.chroot) }
     }
 
-    /// What a node at `path` is created with. Kafka: `ZkData.defaultAcls`.
+    /// The ACLs of a new node at `path`. Kafka: `ZkData.defaultAcls`.
     fn acls(&self, path: &str) -> Vec<Acl> {
         if !self.set_acl || path == paths::CONSUMERS {
             return vec![Acl::new(Permission::ALL, AuthId::anyone())];
@@ -391,7 +392,7 @@ impl Client {
         acls
     }
 
-    /// Asks until there is an answer, over any number of connections of one session.
+    /// Retries until there is an answer, over any number of connections of one session.
     async fn ask<T, F, A>(&self, bytes: usize, request: F) -> Result<T, Error>
     where
         F: Fn(Arc<Link>) -> A,
@@ -404,7 +405,7 @@ impl Client {
         let (mut generation, mut is_sent) = (self.generation, false);
         loop {
             let link = self.link(generation, is_sent).await?;
-            // A session that ends under a request takes the request along.
+            // A request fails when its session ends.
             (generation, is_sent) = (Some(link.generation), true);
             let answered = tokio::select! {
                 biased;
@@ -412,7 +413,7 @@ impl Client {
                 answer = request(Arc::clone(&link)) => answer,
             };
             match answered {
-                // A connection hands its own error to all that have no answer: a reset, for one.
+                // Unanswered requests get the connection's own error, such as a reset.
                 Err(
                     package::Error::ConnectionLoss
                     | package::Error::SessionMoved
@@ -427,7 +428,8 @@ impl Client {
         }
     }
 
-    /// The connection of now, waited for; of this generation only, if it is given. Refused credentials fail what was sent.
+    /// Waits for a connection; of this generation only, if it is given. Refused credentials fail the requests that were
+    /// sent.
     async fn link(&self, generation: Option<u64>, is_sent: bool) -> Result<Arc<Link>, Error> {
         let (mut links, mut state) = (self.links.clone(), self.state.clone());
         loop {
@@ -460,7 +462,7 @@ impl Client {
         self.seen.fetch_max(stat.mzxid.max(stat.pzxid), Ordering::Relaxed);
     }
 
-    /// Hands over what a read has armed.
+    /// Passes the watch that a read has armed to the session.
     async fn arm(
         &self,
         link: &Link,
@@ -477,7 +479,7 @@ impl Client {
         }
     }
 
-    /// The path of the new node, which differs from `path` for sequential ones. Data that is null is written as empty: the
+    /// The path of the new node, which differs from `path` for sequential ones. Null data is written as empty: the
     /// package cannot write null.
     pub async fn create(&self, path: &str, data: Option<&[u8]>, mode: CreateMode) -> Result<String, Error> {
         let (full, acls, data) = (self.full(path), self.acls(path), data.unwrap_or_default());
@@ -545,7 +547,7 @@ impl Client {
         self.in_window(reads, Error::is_session_end).await
     }
 
-    /// Waits for many requests, as many at a time as the window has places. Answers are in order.
+    /// Waits for many requests, as many at a time as the window allows. Answers are in order.
     async fn in_window<T, E>(
         &self,
         requests: Vec<Asking<'_, T, E>>,
@@ -581,7 +583,7 @@ impl Client {
                     self.lacks_multi_read.store(true, Ordering::Relaxed);
                     return self.get_all(paths, None).await;
                 }
-                // Together they were too much, perhaps.
+                // Perhaps the combined answer was too large.
                 Err(_) => out.extend(self.get_all(chunk, None).await?),
             }
         }
@@ -634,12 +636,12 @@ impl Client {
         Ok(stat)
     }
 
-    /// Names, in no order.
+    /// The names, in no particular order.
     pub async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
         self.children_watched(path, None).await
     }
 
-    /// Arms `watch`, if given, for children that come or go. A missing node arms nothing.
+    /// Arms `watch`, if given, for the creation and deletion of children. A missing node arms nothing.
     pub async fn children_watched(&self, path: &str, watch: Option<&Watcher>) -> Result<Vec<String>, Error> {
         let full = self.full(path);
         let full = full.as_str();
@@ -653,7 +655,7 @@ impl Client {
         read.await.map_err(Error::of_no_path)
     }
 
-    /// Version -1 is any.
+    /// Version -1 matches any.
     pub async fn set(&self, path: &str, data: &[u8], version: i32) -> Result<Stat, Error> {
         let full = self.full(path);
         let full = full.as_str();
@@ -665,7 +667,7 @@ impl Client {
         Ok(stat)
     }
 
-    /// Version -1 is any.
+    /// Version -1 matches any.
     pub async fn delete(&self, path: &str, version: i32) -> Result<(), Error> {
         let full = self.full(path);
         let full = full.as_str();

@@ -1,5 +1,5 @@
-//! Owns config overrides in ZooKeeper and the word that they changed. Kafka: `KafkaZkClient.setOrCreateEntityConfigs`,
-//! `ZkConfigRepository`, `ZkNodeChangeNotificationListener`.
+//! Owns config overrides in ZooKeeper and the notifications of their changes. Kafka:
+//! `KafkaZkClient.setOrCreateEntityConfigs`, `ZkConfigRepository`, `ZkNodeChangeNotificationListener`.
 
 use super::client::{Client, CreateMode, Error, MultiError, Node, Write};
 use super::data::config::{self, Config};
@@ -12,8 +12,8 @@ use tracing::warn;
 /// Notifications older than this are deleted by every broker that sees them.
 const CHANGE_EXPIRATION_MS: i64 = 15 * 60 * 1_000;
 
-/// The overrides of one entity (`topics/T`, `brokers/1`, …). None of them where the node is missing; a malformed node is
-/// logged and counts as none.
+/// The overrides of one entity (`topics/T`, `brokers/1`, …). Empty where the node is missing; a malformed node is
+/// logged and counts as empty.
 pub async fn read(client: &Client, entity_path: &str) -> Result<Config, Error> {
     overrides(entity_path, client.get(&paths::config(entity_path)).await)
 }
@@ -54,7 +54,7 @@ pub async fn names(client: &Client, entity_type: &str) -> Result<Vec<String>, Er
     }
 }
 
-/// Why overrides were not written.
+/// Errors of writing overrides.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     #[error("ZooKeeper: {0}")]
@@ -64,8 +64,8 @@ pub enum WriteError {
     NoController,
 }
 
-/// Writes the overrides of one entity. Under a check that the controller of this moment is a ZooKeeper broker: a KRaft
-/// controller that took over must not find its configs changed behind its back.
+/// Writes the overrides of one entity, under a check that the current controller is a ZooKeeper broker: once a KRaft
+/// controller has taken over, no one else may change the configs.
 pub async fn write(client: &Client, entity_path: &str, config: &Config) -> Result<(), WriteError> {
     let path = paths::config(entity_path);
     let data = config::encode(config);
@@ -91,7 +91,7 @@ pub async fn write(client: &Client, entity_path: &str, config: &Config) -> Resul
 
 async fn create(client: &Client, path: &str, data: &[u8]) -> Result<(), Error> {
     match client.create_recursive(path, Some(data)).await {
-        // Another created it in between: the last writer wins, as with two sets.
+        // Another client created it in between: the last writer wins, as with two sets.
         Err(Error::NodeExists) => client.set(path, data, -1).await.map(drop),
         other => other,
     }
@@ -105,21 +105,22 @@ pub async fn delete(client: &Client, entity_path: &str) -> Result<(), Error> {
     }
 }
 
-/// Tells every broker to read the entity's overrides again.
+/// Notifies every broker to read the entity's overrides again.
 pub async fn notify(client: &Client, entity_path: &str) -> Result<(), Error> {
     let path = format!("{}/{}", paths::CONFIG_CHANGES, paths::CONFIG_CHANGE_PREFIX);
     client.create(&path, Some(&config::encode_change(entity_path)), CreateMode::PersistentSequential).await.map(drop)
 }
 
-/// A notification in `/config/changes` whose effect does not stand yet.
+/// A notification in `/config/changes` that has not been applied yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigChange {
     number: i64,
-    /// Whose overrides are to be read again. None: the notification is malformed, and nothing is to be done.
+    /// The entity whose overrides are to be read again. None: the notification is malformed, and is ignored.
     pub entity_path: Option<String>,
 }
 
-/// Follows `/config/changes`. A change counts as seen once [`Self::note`] says so: what failed on the way comes again.
+/// Follows `/config/changes`. A change counts as seen once it is passed to [`Self::note`]: a change whose application
+/// failed is returned again.
 pub struct ConfigChanges {
     client: Client,
     watcher: Watcher,
@@ -129,13 +130,13 @@ pub struct ConfigChanges {
 }
 
 impl ConfigChanges {
-    /// The first [`Self::scan`] replays everything that is still there, as in Kafka.
+    /// The first [`Self::scan`] replays every existing notification, as in Kafka.
     pub fn new(client: Client) -> Self {
         let watcher = client.watcher();
         Self { client, watcher, last_seen: -1, listed: Vec::new() }
     }
 
-    /// Nothing counts as seen any more: the ensemble of a new session may be an older copy, whose numbers are below.
+    /// Forgets what was seen: the ensemble of a new session may be an older copy, with lower numbers.
     pub fn forget(&mut self) {
         self.last_seen = -1;
     }
@@ -145,8 +146,9 @@ impl ConfigChanges {
         self.watcher.next().await;
     }
 
-    /// The notifications that were not noted, oldest first, and arms for the next. To be called once after every new
-    /// session too. Only they are read: those of the last quarter of an hour stay in the directory, and may be thousands.
+    /// The notifications that were not noted, oldest first, and arms for the next. Also to be called once after every
+    /// new session. Only new ones are read: those of the last quarter of an hour stay in the directory, and may be
+    /// thousands.
     pub async fn scan(&mut self) -> Result<Vec<ConfigChange>, Error> {
         let names = self.client.children_watched(paths::CONFIG_CHANGES, Some(&self.watcher)).await?;
         self.listed = names
@@ -175,13 +177,13 @@ impl ConfigChanges {
         Ok(changes)
     }
 
-    /// The effect of `change`, and of all before it, stands.
+    /// `change`, and all before it, have been applied.
     pub fn note(&mut self, change: &ConfigChange) {
         self.last_seen = self.last_seen.max(change.number);
     }
 
-    /// Deletes old ones of the notifications that the last scan found; `now` is milliseconds since the epoch. They are
-    /// looked at from the oldest on until one is young enough to stay: numbers and creation times rise together.
+    /// Deletes old notifications from the last scan; `now` is milliseconds since the epoch. They are checked from the
+    /// oldest on until one is young enough to keep: numbers and creation times rise together.
     pub async fn purge(&self, now: i64) -> Result<(), Error> {
         for (_, path) in &self.listed {
             match self.client.exists(path).await? {

@@ -1,4 +1,4 @@
-//! Owns the offsets that consumers of old keep in ZooKeeper, below `/consumers`. Kafka: `ConsumerOffset`,
+//! Owns the offsets that old consumers keep in ZooKeeper, below `/consumers`. Kafka: `ConsumerOffset`,
 //! `KafkaZkClient.setOrCreateConsumerOffset`.
 
 use super::client::{Client, Error};
@@ -24,7 +24,7 @@ pub async fn set_offset(client: &Client, group: &str, tp: &TopicPartition, offse
         other => return other.map(drop),
     }
     match client.create_recursive(&path, Some(data.as_bytes())).await {
-        // Another created it in between: the last writer wins, as with two sets.
+        // Another client created it in between: the last writer wins, as with two sets.
         Err(Error::NodeExists) => client.set(&path, data.as_bytes(), -1).await.map(drop),
         other => other,
     }

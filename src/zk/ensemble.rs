@@ -1,13 +1,14 @@
-//! Owns how we stand to an ensemble, apart from the bytes of a session: which address is tried when and for how long, when
-//! a session that no server takes counts as gone, and whether an ensemble is that of our cluster. It reads no clock: `now`
-//! comes in. ZooKeeper: `StaticHostProvider`, the timeouts of `ClientCnxn`; the rest has no counterpart there.
+//! Owns the decisions about an ensemble, without the bytes of a session: which address is tried when and for how long,
+//! when a session that no server accepts counts as lost, and whether an ensemble is that of our cluster. It reads no
+//! clock: `now` is passed in. ZooKeeper: `StaticHostProvider`, the timeouts of `ClientCnxn`; the rest has no
+//! counterpart there.
 
 use rand::seq::SliceRandom;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The least that connecting and greeting may take.
+/// The shortest timeout for connecting and greeting.
 const PATIENCE_MIN: Duration = Duration::from_millis(500);
 
 /// Every address of the ensemble's names, once, in random order. Java's client picks one address of a name at a time.
@@ -18,35 +19,35 @@ pub(super) fn order(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     addresses
 }
 
-/// How long one of `count` addresses may take in the `round`th round (from 0) since we were connected, so that a whole round
-/// stays within `limit`. A server that is just starting may take a connection and never answer on it: the first rounds are
-/// short, and leave time for others. Java's client waits for `limit / count` from the first.
+/// How long one of `count` addresses may take in the `round`th round (from 0) since we were connected, so that a whole
+/// round stays within `limit`. A server that is just starting may accept a connection and never answer on it: the first
+/// rounds are short, to leave time for other servers. Java's client waits for `limit / count` from the first round.
 pub(super) fn patience(limit: Duration, count: usize, round: u32) -> Duration {
     let share = limit / u32::try_from(count).unwrap_or(u32::MAX).max(1);
     (share / (4 >> round.min(2))).max(PATIENCE_MIN)
 }
 
-/// How an address met us that did not take us.
+/// How an address refused us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Met {
     /// No connection.
     Unreachable,
-    /// It took the connection and closed it in place of an answer to our greeting.
+    /// It accepted the connection and closed it in place of an answer to our greeting.
     Closed,
-    /// Anything else: no answer in time, for one.
+    /// Anything else, such as no answer in time.
     Other,
 }
 
-/// Watches for the refusal that never ends: servers close the greeting of a client that has seen a later transaction than
-/// they have, as those of an ensemble that was restored from an older copy. Servers without a majority close every greeting,
-/// so the refusal alone proves nothing: whether the session is gone shows a greeting that has seen nothing.
+/// Detects a permanent refusal: servers close the greeting of a client that has seen a later transaction than they
+/// have, for example after the ensemble was restored from an older copy. Servers without a majority close every
+/// greeting, so the refusal alone proves nothing: a greeting without a last zxid shows whether the session is lost.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     since: Option<Instant>,
 }
 
 impl Refusals {
-    /// Notes a round in which no address took us.
+    /// Notes a round in which every address refused us.
     pub(super) fn note(&mut self, now: Instant, met: &[Met]) {
         let all_close = met.contains(&Met::Closed) && !met.contains(&Met::Other);
         self.since = if all_close { self.since.or(Some(now)) } else { None };
@@ -56,7 +57,7 @@ impl Refusals {
         self.since = None;
     }
 
-    /// Whether servers have done nothing but refuse us for longer than they keep a session that they do not hear of.
+    /// Whether servers have only refused us for longer than they keep a silent session.
     pub(super) fn outlast(&self, now: Instant, session_timeout: Duration) -> bool {
         self.since.is_some_and(|since| now - since > session_timeout)
     }

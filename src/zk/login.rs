@@ -1,7 +1,7 @@
-//! Owns whom we say we are to ZooKeeper: the `Client` section of the JAAS file that Kafka's brokers are started with.
+//! Owns our credentials for ZooKeeper: the `Client` section of the JAAS file that Kafka's brokers are started with.
 //! Kafka: `JaasUtils.isZkSaslEnabled`; ZooKeeper: `ZKClientConfig`.
 //!
-//! The file is named as for a JVM, so that a broker that is swapped keeps its environment:
+//! The file is named as for a JVM, so that a broker that replaces Apache's keeps its environment:
 //! `KAFKA_OPTS="-Djava.security.auth.login.config=FILE"`, with `-Dzookeeper.sasl.client` and
 //! `-Dzookeeper.sasl.clientconfig` as there.
 
@@ -14,7 +14,7 @@ const SASL_CLIENT: &str = "zookeeper.sasl.client";
 const LOGIN_CONTEXT: &str = "zookeeper.sasl.clientconfig";
 const DIGEST_LOGIN_MODULE: &str = "org.apache.zookeeper.server.auth.DigestLoginModule";
 
-/// Who we are.
+/// Our credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub username: String,
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// Why no one knows who we are. All of them end the start.
+/// Why there are no credentials. Each of them fails the start.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     #[error("cannot read the JAAS file {file}: {error}")]
@@ -42,7 +42,7 @@ pub enum LoginError {
     Unsupported { file: String, section: String, class: String },
 }
 
-/// Who the JAAS file named in `KAFKA_OPTS` says we are; None without a file or without its section.
+/// The credentials in the JAAS file named in `KAFKA_OPTS`; None without a file or without its section.
 pub fn from_environment() -> Result<Option<Credentials>, LoginError> {
     let options = std::env::var("KAFKA_OPTS").unwrap_or_default();
     let properties = system_properties(&options);

@@ -1,4 +1,4 @@
-//! Owns where everything lives in ZooKeeper, relative to the chroot. Kafka: the path parts of `kafka.zk.ZkData`. Pure.
+//! Owns the paths in ZooKeeper, relative to the chroot. Kafka: the path parts of `kafka.zk.ZkData`. Pure.
 
 use crate::common::{BrokerId, TopicPartition};
 
@@ -20,7 +20,7 @@ pub const CONFIG_CHANGE_PREFIX: &str = "config_change_";
 pub const CONSUMERS: &str = "/consumers";
 
 /// Every broker creates these at its start, in this order, without data. Kafka: `ZkData.PersistentZkPaths`, which has
-/// [`LATEST_PRODUCER_ID_BLOCK`] too: its null data cannot be written here, and Kafka takes empty data for damage.
+/// [`LATEST_PRODUCER_ID_BLOCK`] too: its null data cannot be written here, and Kafka treats empty data as damage.
 pub const PERSISTENT: [&str; 13] = [
     CONSUMERS,
     BROKER_IDS,
@@ -68,7 +68,7 @@ pub fn delete_topic(topic: &str) -> String {
     format!("{DELETE_TOPICS}/{topic}")
 }
 
-/// Of a consumer that keeps its offsets here.
+/// The offset of a consumer that keeps its offsets in ZooKeeper.
 pub fn consumer_offset(group: &str, tp: &TopicPartition) -> String {
     format!("{CONSUMERS}/{group}/offsets/{}/{}", tp.topic, tp.partition)
 }
@@ -87,7 +87,7 @@ pub fn name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// The path above, None for a node right below the root.
+/// The parent path, None for a node directly below the root.
 pub fn parent(path: &str) -> Option<&str> {
     path.rsplit_once('/').map(|(parent, _)| parent).filter(|parent| !parent.is_empty())
 }

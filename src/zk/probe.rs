@@ -1,6 +1,6 @@
-//! Owns the question whether a server's history reaches as far as what we have seen: the package cannot ask it, since it
-//! attaches to a session as a client that has seen nothing. A server that is behind closes the connection of a client that
-//! says it has seen more, in place of an answer: a follower that lags, or an ensemble restored from an older copy.
+//! Owns the check whether a server's history is as long as what we have seen: the package cannot do it, since it
+//! attaches to a session without a last zxid. A server that is behind, such as a lagging follower or an ensemble
+//! restored from an older copy, closes the connection of a client that has seen more, in place of an answer.
 //!
 //! ```text
 //! →  | length i32 | protocol i32 | last zxid i64 | timeout ms i32 | session i64 | password buffer | read-only bool |
@@ -15,12 +15,13 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// The server's least is granted: the session is closed at once.
+/// The server grants its minimum: the session is closed at once.
 const TIMEOUT_MS: i32 = 1;
 const NO_PASSWORD: [u8; 16] = [0; 16];
 const CLOSE_SESSION: i32 = -11;
 
-/// Asks as a stranger: the answer is a session of its own, which is closed again. The error is how the address met us.
+/// Probes as a stranger: the answer is a separate session, which is closed again. The error is how the address refused
+/// us.
 pub(super) async fn reaches(address: SocketAddr, zxid: i64) -> Result<(), Met> {
     let mut stream = TcpStream::connect(address).await.map_err(|_| Met::Unreachable)?;
     let mut greeting = BytesMut::with_capacity(49);

@@ -1,22 +1,22 @@
-//! Owns the session with the ensemble: one task that dials, takes the session up again after a lost connection, and brings
-//! watches home. The protocol is the zookeeper-client package's. Kafka: `kafka.zookeeper.ZooKeeperClient`.
+//! Owns the session with the ensemble: one task that dials, resumes the session after a lost connection, and delivers
+//! watch events. The protocol is the zookeeper-client package's. Kafka: `kafka.zookeeper.ZooKeeperClient`.
 //!
-//! * Only a server ends a session. While no server answers, the task goes on dialling with the old session, forever. The
-//!   package would give up by its own clock, and dial no other addresses than those that it began with: so its connection is
-//!   ended when it is lost (`Link`), and the session is attached to a new one, at addresses that are resolved anew. What the
-//!   package says of the session on a connection counts as the loss of that connection.
+//! * Only a server ends a session. While no server answers, the task keeps dialling with the old session, forever. The
+//!   package would give up by its own clock, and dial only the addresses that it began with: so its connection is ended
+//!   when it is lost (`Link`), and the session is attached to a new one, at freshly resolved addresses. A session
+//!   expiry that the package reports on a connection counts as the loss of that connection.
 //! * A request whose connection broke is sent again on the next one (`client`), as Kafka's
 //!   `retryRequestsUntilConnected` does with every request. So a write may be applied twice, and its second answer is
-//!   NODEEXISTS, NONODE or BADVERSION: who writes reads back before it believes such an answer.
-//! * A session that the server declares expired fails what was in flight, counts up [`Session::generation`], and a new one
-//!   is opened at once. What held ephemeral nodes or watches sees the new generation and starts over.
-//! * A server that is behind what we have seen is not attached to (`probe`). When every server has been so for longer
-//!   than it keeps a session, the ensemble was restored from an older copy: the session is given up.
-//! * Where the session is taken up, every watch is armed again, by a read that shows what happened meanwhile.
-//! * An ensemble that turns out not to be that of our cluster, because it came back empty or the name leads elsewhere, is not
-//!   joined: for those above, ZooKeeper is away.
+//!   NODEEXISTS, NONODE or BADVERSION: a writer reads back before it trusts such an answer.
+//! * A session that the server declares expired fails the requests in flight, increments [`Session::generation`], and a
+//!   new one is opened at once. Owners of ephemeral nodes or watches see the new generation and start over.
+//! * A server that is behind what we have seen is not attached to (`probe`). When every server has been behind for
+//!   longer than it keeps a session, the ensemble was restored from an older copy: the session is given up.
+//! * When the session is resumed, every watch is re-armed, by a read that shows what changed in between.
+//! * An ensemble that is not that of our cluster, because it came back empty or the name now resolves to another, is
+//!   not joined: callers see an unreachable ZooKeeper.
 //!
-//! Absent on purpose: TLS, SASL by Kerberos (both need the name that an address belongs to), read-only servers.
+//! Absent on purpose: TLS, SASL by Kerberos (both need the host name of an address), read-only servers.
 
 use super::armed::{Armed, Arming};
 use super::data::cluster::decode_cluster_id;
@@ -45,18 +45,18 @@ const REDIAL_PAUSE_MS_MAX: u64 = 1_000;
 
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-/// Paces what is said of an ensemble that is not joined.
+/// Limits the log lines about an ensemble that is not joined.
 static NOT_JOINED: RateLimit = RateLimit::every(Duration::from_secs(10));
 
-/// How the session stands.
+/// The state of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// No session yet, or the last one expired: a new one is being opened.
     Connecting,
     Connected,
-    /// The connection broke; the session may still live.
+    /// The connection broke; the session may still exist.
     Disconnected,
-    /// The servers refuse our credentials. Dialling goes on: the operator may repair them.
+    /// The servers refuse our credentials. Dialling continues: the operator may repair them.
     AuthFailed,
     /// Ended by us.
     Closed,
@@ -64,22 +64,23 @@ pub enum Phase {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Counts the sessions of this client from 0. A new number: the ephemeral nodes and watches of the old are gone.
+    /// Counts the sessions of this client from 0. When it changes, the ephemeral nodes and watches of the old session
+    /// are lost.
     pub generation: u64,
-    /// What `ephemeralOwner` shows. 0 before there is one.
+    /// The value of `ephemeralOwner`. 0 before there is a session.
     pub id: i64,
     pub phase: Phase,
 }
 
-/// The session on one connection: where requests go.
+/// The session on one connection, for requests.
 pub(super) struct Link {
     pub(super) zk: package::Client,
     pub(super) generation: u64,
-    /// The connection is lost: what has no answer gets none.
+    /// The connection is lost: pending requests get no answer.
     pub(super) lost: CancellationToken,
 }
 
-/// How the task is to behave.
+/// The settings of the task.
 pub(super) struct Settings {
     /// `host:port` of every server.
     pub(super) servers: Vec<String>,
@@ -88,13 +89,13 @@ pub(super) struct Settings {
     pub(super) connection_timeout: Duration,
     /// Where `/cluster/id` is, under the chroot.
     pub(super) cluster_id_path: String,
-    /// The id of our cluster, once it is known: from then on no session of another ensemble is taken.
+    /// The id of our cluster, once it is known: from then on no session of another ensemble is accepted.
     pub(super) cluster_id: Arc<OnceLock<String>>,
     /// The latest transaction that any answer has shown.
     pub(super) seen: Arc<AtomicI64>,
     /// Scheme and credentials, sent first on every connection.
     pub(super) auth: Vec<(String, Vec<u8>)>,
-    /// Whom SASL is to prove that we are.
+    /// The credentials for SASL.
     pub(super) sasl: Option<Credentials>,
 }
 
@@ -107,7 +108,7 @@ pub(super) struct Driver {
     stop: CancellationToken,
     /// The session at the servers.
     known: Option<SessionInfo>,
-    /// What the server granted; ours before it did.
+    /// The granted timeout; the requested one before that.
     granted: Duration,
     /// Rounds over the servers since we were connected.
     rounds: u32,
@@ -122,12 +123,12 @@ enum End {
     Stopped,
 }
 
-/// A connection that has taken the session.
+/// A connection with the session attached.
 struct Attached {
     address: SocketAddr,
     zk: package::Client,
     changes: StateWatcher,
-    /// Ends the connection without a word.
+    /// Drops the connection without closing the session.
     cut: CancellationToken,
 }
 
@@ -167,7 +168,7 @@ impl Driver {
                     self.enter(Phase::Disconnected);
                 }
             }
-            // Who takes the handshake and then drops us again must not be dialled in a tight loop.
+            // A server that accepts the handshake and then drops us must not be dialled in a tight loop.
             let earliest = since + Duration::from_millis(REDIAL_PAUSE_MS_MAX);
             tokio::select! {
                 biased;
@@ -193,7 +194,7 @@ impl Driver {
         });
     }
 
-    /// Ends a session that lives without a connection, so that its ephemeral nodes go at once.
+    /// Ends a session that has no connection, so that its ephemeral nodes are deleted at once.
     async fn close(&mut self) {
         let Some(known) = self.known.take() else { return };
         let Ok(addresses) = timeout(CLOSE_WITHIN, self.resolve(CLOSE_WITHIN)).await else { return };
@@ -211,7 +212,7 @@ impl Driver {
 
     // Dialling
 
-    /// One round over the servers in random order. None when none of them took us; it has then paused.
+    /// One round over the servers in random order. None when all of them refused us; it has then paused.
     async fn dial(&mut self) -> Option<Attached> {
         let Session { generation, id, .. } = *self.state.borrow();
         let is_first = generation == 0 && id == 0;
@@ -246,7 +247,7 @@ impl Driver {
         None
     }
 
-    /// Says why an address did not take us.
+    /// Logs why an address refused us.
     fn refused(&self, address: SocketAddr, refused: Refused) -> Met {
         match refused {
             Refused::Behind(met) => {
@@ -276,7 +277,7 @@ impl Driver {
         Met::Other
     }
 
-    /// Every address of the ensemble. A name that cannot be resolved, or not within `patience`, is left out.
+    /// Every address of the ensemble. A name that cannot be resolved within `patience` is skipped.
     async fn resolve(&self, patience: Duration) -> Vec<SocketAddr> {
         let mut addresses = Vec::new();
         for name in &self.settings.servers {
@@ -289,8 +290,9 @@ impl Driver {
         ensemble::order(addresses)
     }
 
-    /// Opens the session at an address, or takes it up there. As a stranger, we have seen nothing and have no session:
-    /// whether a server that is behind us takes anyone. One that takes the stranger and is behind has given our session up.
+    /// Opens the session at an address, or resumes it there. As a stranger, we send no last zxid and no session, to
+    /// find out whether a server that is behind us accepts any client. A server that is behind and accepts the stranger
+    /// has lost our session.
     async fn attach(
         &mut self,
         address: SocketAddr,
@@ -306,7 +308,7 @@ impl Driver {
         let was = known.as_ref().map(SessionInfo::id);
         let attached = self.connect(address, patience, known).await?;
         if as_stranger && timeout(patience, probe::reaches(address, seen)).await != Ok(Err(Met::Closed)) {
-            // Since it refused us, a majority came back: our session may be there, with its whole time.
+            // Since it refused us, the majority came back: our session may exist, with its full timeout.
             attached.end().await;
             return Err(Refused::Reaches);
         }
@@ -354,7 +356,7 @@ impl Driver {
         known: Option<SessionInfo>,
     ) -> Result<Attached, Refused> {
         let has_session = known.is_some();
-        // The most that the package takes for silence on a connection; by itself it takes less.
+        // The longest silence on a connection for which the package can be set; its default is shorter.
         let silence = self.settings.session_timeout * 3 / 5;
         let mut connector = package::Client::connector()
             .with_fail_eagerly()
@@ -381,8 +383,8 @@ impl Driver {
         }
     }
 
-    /// A new session is taken only where `/cluster/id` says that the ensemble is ours: an empty one would have us register
-    /// and elect, and take everything for deleted.
+    /// A new session is accepted only where `/cluster/id` shows that the ensemble is ours: in an empty one we would
+    /// register and elect, and treat everything as deleted.
     async fn check_cluster(&self, zk: &package::Client) -> Result<(), Refused> {
         let Some(ours) = self.settings.cluster_id.get() else { return Ok(()) };
         let found = match zk.get_data(&self.settings.cluster_id_path).await {
@@ -395,7 +397,7 @@ impl Driver {
 
     // Serving
 
-    /// Lets requests use a connection until it ends.
+    /// Serves requests on a connection until it ends.
     async fn serve(&mut self, attached: Attached) -> End {
         let Attached { zk, mut changes, cut, .. } = attached;
         let generation = self.state.borrow().generation;
@@ -409,8 +411,8 @@ impl Driver {
                 () = lost.cancelled() => break End::Lost,
                 state = changes.changed() => match state {
                     SessionState::SyncConnected | SessionState::ConnectedReadOnly => {}
-                    // The package's own clock says Expired too, and at once when the process stood still. A server that
-                    // says so says it again when it is dialled.
+                    // The package's own clock reports Expired too, and at once when the process was paused. A server
+                    // that has expired the session reports it again when it is dialled.
                     SessionState::Disconnected | SessionState::Closed | SessionState::Expired => break End::Lost,
                     SessionState::AuthFailed => break End::AuthFailed,
                 },
@@ -418,8 +420,8 @@ impl Driver {
                 Some(arming) = self.armings.recv() => self.take(arming, generation),
             }
         };
-        // In this order: a request that hears of the cut knows that the connection is lost, and with the last client the
-        // package would end the session.
+        // In this order: a request that fails by the cut must find the connection marked as lost, and when its last
+        // client is dropped the package would end the session.
         lost.cancel();
         if !matches!(end, End::Stopped) {
             cut.cancel();
@@ -428,7 +430,7 @@ impl Driver {
         self.armed.disarm();
         if matches!(end, End::Stopped) {
             self.known = None;
-            // The last request is gone with the last client: the package ends the session then.
+            // The last client was dropped with the last request: the package ends the session then.
             if timeout(CLOSE_WITHIN, closed(changes)).await.is_err() {
                 debug!("ZooKeeper did not confirm the end of the session");
             }
@@ -441,7 +443,7 @@ impl Driver {
             return;
         }
         if arming.lost.is_cancelled() {
-            // It was armed on a connection that is gone, after what was armed there was carried over.
+            // It was armed on a lost connection, after the watches of that one were carried over.
             arming.address.deliver(arming.kind.change(), &arming.path);
             return;
         }
@@ -467,23 +469,23 @@ async fn closed(mut changes: StateWatcher) {
     }
 }
 
-/// Why a server did not take us.
+/// Why a server refused us.
 enum Refused {
-    /// It was asked how far its history reaches.
+    /// The probe of its history failed.
     Behind(Met),
-    /// It is no longer behind, or does not say.
+    /// It is no longer behind, or did not answer the probe.
     Reaches,
     Error(package::Error),
     Silent,
     /// It does not know our session.
     SessionGone,
-    /// Its ensemble is not that of our cluster: the id that it has, if any.
+    /// Its ensemble is not that of our cluster: its cluster id, if any.
     Foreign {
         found: Option<String>,
     },
 }
 
-/// Starts the task that the package has for a connection, so that it can be ended: by itself it would go on dialling.
+/// Starts the package's task for a connection, so that it can be ended: otherwise it would keep dialling.
 struct Spawner {
     group: Group,
     cut: CancellationToken,
@@ -493,7 +495,7 @@ impl spawns::Spawn for Spawner {
     fn spawn(&self, task: spawns::Task) {
         let (cut, connection) = (self.cut.clone(), Box::into_pin(task.future));
         self.group.spawn("zookeeper-connection", async move {
-            // A connection that is cut does nothing more: it would end the session when nothing holds it any longer.
+            // A cut connection stays idle: it would end the session once no client holds it.
             tokio::select! {
                 biased;
                 () = cut.cancelled() => {}

@@ -1,4 +1,4 @@
-//! Owns what a broker does with ZooKeeper at its start: chroot, paths, cluster id, broker id, registration.
+//! Owns a broker's use of ZooKeeper at its start: chroot, paths, cluster id, broker id, registration.
 //! Kafka: the ZooKeeper parts of `KafkaServer.startup`, `KafkaZkClient.CheckedEphemeral`.
 
 use super::client::{Client, ConnectOptions, CreateMode, Error, MultiError, Write, Written};
@@ -18,7 +18,7 @@ use tracing::{info, warn};
 /// Sessions end at a tick of the server's clock, a little after their timeout.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(3);
 
-/// How long a broker whose registration is in our way has to take a connection to count as living.
+/// How long a broker that is registered under our id has to accept a connection to count as alive.
 const LIVENESS_PROBE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum StartupError {
     Zk(#[from] Error),
     #[error("{path}: {error}")]
     Malformed { path: String, error: Malformed },
-    /// Another process, not a remnant of ours, holds our broker id.
+    /// Another live process, not an earlier one of ours, has our broker id.
     #[error(
         "broker id {id} is taken: {there} is registered and alive (session 0x{session:x}); this broker listens at {here}"
     )]
@@ -37,7 +37,7 @@ pub enum StartupError {
     EndpointTaken { endpoints: String, broker: BrokerId },
 }
 
-/// Creates the chroot unless it is there, on a session of its own: permission to create is needed only then.
+/// Creates the chroot if it is missing, on a separate session: permission to create is needed only then.
 pub async fn create_chroot(options: &ConnectOptions, group: &Group) -> Result<(), Error> {
     let Some(at) = options.connect.find('/') else { return Ok(()) };
     let (servers, chroot) = options.connect.split_at(at);
@@ -59,7 +59,7 @@ fn fine_if_there(error: Error) -> Result<(), Error> {
     if error == Error::NodeExists { Ok(()) } else { Err(error) }
 }
 
-/// Creates the directories that every broker creates.
+/// Creates the paths that every broker creates.
 pub async fn create_paths(client: &Client) -> Result<(), Error> {
     for path in paths::PERSISTENT {
         client.create_recursive(path, None).await.or_else(fine_if_there)?;
@@ -67,7 +67,7 @@ pub async fn create_paths(client: &Client) -> Result<(), Error> {
     Ok(())
 }
 
-/// The cluster's id; None where no broker has made it up yet.
+/// The cluster's id; None where no broker has generated it yet.
 pub async fn cluster_id(client: &Client) -> Result<Option<String>, StartupError> {
     let data = match client.get(paths::CLUSTER_ID).await {
         Ok(node) => node.data,
@@ -79,7 +79,7 @@ pub async fn cluster_id(client: &Client) -> Result<Option<String>, StartupError>
         .map_err(|error| StartupError::Malformed { path: paths::CLUSTER_ID.to_owned(), error })
 }
 
-/// Reads the cluster's id; the first broker of all makes it up.
+/// Reads the cluster's id; the first broker of the cluster generates it.
 pub async fn get_or_create_cluster_id(client: &Client) -> Result<String, StartupError> {
     loop {
         if let Some(id) = cluster_id(client).await? {
@@ -108,12 +108,13 @@ pub async fn generate_broker_id(client: &Client, reserved_max: i32) -> Result<Br
     }
 }
 
-/// Every broker that is registered, with its epoch, in the order of ids. Malformed registrations are logged and left out.
+/// Every broker that is registered, with its epoch, in the order of ids. Malformed registrations are logged and
+/// skipped.
 pub async fn registered_brokers(client: &Client) -> Result<Vec<(BrokerRegistration, BrokerEpoch)>, Error> {
     brokers_of(client, client.children(paths::BROKER_IDS).await?, None).await
 }
 
-/// The same for the children of `/brokers/ids` that `names` are; arms `watch`, if given, for changes of each.
+/// The same for the children `names` of `/brokers/ids`; arms `watch`, if given, for changes of each.
 pub(crate) async fn brokers_of(
     client: &Client,
     names: Vec<String>,
@@ -137,7 +138,7 @@ pub(crate) async fn brokers_of(
     Ok(brokers)
 }
 
-/// Refuses to go on when another broker advertises one of our addresses. Kafka: `KafkaServer.createBrokerInfo`.
+/// Fails when another broker advertises one of our addresses. Kafka: `KafkaServer.createBrokerInfo`.
 pub async fn check_endpoints(client: &Client, registration: &BrokerRegistration) -> Result<(), StartupError> {
     for (other, _) in registered_brokers(client).await? {
         let clashes = clashing(&registration.endpoints, &other.endpoints);
@@ -155,7 +156,7 @@ fn clashing(ours: &[Endpoint], theirs: &[Endpoint]) -> Vec<String> {
         .collect()
 }
 
-/// Keeps one broker registered: the first time at its start, again after every session.
+/// Keeps one broker registered: at its start, and again in every new session.
 pub struct Registrar {
     client: Client,
     registration: BrokerRegistration,
@@ -172,18 +173,19 @@ impl Registrar {
         self.registration.id
     }
 
-    /// Registers, and gives the broker epoch. `now` is milliseconds since the epoch.
+    /// Registers, and returns the broker epoch. `now` is milliseconds since the epoch.
     ///
-    /// A node that an earlier session of this process left is deleted. One of an unknown session is waited for up to a
-    /// session timeout, for it is most likely of the process before us; Kafka's broker gives up here. Where its endpoint
-    /// differs from ours and takes connections, it is a living broker with our id, and that is the end.
+    /// A node that an earlier session of this process left is deleted. The end of an unknown session is awaited for up
+    /// to a session timeout, since it is most likely that of the previous process; Kafka's broker fails here. Where the
+    /// registered endpoint differs from ours and accepts connections, it is a live broker with our id, and the start
+    /// fails.
     pub async fn register(&mut self, now: i64) -> Result<BrokerEpoch, StartupError> {
         let path = paths::broker(self.registration.id);
         let data = self.registration.encode(now);
         let deadline = Instant::now() + self.client.session_timeout() + EXPIRY_MARGIN;
         loop {
             self.note_session();
-            // Two operations as in Kafka: the second one's stat tells the creating transaction on every server version.
+            // Two operations as in Kafka: the second one's stat has the creating transaction on every server version.
             let writes = [
                 Write::Create { path: path.clone(), data: None, mode: CreateMode::Ephemeral },
                 Write::Set { path: path.clone(), data: data.clone(), version: 0 },
@@ -216,7 +218,7 @@ impl Registrar {
         }
     }
 
-    /// The session of now, from here on known as one that may have registered.
+    /// The current session, from here on known as one that may have registered.
     fn note_session(&mut self) -> i64 {
         let session = self.client.session().borrow().id;
         // 0 is no session, and the owner of persistent nodes.
@@ -227,7 +229,7 @@ impl Registrar {
     }
 
     fn registered(&mut self, czxid: i64) -> BrokerEpoch {
-        // Only the sessions since the last success can have left something.
+        // Only the sessions since the last success can have left a node.
         let session = self.client.session().borrow().id;
         self.our_sessions.retain(|known| *known == session);
         info!(broker = self.registration.id.0, epoch = czxid, "registered in ZooKeeper");
@@ -249,7 +251,7 @@ impl Registrar {
             session: owner,
             here: shown(&self.registration.endpoints),
         };
-        // Our own address proves nothing: we listen there already.
+        // Our own address proves nothing: we are listening there already.
         for endpoint in
             there.iter().filter(|e| clashing(std::slice::from_ref(e), &self.registration.endpoints).is_empty())
         {

@@ -1,4 +1,4 @@
-//! Tests of the client against a ZooKeeper server: the one that `ZURAU_ZK` names (host:port), else our own.
+//! Tests of the client against a ZooKeeper server: the one in `ZURAU_ZK` (host:port), else our own.
 
 use super::client::{Client, ConnectOptions, CreateMode, Error, MultiError, Write, Written};
 use super::configs::{self, ConfigChanges};
@@ -28,7 +28,7 @@ pub(crate) mod faults;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Starts our server in memory. Its ticks are short, so that sessions of seconds may be asked for.
+/// Starts our server in memory. Its ticks are short, so that sessions of seconds can be requested.
 pub(crate) fn own_server(group: &Group) -> String {
     let address = "127.0.0.1:0".parse().expect("address");
     let config = Config { tick_ms: 200, max_client_cnxns: 0, ..Config::new(address) };
@@ -68,11 +68,11 @@ impl World {
     }
 }
 
-/// Forwards connections to a server until the test cuts them; while closed it takes none.
+/// Forwards connections to a server until the test cuts them; while closed it accepts none.
 struct Proxy {
     address: String,
     server: Arc<Mutex<String>>,
-    /// How many connections came.
+    /// The number of connections so far.
     taken: watch::Sender<usize>,
     connections: Arc<Mutex<Option<Vec<CancellationToken>>>>,
 }
@@ -107,7 +107,7 @@ impl Proxy {
         Self { address, server, taken, connections }
     }
 
-    /// Leads to another server from now on.
+    /// Forwards to another server from now on.
     fn turn_to(&self, server: &str) {
         self.close();
         *self.server.lock() = server.to_owned();
@@ -283,7 +283,8 @@ async fn watches_survive_a_lost_connection_and_tell_what_happened_meanwhile() {
     assert_eq!(zk.session().borrow().generation, 0);
 }
 
-/// A way to a server that takes this long for what the server says, once `slow` is cancelled, which also breaks it once.
+/// A proxy to a server that delays the server's bytes by this long, once `slow` is cancelled, which also breaks the
+/// connection once.
 async fn slow_way(server: String, slow: CancellationToken, takes: Duration, group: &Group) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -335,7 +336,7 @@ async fn watches_are_armed_again_however_long_all_of_them_take() {
     let before = *zk.session().borrow();
     slow.cancel();
     timeout(PATIENCE, zk.session().wait_for(|s| s.phase == Phase::Disconnected)).await.unwrap().unwrap();
-    // Each answer comes in time; together they take longer than the session.
+    // Each answer arrives in time; together they take longer than the session.
     timeout(PATIENCE, zk.session().wait_for(|s| s.phase == Phase::Connected)).await.unwrap().unwrap();
     assert_eq!(*zk.session().borrow(), before);
     world.client().await.create(&nodes[WATCHES - 1], None, CreateMode::Persistent).await.unwrap();
@@ -383,7 +384,7 @@ async fn a_request_whose_connection_is_reset_is_sent_again() {
     let zk = Client::connect(&options, &world.group).await.unwrap();
     let session = zk.session().borrow().id;
     zk.create("/e", None, CreateMode::Ephemeral).await.unwrap();
-    // On several threads, so that some hear of the loss before the session's task does.
+    // On several threads, so that some notice the loss before the session's task does.
     let held: Vec<_> = (0..100)
         .map(|_| {
             let zk = zk.clone();
@@ -394,12 +395,12 @@ async fn a_request_whose_connection_is_reset_is_sent_again() {
         assert_eq!(timeout(PATIENCE, asked).await.unwrap().unwrap().unwrap(), Err(Error::NoNode));
     }
     let there = zk.get("/e").await;
-    // The same session has it still: nothing ended it when the connection was cut.
+    // The same session still has it: the cut of the connection did not end the session.
     assert_eq!(there.unwrap().stat.ephemeral_owner, session);
     assert_eq!(zk.session().borrow().generation, 0);
 }
 
-/// Relays both ways until the client has sent `word`, which does not arrive.
+/// Relays in both directions until the client has sent `word`, which is not delivered.
 async fn until_sent(word: &[u8], near: &mut TcpStream, far: &mut TcpStream) {
     let (mut sent, mut answered) = ([0; 4096], [0; 4096]);
     loop {
@@ -480,7 +481,7 @@ async fn registration_gives_the_creating_transaction_and_version_1() {
     let text = "Configured end points 127.0.0.1:9092 in advertised listeners are already registered by broker 1";
     assert_eq!(clash.to_string(), text);
     startup::check_endpoints(&other, &registration(1, 9092)).await.unwrap();
-    // Poison beside it harms no one.
+    // A malformed node beside it does no harm.
     zk.create("/brokers/ids/5", Some(b"{}"), CreateMode::Persistent).await.unwrap();
     zk.create("/brokers/ids/x", None, CreateMode::Persistent).await.unwrap();
     assert_eq!(startup::registered_brokers(&zk).await.unwrap(), [(registration(1, 9092), epoch)]);
@@ -552,7 +553,7 @@ async fn configs_are_written_under_a_controller_and_announced() {
         configs::write(&zk, "topics/t", &config).await.unwrap();
         configs::notify(&zk, "topics/t").await.unwrap();
         timeout(PATIENCE, changes.changed()).await.unwrap();
-        // What was not noted comes again.
+        // A change that was not noted is returned again.
         for _ in 0..2 {
             let found = changes.scan().await.unwrap();
             assert_eq!(found.len(), 1, "round {round}");
@@ -562,7 +563,7 @@ async fn configs_are_written_under_a_controller_and_announced() {
         changes.note(&found[0]);
         assert!(changes.scan().await.unwrap().is_empty());
     }
-    // The numbers of an ensemble that was restored begin below those that were seen.
+    // The numbers of a restored ensemble begin below those that were seen.
     changes.forget();
     assert_eq!(changes.scan().await.unwrap().len(), 2);
     let found = changes.scan().await.unwrap();
@@ -613,7 +614,7 @@ async fn secure_nodes_belong_to_the_identity_and_secrets_are_not_readable() {
     assert_eq!(stranger.create("/brokers/topics/t", None, CreateMode::Persistent).await, Err(Error::NoAuth));
 }
 
-/// A server that has made `changes` more than a session's opening, and its cluster's id.
+/// A server with `changes` more transactions than the opening of a session, and its cluster's id.
 async fn server_of(cluster: Option<&str>, changes: usize, world: &World) -> String {
     let server = own_server(&world.group);
     let chroot = ConnectOptions::new(format!("{server}{}", world.chroot));
@@ -646,8 +647,8 @@ async fn a_session_that_a_restored_ensemble_refuses_is_given_up() {
     zk.create("/after", None, CreateMode::Persistent).await.unwrap();
 }
 
-/// Servers in front of `server` that lose their majority at `away` and close every greeting that has seen something, until one
-/// comes that has seen nothing: then they are back. Meanwhile the clocks of sessions stand still.
+/// Servers in front of `server` that lose their majority at `away` and close every greeting with a last zxid, until one
+/// arrives without: then they are back. In between the clocks of sessions stand still.
 async fn servers_without_a_majority(server: String, away: CancellationToken, group: &Group) -> String {
     const GREETING: usize = 49;
     /// | length | xid -2 | ping |
@@ -710,7 +711,7 @@ async fn an_ensemble_of_another_cluster_is_not_joined() {
     let zk = Client::connect(&world.options_through(&proxy.address), &world.group).await.unwrap();
     zk.expect_cluster("ours");
     zk.get(paths::CLUSTER_ID).await.unwrap();
-    // One is empty and older than what we have seen; the other has gone further.
+    // One is empty and older than what we have seen; the other is newer.
     for foreign in [server_of(None, 0, &world).await, server_of(Some("theirs"), 1_000, &world).await] {
         proxy.turn_to(&foreign);
         let asking = zk.clone();
@@ -739,7 +740,7 @@ async fn a_greeting_that_is_never_answered_does_not_use_up_the_start() {
     let server = world.server.clone();
     let group = world.group.clone();
     world.group.spawn("starting", async move {
-        // As a ZooKeeper that is just starting: the first connection is taken, and lost.
+        // As a ZooKeeper that is just starting: the first connection is accepted, and lost.
         let (_first, _) = mute.accept().await.expect("accept");
         while let Ok((mut near, _)) = mute.accept().await {
             let mut far = TcpStream::connect(&server).await.expect("reach the server");

@@ -1,5 +1,5 @@
 //! Owns reading topics and partition states in bulk. Kafka: `KafkaZkClient.getAllTopicsInCluster`,
-//! `getReplicaAssignmentAndTopicIdForTopics`, `getTopicPartitionStates`. Malformed nodes are logged and left out.
+//! `getReplicaAssignmentAndTopicIdForTopics`, `getTopicPartitionStates`. Malformed nodes are logged and skipped.
 
 use super::client::{Client, Error};
 use super::data::topic::{PartitionState, TopicAssignment};

@@ -2,14 +2,15 @@
 //! ZooKeeper: `ZKWatchManager`.
 //!
 //! Watches are one-shot: a read arms, the first change disarms, and the listener reads again. Changes in between
-//! coalesce. A [`Watcher`] holds at most one event of a kind for a path, so its queue is bounded by what it armed.
+//! coalesce. A [`Watcher`] holds at most one event of a kind for a path, so its queue is bounded by the number of its
+//! watches.
 
 use parking_lot::Mutex;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
 
-/// What happened to a node.
+/// The change of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     Created,
@@ -39,7 +40,7 @@ struct Inbox {
 #[derive(Default)]
 struct Events {
     order: VecDeque<WatchEvent>,
-    /// The same events, to find out in one step that one is there already.
+    /// The same events, to look up in constant time whether one is queued.
     known: HashSet<WatchEvent>,
 }
 
@@ -49,7 +50,7 @@ impl Watcher {
         Self { inbox: Arc::new(inbox) }
     }
 
-    /// The oldest event, waited for. Cancel safe. One task at a time.
+    /// Waits for the oldest event. Cancel safe. One task at a time.
     pub async fn next(&self) -> WatchEvent {
         loop {
             if let Some(event) = self.try_next() {
@@ -66,7 +67,7 @@ impl Watcher {
         Some(event)
     }
 
-    /// Tells the client whom a read arms for.
+    /// Where the watch that a read arms reports to.
     pub(super) fn address(&self) -> Address {
         Address(Arc::downgrade(&self.inbox))
     }
@@ -98,19 +99,19 @@ impl Address {
     }
 }
 
-/// What a read arms for.
+/// The kinds of watches that a read arms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum WatchKind {
     /// Changes and the deletion of a node.
     Data,
-    /// The creation of a node that is not there.
+    /// The creation of a missing node.
     Exists,
-    /// Children that come or go, and the deletion of the node.
+    /// The creation and deletion of children, and the deletion of the node.
     Children,
 }
 
 impl WatchKind {
-    /// What has happened when something has.
+    /// The change that an event of ZooKeeper reports.
     pub(super) fn change(self) -> Change {
         match self {
             Self::Data => Change::Data,

@@ -72,7 +72,7 @@ keys! {
 }
 
 keys! {
-    /// Protocols of groups that a broker with ZooKeeper does not speak; their keys are checked all the same.
+    /// Group protocols that a broker with ZooKeeper does not support; their keys are checked all the same.
     pub(in crate::config) struct GroupProtocolKeys {}
 
     "group.consumer.heartbeat.interval.ms" Int = "5000", AtLeast(1.0), Medium, ReadOnly,

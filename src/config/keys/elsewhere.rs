@@ -1,4 +1,5 @@
-//! Owns the keys that are parsed and checked as Kafka does but act only without ZooKeeper, or with tiered storage.
+//! Owns the keys that are parsed and checked as Kafka does but have an effect only without ZooKeeper, or with tiered
+//! storage.
 
 use super::{KRAFT, MIGRATION, TIERED, keys};
 

@@ -1,5 +1,5 @@
-//! Owns the keys whose text has a form of its own, or that mean something only together: `broker.rs` of the room above
-//! makes the fields of `BrokerConfig` of them.
+//! Owns the keys whose text has a special form, or that have a meaning only together: `config/broker.rs` makes fields
+//! of `BrokerConfig` from them.
 
 use super::keys;
 

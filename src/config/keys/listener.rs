@@ -1,9 +1,9 @@
-//! Owns the keys that a listener may have of its own, as `listener.name.<name>.<key>`, and that this broker obeys there.
+//! Owns the keys that may be set per listener, as `listener.name.<name>.<key>`, with an effect in this broker.
 
 use super::{NO_SECURITY, keys};
 
 keys! {
-    /// What one listener has: its own value where it is set, else the broker's.
+    /// The settings of one listener: its own value where it is set, else the broker's.
     #[derive(Clone, Debug, PartialEq)]
     pub struct ListenerConfig {}
 

@@ -1,4 +1,4 @@
-//! Owns the broker keys that only give the defaults of topic keys.
+//! Owns the broker keys that only set the defaults of topic keys.
 
 use super::{COMPRESSION_TYPES, TIERED, keys};
 

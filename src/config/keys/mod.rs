@@ -1,8 +1,8 @@
-//! Owns the table of keys: one row a key, in a file a concern. Kafka: `AbstractKafkaConfig.CONFIG_DEF`, `LogConfig`,
-//! `ServerTopicConfigSynonyms`. Defaults are written as Kafka prints them and go through the same parser as a file.
+//! Owns the table of keys: one row per key, one file per concern. Kafka: `AbstractKafkaConfig.CONFIG_DEF`, `LogConfig`,
+//! `ServerTopicConfigSynonyms`. Defaults are written as Kafka prints them and parsed like a file.
 //!
-//! A row declares everything that is known about its key, down to the field that holds its value. A key without a field
-//! gives the default of a topic key, is refused, or says why it has no effect: a test finds a row that does none of it.
+//! A row declares everything about its key, down to the field that holds its value. A key without a field sets the
+//! default of a topic key, is refused, or says why it has no effect: a test finds a row that does none of these.
 
 mod broker;
 mod coordinator;
@@ -35,8 +35,8 @@ pub(super) use topic::{LogForms, TopicForms};
 /// `"name" Type = default, Check, Importance, UpdateMode[, trait(…) …] [=> field [as Type]]: "doc";`
 ///
 /// A trait is a method of [`ConfigKey`](super::def::ConfigKey). A field has the Rust type of its row, an `Option` where
-/// the default is null, unless the row says another. `struct A with B { … }` gives `A` the fields of `B` too: what no row
-/// says alone.
+/// the default is null, unless the row names another. `struct A with B { … }` gives `A` the fields of `B` too: those
+/// that no single row declares.
 macro_rules! keys {
     ($(#[$meta:meta])* $vis:vis struct $Keys:ident {} $($rows:tt)*) => {
         keys! { @struct [$(#[$meta])*] [$vis] $Keys read_with(_more: ()) [] $($rows)* }
@@ -71,7 +71,7 @@ macro_rules! keys {
             pub(in crate::config) const ROWS: &'static [crate::config::def::ConfigKey] = keys!(@rows
                 $([$name $kind $default $importance $update ($check)] [$($trait($($trait_arg)?))* $(field(stringify!($field)))?] $doc)*);
 
-            /// Takes each field from the value of its row: `of` finds it by the row's name.
+            /// Fills each field from the value of its row: `of` finds it by the row's name.
             pub(in crate::config) fn $read(
                 of: impl Fn(&'static str) -> Result<crate::config::def::Value, crate::config::def::ConfigError>,
                 $arg: $More,
@@ -130,7 +130,7 @@ const PRINCIPAL_BUILDERS: &[&str] = &["org.apache.kafka.common.security.authenti
 
 const SSL_ENGINES: &[&str] = &["org.apache.kafka.common.security.ssl.DefaultSslEngineFactory"];
 
-/// What this broker speaks between brokers: the default of `inter.broker.protocol.version`.
+/// The protocol version between brokers: the default of `inter.broker.protocol.version`.
 pub(super) const PRODUCTION_METADATA_VERSION: &str = "3.9-IV0";
 
 /// Every version that Kafka 3.9 knows, oldest first. Kafka: `MetadataVersion`.
@@ -210,7 +210,7 @@ pub static BROKER: LazyLock<ConfigDef> = LazyLock::new(|| {
     ])
 });
 
-/// Keys of the broker that only `/config/brokers` knows.
+/// Keys of the broker that exist only in `/config/brokers`.
 pub(super) static QUOTA: LazyLock<ConfigDef> = LazyLock::new(|| ConfigDef::new(&[ReplicationRates::ROWS]));
 
 /// Keys of the broker that Kafka does not have.
@@ -254,7 +254,7 @@ mod tests {
         let mut unexplained: Vec<&str> = Vec::new();
         for key in BROKER.iter().chain(TOPIC.iter()) {
             let gives_a_default = TOPIC.iter().any(|topic| topic.broker_synonyms.contains(&key.name));
-            // A plug-in that no one can name, but the built-in one.
+            // A plug-in for which only the built-in class is valid.
             let only_built_in = matches!(key.check, Check::Classes(_));
             if key.field.is_none() && key.effect == Effect::Read && !gives_a_default && !only_built_in {
                 unexplained.push(key.name);
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn keys_without_effect_are_counted() {
         let without = |def: &ConfigDef| def.iter().filter(|key| matches!(key.effect, Effect::Without(_))).count();
-        // A key that gets its effect leaves this list; none may come to it unseen.
+        // A key that gains an effect leaves this list; none may be added unnoticed.
         assert_eq!((without(&BROKER), without(&TOPIC)), (188, 3));
     }
 

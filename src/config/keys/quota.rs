@@ -1,9 +1,9 @@
-//! Owns the broker keys that have no form in a properties file: they live in `/config/brokers` only.
+//! Owns the broker keys that cannot be set in a properties file, but only in `/config/brokers`.
 
 use super::keys;
 
 keys! {
-    /// Rates of replication and of moves between directories, in bytes a second.
+    /// Rates of replication and of moves between directories, in bytes per second.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct ReplicationRates {}
 

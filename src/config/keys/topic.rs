@@ -1,4 +1,4 @@
-//! Owns the keys of a topic, each with the broker keys that give its default, first set one first.
+//! Owns the keys of a topic, each with the broker keys that set its default, highest precedence first.
 
 use super::{COMPRESSION_TYPES, TIERED, keys};
 use crate::config::def::Props;
@@ -8,16 +8,16 @@ keys! {
     /// Settings of one topic's logs. Fields are the topic keys; times are ms, sizes bytes.
     #[derive(Clone, Debug, PartialEq)]
     pub struct LogConfig with LogForms {
-        /// `cleanup.policy` has `compact`.
+        /// `cleanup.policy` includes `compact`.
         compact: bool,
-        /// `cleanup.policy` has `delete`.
+        /// `cleanup.policy` includes `delete`.
         delete: bool,
         compression: BrokerCompression,
-        /// How far a record's CreateTime may lie behind the broker's clock.
+        /// How far a record's CreateTime may be behind the broker's clock.
         message_timestamp_before_max_ms: i64,
-        /// How far it may lie ahead.
+        /// How far it may be ahead.
         message_timestamp_after_max_ms: i64,
-        /// What the topic itself sets, as text: enough to resolve it again over other defaults.
+        /// The topic's own settings, as text: enough to resolve it again over other defaults.
         overridden: Props,
     }
 
@@ -88,7 +88,7 @@ keys! {
 }
 
 keys! {
-    /// Topic keys that [`LogForms`] is made of, and those that only tiered storage knows.
+    /// Topic keys that [`LogForms`] is made of, and those that only tiered storage uses.
     pub(in crate::config) struct TopicForms {}
 
     "cleanup.policy" List = "delete", ListOf(&["compact", "delete"]), Medium, Topic,

@@ -1,5 +1,5 @@
-//! Tests of reassignments in a world of recorded channels: brokers 2 to 4 only hold sessions, and the test asks for ISR
-//! changes as their leaders would.
+//! Tests of reassignments with recorded channels: brokers 2 to 4 only have sessions, and the test requests ISR changes
+//! as their leaders would.
 
 use super::super::tests::{Broker, World, answer_deletion};
 use super::*;
@@ -12,7 +12,7 @@ use crate::zk::client::{Client, CreateMode, Node};
 use crate::zk::data::topic::{LeaderAndIsr, PartitionState as StoredState, TopicAssignment};
 use crate::zk::startup;
 
-/// Broker 1 is the controller, and the others are there.
+/// Broker 1 is the controller, and the others are registered.
 struct Four {
     world: World,
     one: Broker,
@@ -63,7 +63,7 @@ async fn reassign(controller: &Broker, topic: &str, target: Option<&[i32]>) -> R
     results.remove(&tp(topic, 0)).expect("an answer")
 }
 
-/// What the topic's znode says of partition 0.
+/// Partition 0 in the topic's znode.
 async fn assignment(zk: &Client, topic: &str) -> ReplicaAssignment {
     let node = zk.get(&paths::topic(topic)).await.unwrap();
     TopicAssignment::decode(node.data.as_deref()).unwrap().partitions.remove(&0).unwrap()
@@ -85,7 +85,7 @@ async fn state(zk: &Client, topic: &str) -> (LeaderAndIsr, i32) {
     (StoredState::decode(node.data.as_deref()).unwrap().leader_and_isr, node.stat.version)
 }
 
-/// The leader asks for an ISR, as it does when followers have caught up.
+/// The leader requests an ISR, as it does when followers have caught up.
 async fn in_sync(controller: &Broker, topic: &str, isr: &[i32]) {
     let node = controller.zk.get(&paths::topic(topic)).await.unwrap();
     let topic_id = TopicAssignment::decode(node.data.as_deref()).unwrap().topic_id.unwrap();
@@ -124,7 +124,7 @@ async fn a_partition_moves_when_the_target_is_in_sync() {
     assert_eq!(assignment(&four.one.zk, "t").await, under_way);
     assert_eq!(state(&four.one.zk, "t").await.0, leads(2, 1, &[2, 3]));
     assert_eq!(four.listed().await, [("t-0".to_owned(), under_way)]);
-    // As KAFKA-10314 wants it: new only for who is added.
+    // As KAFKA-10314 requires: new only for added replicas.
     let told = four.one.sent.leadership(2, "t", 0).await;
     assert_eq!((told.leader_epoch, told.is_new), (0, true), "the creation");
     let told = four.one.sent.leadership(2, "t", 0).await;
@@ -148,7 +148,7 @@ async fn another_order_of_the_same_replicas_is_done_at_once() {
     four.create("t", &[2, 3]).await;
     assert_eq!(four.reassign("t", Some(&[3, 2])).await, Ok(()));
     assert_eq!(assignment(&four.one.zk, "t").await, ReplicaAssignment::of(ids(&[3, 2])));
-    // Its leader stays.
+    // Its leader does not change.
     assert_eq!(state(&four.one.zk, "t").await.0, leads(2, 1, &[2, 3]));
     assert_eq!(four.listed().await, []);
 }
@@ -188,7 +188,7 @@ async fn the_next_controller_goes_on_where_one_died() {
     assert_eq!(four.reassign("u", Some(&[4])).await, Ok(()));
     let five = four.world.broker(5).await;
     five.until(|status| status.controller == Some(BrokerId(1))).await;
-    // While there is no controller, one move becomes complete, in the state that the old leader had asked for.
+    // While there is no controller, one move becomes complete, in the state that the old leader had requested.
     let written =
         StoredState { leader_and_isr: leads(2, 1, &[2, 4]), controller_epoch: crate::common::ControllerEpoch(1) };
     four.others[&2].set(&paths::partition_state(&tp("u", 0)), &written.encode(), -1).await.unwrap();
@@ -196,7 +196,7 @@ async fn the_next_controller_goes_on_where_one_died() {
     five.until_active().await;
     until_assigned(&five, "u", &ReplicaAssignment::of(ids(&[4]))).await;
     assert_eq!(state(&five.zk, "u").await.0.leader, BrokerId(4));
-    // The other one begins again, in another epoch.
+    // The other one starts again, in another epoch.
     five.until_state("t", 0, 2, 2).await;
     assert_eq!(assignment(&five.zk, "t").await, moving(&[3, 2], &[3], &[2]));
     in_sync(&five, "t", &[2, 3]).await;
@@ -213,17 +213,17 @@ async fn the_znode_of_old_tools_is_worked_off_again_and_again() {
     };
     put(r#"{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":[3]},{"topic":"x","partition":0,"replicas":[3]},{"topic":"t","partition":0,"replicas":[3]}]}"#).await;
     until_assigned(&four.one, "t", &moving(&[3, 2], &[3], &[2])).await;
-    // What cannot be is taken out, what is under way stays.
+    // Invalid moves are removed, ongoing ones stay.
     let left = r#"{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":[3]}]}"#;
     four.one.until_node(paths::REASSIGN_PARTITIONS, |node| node.data.as_deref() == Some(left.as_bytes())).await;
     in_sync(&four.one, "t", &[2, 3]).await;
     four.one.until_gone(paths::REASSIGN_PARTITIONS).await;
     until_assigned(&four.one, "t", &ReplicaAssignment::of(ids(&[3]))).await;
-    // A list without brokers would be the end of the partition.
+    // A list without brokers would delete the partition.
     put(r#"{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":[]}]}"#).await;
     four.one.until_gone(paths::REASSIGN_PARTITIONS).await;
     assert_eq!(assignment(&four.one.zk, "t").await, ReplicaAssignment::of(ids(&[3])));
-    // Nonsense stays until something else is to be moved.
+    // An unreadable node stays until something else is to be moved.
     put(r#"{"version":1,"partitions":[],"log_dirs":[]}"#).await;
     assert_eq!(four.listed().await, []);
     assert!(four.one.zk.exists(paths::REASSIGN_PARTITIONS).await.unwrap().is_some());
@@ -255,7 +255,7 @@ async fn a_target_that_is_away_is_refused_or_waited_for() {
     until_assigned(&four.one, "t", &moving(&[4, 2], &[4], &[2])).await;
     four.one.until_state("t", 0, 2, 1).await;
     four.return_of(4).await;
-    // It gets the order again, as a new replica.
+    // It gets the LeaderAndIsr again, as a new replica.
     four.one.until_state("t", 0, 2, 2).await;
     let told = four.one.sent.leadership(4, "t", 0).await;
     assert_eq!((told.leader_epoch, told.is_new), (2, true));
@@ -298,7 +298,7 @@ async fn partitions_that_are_added_meanwhile_stay() {
     let four = Four::new().await;
     four.create("t", &[2]).await;
     assert_eq!(four.reassign("t", Some(&[3])).await, Ok(()));
-    // As an old tool does it, without a look at the reassignment.
+    // As an old tool does, without regard to the reassignment.
     let node = four.one.zk.get(&paths::topic("t")).await.unwrap();
     let mut topic = TopicAssignment::decode(node.data.as_deref()).unwrap();
     topic.partitions.insert(1, ReplicaAssignment::of(ids(&[4])));

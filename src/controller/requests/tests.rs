@@ -1,4 +1,4 @@
-//! Tests of what brokers and administrators ask of the controller, in a world of recorded channels.
+//! Tests of the requests of brokers and administrators to the controller, with recorded channels.
 
 use super::super::tests::{Broker, World};
 use super::*;
@@ -12,7 +12,7 @@ use crate::zk::data::config::Config;
 use crate::zk::data::topic::{LeaderAndIsr, LeaderRecoveryState, PartitionState, TopicAssignment};
 use crate::zk::{configs, startup};
 
-/// Broker 1 is the controller; 2 and 3 are there. `t-0` is on all, led by 1.
+/// Broker 1 is the controller; 2 and 3 are registered. `t-0` is on all, led by 1.
 struct Three {
     _world: World,
     one: Broker,
@@ -40,7 +40,7 @@ impl Three {
         registered.into_iter().find(|(b, _)| b.id == BrokerId(broker)).unwrap().1
     }
 
-    /// What a leader asks for `t-0`.
+    /// A leader's request for `t-0`.
     async fn request(&self, leader: i32, leader_epoch: i32, version: i32, isr: &[i32]) -> AlterPartitionRequest {
         let members = isr.iter().map(|id| BrokerState { broker_id: *id, ..Default::default() });
         let partition = PartitionData {
@@ -95,7 +95,7 @@ async fn an_isr_change_is_written_in_the_leaders_epoch_and_everybody_hears_of_it
         }
     };
     three.one.sent.metadata(3, has_isr(vec![1, 2])).await;
-    // The leader missed the answer and asks again, with what it knew then.
+    // The leader missed the answer and retries, with its old version.
     let again = three.alter(1, 0, 0, &[2, 1]).await;
     assert_eq!((again.error_code, again.partition_epoch), (0, 1));
     assert_eq!(three.alter(1, 0, 1, &[1, 2, 3]).await.partition_epoch, 2);
@@ -129,15 +129,15 @@ async fn what_was_written_behind_our_back_is_read_before_a_leader_is_sent_away()
         let data = PartitionState { leader_and_isr, controller_epoch: ControllerEpoch(epoch) }.encode();
         three.one.zk.set("/brokers/topics/t/partitions/0/state", &data, -1).await.unwrap();
     };
-    // As a leader of an older protocol version does it by itself.
+    // As a leader with an older protocol version does in ZooKeeper itself.
     write(1, &[1, 3]).await;
     let answer = three.alter(1, 0, version + 1, &[1]).await;
     assert_eq!((answer.error_code, answer.partition_epoch), (0, version + 2));
-    // A change that collides is told so, and the next one works on what is there.
+    // A conflicting change is refused, and the next one starts from the current state.
     write(1, &[1, 2]).await;
     assert_eq!(three.alter(1, 0, version + 2, &[1, 3]).await.error_code, ErrorCode::InvalidUpdateVersion.wire());
     assert_eq!(three.alter(1, 0, version + 3, &[1, 2, 3]).await.error_code, 0);
-    // A later controller wrote: we are not it.
+    // A later controller wrote: we are no longer the controller.
     write(9, &[1]).await;
     assert_eq!(three.alter(1, 0, version + 5, &[1, 2]).await.error_code, ErrorCode::NotController.wire());
 }
@@ -166,12 +166,12 @@ async fn who_shuts_down_leads_nothing_and_leaves_the_isrs() {
     assert_eq!(ask(9, 5).await, unknown(true));
     assert_eq!(ask(9, -1).await, unknown(false));
     assert_eq!(ask(2, epoch.0).await, Ok(vec![]));
-    // A lone replica stays where it is.
+    // A single replica keeps its leadership.
     assert_eq!(three.one.until_state("u", 0, 1, 1).await.leader_and_isr.isr, ids(&[1]));
     assert_eq!(three.one.until_state("u", 1, 1, 1).await.leader_and_isr.isr, ids(&[1]));
     assert_eq!(three.one.until_state("alone", 0, 2, 0).await.leader_and_isr.isr, ids(&[2]));
     assert_eq!(three.one.until_state("t", 0, 1, 1).await.leader_and_isr.isr, ids(&[1, 3]));
-    // It becomes a follower of what it led, and stops what it followed.
+    // It becomes a follower of the partitions that it led, and stops those that it followed.
     let told = three.one.sent.wait(|to, request| match request {
         ControlRequest::LeaderAndIsr(r) if to == 2 => r
             .topic_states
@@ -190,7 +190,7 @@ async fn who_shuts_down_leads_nothing_and_leaves_the_isrs() {
     });
     let stopped: Vec<String> = stopped.await;
     assert_eq!(stopped, ["t", "u"]);
-    // Until it is back in a new life, it does not come in again.
+    // It cannot rejoin the ISR until it has registered again.
     let version = three.state().await.1;
     assert_eq!(three.alter(1, 1, version, &[1, 2, 3]).await.error_code, ErrorCode::IneligibleReplica.wire());
     three.two.close().await;
@@ -227,7 +227,7 @@ async fn preferred_replicas_are_elected_where_that_is_needed_and_possible() {
     let in_sync = LeaderAndIsr { isr: ids(&[1, 2]), ..state.leader_and_isr };
     let data = PartitionState { leader_and_isr: in_sync, ..state }.encode();
     three.one.zk.set("/brokers/topics/u/partitions/0/state", &data, -1).await.unwrap();
-    // By the znode of old tools, which goes whatever comes of it.
+    // By the znode of old tools, which is deleted whatever the outcome.
     let asked = br#"{"version":1,"partitions":[{"topic":"u","partition":0},{"topic":"ghost","partition":1}]}"#;
     three.one.zk.create(paths::PREFERRED_REPLICA_ELECTION, Some(asked), CreateMode::Persistent).await.unwrap();
     let epoch = state.leader_and_isr.leader_epoch.0 + 1;
@@ -246,7 +246,7 @@ async fn out_of_sync_replicas_lead_when_an_administrator_says_so() {
     three.two.close().await;
     three.one.until_state("u", 0, 3, 1).await;
     three.three.close().await;
-    // u-0 was in sync on 3 alone, u-1 is taken over by 1.
+    // u-0 was in sync only on 3; 1 becomes the leader of u-1.
     three.one.until_state("u", 0, -1, 2).await;
     three.one.until_state("u", 1, 1, 1).await;
     let _two = three._world.bystander(2).await;
@@ -274,7 +274,7 @@ async fn allowing_unclean_elections_elects_at_once() {
     three.one.until_state("by-default", 0, -1, 2).await;
     let _two = three._world.bystander(2).await;
     three.one.sent.leadership(2, "by-default", 0).await;
-    // The config alone does nothing before it was applied, as in Kafka.
+    // The config alone has no effect before it is applied, as in Kafka.
     configs::write(&three.one.zk, "topics/by-topic", &config).await.unwrap();
     three.one.handle.unclean_election_allowed("by-topic").await;
     three.one.until_state("by-topic", 0, 2, 3).await;

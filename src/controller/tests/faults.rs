@@ -1,10 +1,10 @@
-//! What ZooKeeper reports to the controller takes effect though a read on the way fails, or the session ends there.
+//! A change that ZooKeeper reports takes effect even when a read of its handling fails, or the session ends there.
 
 use super::*;
 use crate::zk::data::topic::LeaderAndIsr;
 use crate::zk::tests::faults::{Faults, SESSION_EXPIRED, THROTTLED};
 
-/// Runs `case` once for each of the first reads below `path` that what it sets off causes, letting that read fail.
+/// Runs `case` once for each of the first reads below `path` that it causes, and fails that read.
 async fn fail_each_read(path: &str, case: impl AsyncFn(&Broker, &Client, &dyn Fn())) {
     for error in [THROTTLED, SESSION_EXPIRED] {
         for reads in 0.. {
@@ -177,7 +177,7 @@ async fn nodes_that_no_controller_can_delete_cost_no_term() {
         outside.create_recursive(&format!("{path}/child"), None).await.unwrap();
     }
     outside.create_recursive("/admin/preferred_replica_election/child", None).await.unwrap();
-    // A topic goes with all that is below it.
+    // A topic is deleted with everything below it.
     outside.create_recursive("/brokers/topics/t/mine/deep", None).await.unwrap();
     outside.create_recursive("/config/topics/t/mine", None).await.unwrap();
     topics::request_deletion(&outside, "t").await.unwrap();

@@ -1,8 +1,8 @@
-//! Nodes that hold what no broker wrote: what they describe is left alone, and everything else goes on.
+//! Nodes with content that no broker wrote: they are ignored, and everything else continues.
 
 use super::*;
 
-/// Nothing, no JSON, JSON of another kind, of other types, of a version without the rest, and no text.
+/// Empty, not JSON, other JSON, other types, a version without the other fields, and not text.
 const GARBAGE: [&[u8]; 7] = [
     b"",
     b"}{",
@@ -40,7 +40,7 @@ impl Two {
                 self.one.zk.set(node, data, -1).await.unwrap();
                 before.data.unwrap_or_default()
             }
-            // That of producer ids is made with the first ids.
+            // The node of producer ids is created with the first ids.
             Err(error) => {
                 assert_eq!(error, Error::NoNode);
                 self.create(node, data).await;
@@ -72,7 +72,7 @@ async fn garbage_in_a_topic_stops_that_one_until_it_is_mended() {
     }
     let Two { world, one, two } = here;
     two.close().await;
-    // The assignment is known; the config says nothing of unclean elections; only a leadership that cannot be read stays.
+    // The assignment is known; the config does not allow unclean elections; only an unreadable leadership is kept.
     for whole in ["whole", "assignment", "config"] {
         assert_eq!(one.until_state(whole, 0, 1, 1).await.leader_and_isr.isr, ids(&[1]));
     }
@@ -91,7 +91,7 @@ async fn garbage_under_admin_moves_elects_and_deletes_nothing() {
     for garbage in GARBAGE {
         here.create(paths::PREFERRED_REPLICA_ELECTION, garbage).await;
         here.one.until_gone(paths::PREFERRED_REPLICA_ELECTION).await;
-        // That one stays, as in Kafka, until something else is to be moved.
+        // That node stays, as in Kafka, until something else is to be moved.
         here.create(paths::REASSIGN_PARTITIONS, garbage).await;
         assert_eq!(here.one.handle.list_reassignments(None).await, Some(BTreeMap::new()));
         here.one.zk.delete(paths::REASSIGN_PARTITIONS, -1).await.unwrap();
@@ -123,7 +123,7 @@ async fn garbage_in_registrations_and_of_the_controller_stops_nobody() {
             here.one.zk.create(notes, Some(garbage), CreateMode::PersistentSequential).await.unwrap();
         }
     }
-    // A registration that turned unreadable is no death.
+    // A registration that becomes unreadable does not mean a dead broker.
     here.one.create("on-two", &[&[2]]).await;
     here.one.until_state("on-two", 0, 2, 0).await;
     let registered = startup::registered_brokers(&here.one.zk).await.unwrap();
@@ -140,7 +140,7 @@ async fn garbage_in_registrations_and_of_the_controller_stops_nobody() {
         };
         timeout(PATIENCE, read).await.expect(notes);
     }
-    // Features that cannot be read do not stop the next term either.
+    // Unreadable features do not stop the next term either.
     here.put("/feature", b"}{").await;
     here.one.zk.delete("/controller", -1).await.unwrap();
     here.one.until(|status| status.is_active && status.epoch == ControllerEpoch(2)).await;

@@ -1,12 +1,12 @@
-//! Random histories: brokers come, go, shut down and change places; topics come and go; leaders take records and change
-//! their ISRs, followers copy. The controllers are real, on a real ZooKeeper; brokers are small models that obey, answer and
-//! replicate as Kafka's do, in any order of delivery that a network could give.
+//! Random histories: brokers start, fail, shut down and swap; topics are created and deleted; leaders append records
+//! and change their ISRs, followers copy. The controllers are real, on a real ZooKeeper; brokers are small models that
+//! obey, answer and replicate as Kafka's do, in any order of delivery that a network allows.
 //!
-//! Held at every step: one leader in an epoch, one state in a version, epochs that only grow, no member of an ISR that
-//! holds no replica, and no committed record that a leader lacks or that has two values. In the end every broker is back: every
-//! partition is led, all replicas are in sync, and what was to be deleted is gone.
+//! Checked at every step: one leader per epoch, one state per version, epochs that only grow, no member of an ISR
+//! without a replica, and no committed record that a leader lacks or that has two values. In the end every broker is
+//! back: every partition has a leader, all replicas are in sync, and deleted topics are gone.
 //!
-//! `ZURAU_HISTORIES` is how many there are, from the seed `ZURAU_FUZZ_SEED` on; `ZURAU_HISTORY` is the seed of one alone.
+//! `ZURAU_HISTORIES` is their number, from the seed `ZURAU_FUZZ_SEED` on; `ZURAU_HISTORY` is the seed of a single one.
 
 use super::*;
 use crate::common::{TopicPartition, Uuid};
@@ -21,18 +21,18 @@ use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 
 const STEPS: usize = 400;
-/// The brokers that may control, and those that may not.
+/// The brokers that may be the controller, and those that may not.
 const HOSTS: [i32; 2] = [1, 2];
 const OTHERS: [i32; 3] = [3, 4, 5];
 
-/// A partition of one life of a topic.
+/// A partition of one incarnation of a topic.
 type Key = (Uuid, i32);
 
-/// What a broker holds of a partition. The log outlives the process.
+/// A broker's replica of a partition. The log outlives the process.
 #[derive(Default)]
 struct Replica {
     log: Vec<u64>,
-    /// The leadership that it took over in this life; -1 before.
+    /// The leadership that it adopted in this run; -1 before.
     leader: i32,
     leader_epoch: i32,
     partition_epoch: i32,
@@ -42,24 +42,25 @@ struct Replica {
     pending: Option<Pending>,
     high_watermark: usize,
     epoch_start: usize,
-    /// How far followers of this epoch have come.
+    /// The fetch offsets of followers in this epoch.
     followers: BTreeMap<i32, usize>,
 }
 
-/// An ISR that the leader asked for.
+/// An ISR that the leader requested.
 struct Pending {
     isr: BTreeSet<i32>,
-    /// It was refused for good: the next LeaderAndIsr ends this.
+    /// It was refused permanently: the next LeaderAndIsr ends this.
     is_stuck: bool,
 }
 
 impl Replica {
-    /// What the process knew is gone, what it wrote is not.
+    /// The process loses its memory, but not its log.
     fn restarted(&mut self) {
         *self = Self { log: std::mem::take(&mut self.log), leader: -1, leader_epoch: -1, ..Self::default() };
     }
 
-    /// Who must have a record before it counts: the ISR, and who is on the way in. Who is on the way out still counts.
+    /// The replicas that must have a record before it is committed: the ISR, with those being added and still with
+    /// those being removed.
     fn maximal_isr(&self) -> BTreeSet<i32> {
         self.isr.iter().chain(self.pending.iter().flat_map(|p| &p.isr)).copied().collect()
     }
@@ -73,14 +74,14 @@ impl Replica {
 
 #[derive(Default)]
 struct Node {
-    /// The session of this life, and the controller that lives in it.
+    /// The session of this run, and its controller.
     zk: Option<Client>,
     epoch: i64,
     controller_epoch: i32,
     replicas: BTreeMap<Key, Replica>,
 }
 
-/// What one life of a controller sent, and the way back.
+/// The requests of one run of a controller, and the channel for answers.
 struct Wire {
     sent: Arc<Sent>,
     handle: ControllerHandle,
@@ -134,7 +135,7 @@ impl History {
         self.wires.iter().rev().map(|wire| &wire.handle).find(|handle| handle.is_active()).cloned()
     }
 
-    // Lives
+    // Processes
 
     async fn start(&mut self, id: i32) {
         let (zk, epoch) = if HOSTS.contains(&id) {
@@ -161,7 +162,7 @@ impl History {
         }
     }
 
-    /// Leaves in Kafka's way: asks, obeys what comes, then goes.
+    /// A controlled shutdown as in Kafka: requests it, obeys the orders, then stops.
     async fn shut_down(&mut self, id: i32) {
         let (Some(controller), epoch) = (self.active(), self.nodes[&id].epoch) else { return };
         drop(controller.controlled_shutdown(BrokerId(id), BrokerEpoch(epoch)).await);
@@ -176,7 +177,7 @@ impl History {
     async fn create_topic(&mut self) {
         let Some(zk) = self.any_client() else { return };
         self.topics_made += 1;
-        // Sometimes a name that was there before.
+        // Sometimes a name that existed before.
         let name = format!("t{}", self.topics_made % 4);
         let all: Vec<i32> = HOSTS.into_iter().chain(OTHERS).collect();
         let (partitions, count) = (self.rng.random_range(1..4), self.rng.random_range(1..4));
@@ -204,7 +205,7 @@ impl History {
 
     // The network
 
-    /// Hands a broker the next request of some controller, old ones included.
+    /// Delivers the next request of some controller, old ones included, to a broker.
     async fn deliver(&mut self, id: i32) -> bool {
         let waiting: Vec<usize> = (0..self.wires.len())
             .filter(|at| self.wires[*at].sent.requests.lock().iter().any(|(to, _)| *to == id))
@@ -263,7 +264,7 @@ impl History {
         }
     }
 
-    /// Whatever a controller says, late or not, was decided once.
+    /// Every leadership that a controller sends, late or not, is one that was decided.
     fn check_decisions(&mut self, request: &ControlRequest) {
         let ControlRequest::LeaderAndIsr(request) = request else { return };
         for topic in &request.topic_states {
@@ -294,7 +295,7 @@ impl History {
         }
     }
 
-    /// What a leader tells its producers must be what every leader before and after tells them.
+    /// A record that a leader acknowledges must be the same for every leader before and after.
     fn commit(&mut self, id: i32, key: Key) {
         let replica = &self.nodes[&id].replicas[&key];
         let ours = &replica.log[..replica.high_watermark];
@@ -325,7 +326,7 @@ impl History {
         self.commit(leader, key);
     }
 
-    /// A leader looks at who keeps up. `may_shrink` drops who does not.
+    /// A leader checks which followers keep up. With `may_shrink` it removes those that do not.
     async fn review_isr(&mut self, id: i32, key: Key, may_shrink: bool) {
         let (Some(name), Some(controller)) = (self.names.get(&key.0).cloned(), self.active()) else { return };
         let node = self.nodes.get_mut(&id).expect("a node");
@@ -382,7 +383,7 @@ impl History {
         }
     }
 
-    // The course of things
+    // The random course
 
     fn any_replica(&mut self) -> Option<(i32, Key)> {
         let all: Vec<(i32, Key)> =
@@ -447,12 +448,12 @@ impl History {
                     controller.elect_leaders(named, ElectionKind::Preferred).await;
                 }
             }
-            // The controllers work while nothing else happens.
+            // The controllers run while nothing else happens.
             _ => tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..5))).await,
         }
     }
 
-    /// Every broker comes back and works; returns when all is well.
+    /// Every broker comes back and works; returns when the cluster is healthy.
     async fn heal(&mut self) {
         for id in HOSTS.into_iter().chain(OTHERS) {
             if self.nodes[&id].zk.is_none() {
@@ -527,7 +528,7 @@ fn lead(
                 ..Replica::default()
             });
             let is_news = state.leader_epoch > replica.leader_epoch && state.partition_epoch >= replica.partition_epoch;
-            // A follower without a leader goes on as before, as in Kafka.
+            // A follower without a leader continues as before, as in Kafka.
             if is_news && state.leader >= 0 {
                 replica.leader = state.leader;
                 replica.leader_epoch = state.leader_epoch;

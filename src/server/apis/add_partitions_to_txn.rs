@@ -1,5 +1,5 @@
-//! AddPartitionsToTxn: adds partitions to a transaction; up to version 3 a client asks for one transaction, from 4 on
-//! brokers ask for many, mostly whether partitions are in them (KIP-890). Kafka:
+//! AddPartitionsToTxn: adds partitions to a transaction; up to version 3 a client names one transaction; from 4 on
+//! brokers name many, mostly to verify that partitions are in them (KIP-890). Kafka:
 //! `KafkaApis.handleAddPartitionsToTxnRequest`.
 
 use crate::common::{ErrorCode, TopicPartition};
@@ -37,7 +37,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         return call
             .reply(&AddPartitionsToTxnResponse { results_by_topic_v3_and_below: results, ..Default::default() });
     }
-    // All are asked before the first answer is waited for: a transaction whose coordinator is slow does not hold up others.
+    // All requests are sent before the first answer is awaited: a slow coordinator does not hold up other transactions.
     let mut questions = Vec::with_capacity(request.transactions.len());
     for transaction in &request.transactions {
         questions.push(Question::put(broker, transaction).await);
@@ -53,7 +53,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     call.reply(&AddPartitionsToTxnResponse { results_by_transaction: results, ..Default::default() })
 }
 
-/// What was asked of the coordinator of one transaction.
+/// The pending request to the coordinator of one transaction.
 enum Question {
     Refused(BTreeMap<TopicPartition, ErrorCode>),
     Add(BTreeSet<TopicPartition>, Asked<Answer>),

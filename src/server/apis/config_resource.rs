@@ -1,4 +1,4 @@
-//! Owns what the three config APIs share: kinds of resources, and how an altered one gets into ZooKeeper. Kafka:
+//! Owns what the three config APIs share: kinds of resources, and how an alteration is written to ZooKeeper. Kafka:
 //! `ConfigResource`, `ConfigAdminManager.preprocess`, `ZkAdminManager.alterTopicConfigs` and `alterBrokerConfigs`.
 
 use super::repeated;
@@ -37,22 +37,22 @@ pub(super) fn refuse<T>(code: ErrorCode, message: &str) -> Result<T, Refusal> {
     Err(Refusal { code, message: message.to_owned() })
 }
 
-/// How a request wants a resource altered.
+/// How a request alters a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// AlterConfigs: the entries are all that is set afterwards.
+    /// AlterConfigs: the entries replace all settings.
     Replace,
     /// IncrementalAlterConfigs.
     Increment,
 }
 
-/// What a request wants of one resource: its type and name, and its entries.
+/// One resource of a request: its type and name, and its entries.
 pub(super) struct ConfigChange<'a> {
     pub(super) resource: (i8, &'a str),
     pub(super) entries: Vec<Alteration<'a>>,
 }
 
-/// Alters each resource by itself and answers for each, in order, with Kafka's error and its message.
+/// Alters each resource independently and answers for each, in order, with Kafka's error and its message.
 pub(super) async fn alter_each(
     broker: &Broker,
     changes: Vec<ConfigChange<'_>>,
@@ -69,7 +69,7 @@ pub(super) async fn alter_each(
         };
         outcomes.push(match outcome {
             Ok(()) => (ErrorCode::None, None),
-            // Kafka says nothing about an error that it did not plan: the text may hold a secret.
+            // Kafka gives no message for an unexpected error: the text may contain a secret.
             Err(refusal) if refusal.code == ErrorCode::UnknownServerError => (refusal.code, None),
             Err(refusal) => (refusal.code, Some(refusal.message.into())),
         });
@@ -77,7 +77,7 @@ pub(super) async fn alter_each(
     outcomes
 }
 
-/// Alters one resource, or says why not. Other brokers learn of it by a notification, and so does this one.
+/// Alters one resource, or returns why not. Every broker, this one included, learns of it by a notification.
 async fn alter(
     broker: &Broker,
     (code, name): (i8, &str),

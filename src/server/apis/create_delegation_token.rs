@@ -8,9 +8,9 @@ use crate::protocol::messages::{CreateDelegationTokenRequest, CreateDelegationTo
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 
-/// Who a client is that did not say so. Kafka: `KafkaPrincipal.ANONYMOUS`.
+/// The principal of an unauthenticated client. Kafka: `KafkaPrincipal.ANONYMOUS`.
 const ANONYMOUS: (&str, &str) = ("User", "ANONYMOUS");
-/// The first version that says who asked.
+/// The first version that names the requester.
 const WITH_REQUESTER: i16 = 3;
 
 pub(in crate::server) async fn handle(_: &Broker, call: &mut Call, request: CreateDelegationTokenRequest) -> Reply {

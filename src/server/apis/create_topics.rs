@@ -24,7 +24,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let repeated = repeated(request.topics.iter().map(|topic| &topic.name));
     for topic in &request.topics {
         let result = if !broker.controller.is_active() {
-            // With the text that the field begins with, which is empty and not null.
+            // With the default of the field, which is empty and not null.
             Err((ErrorCode::NotController, String::new()))
         } else if repeated.contains(&topic.name) && &*topic.name != METADATA_TOPIC {
             Err((ErrorCode::InvalidRequest, "Found multiple entries for this topic.".to_owned()))
@@ -76,7 +76,7 @@ fn overrides(topic: &CreatableTopic) -> Props {
     topic.configs.iter().filter_map(|c| Some((c.name.to_string(), c.value.as_ref()?.to_string()))).collect()
 }
 
-/// Every setting that the new topic has, its own and the broker's.
+/// Every setting of the new topic, its own and the broker's.
 fn configs_of(broker: &Broker, topic: &CreatableTopic) -> Vec<CreatableTopicConfigs> {
     let entries = describe::topic(&broker.config.layers(), &overrides(topic), Asked(&[])).unwrap_or_default();
     let told = entries.into_iter().map(|entry| CreatableTopicConfigs {

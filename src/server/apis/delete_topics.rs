@@ -71,7 +71,7 @@ fn result(name: Option<Str>, topic_id: Uuid, code: ErrorCode) -> DeletableTopicR
     DeletableTopicResult { name, topic_id, error_code: code.wire(), ..Default::default() }
 }
 
-/// What keeps every topic of the request from being deleted.
+/// An error that prevents the deletion of every topic of the request.
 fn refusal(broker: &Broker, version: i16, asked: &[DeleteTopicState]) -> Option<ErrorCode> {
     let is_both = |topic: &DeleteTopicState| topic.name.is_some() && !topic.topic_id.is_zero();
     if !broker.controller.is_active() {

@@ -25,7 +25,7 @@ pub(in crate::server) async fn handle(_: &Broker, call: &mut Call, request: Desc
     })
 }
 
-/// What Kafka asks of a filter.
+/// Kafka's requirements for a filter.
 fn check(components: &[ComponentData], strict: bool) -> Result<(), (ErrorCode, Option<String>)> {
     let is_readable = |component: &ComponentData| match component.match_type {
         EXACT => component.r#match.is_some(),
@@ -64,7 +64,8 @@ fn check(components: &[ComponentData], strict: bool) -> Result<(), (ErrorCode, O
     Ok(())
 }
 
-/// Whether Kafka reads one entity by its name, and ZooKeeper has no such path. Every other filter lists the entities.
+/// Whether Kafka would read one entity by its name, at a path that ZooKeeper does not allow. Every other filter lists
+/// the entities.
 fn reads_impossible_path(components: &[ComponentData], strict: bool) -> bool {
     let by_name = components.iter().all(|component| component.match_type != SPECIFIED)
         && (strict || components.len() == 2 || components.iter().any(|component| component.entity_type == "ip"));

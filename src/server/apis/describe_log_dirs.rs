@@ -1,4 +1,5 @@
-//! DescribeLogDirs: what lies in which directory, and the room left there. Kafka: `ReplicaManager.describeLogDirs`.
+//! DescribeLogDirs: which replicas are in which directory, and the space left there. Kafka:
+//! `ReplicaManager.describeLogDirs`.
 
 use crate::common::{ErrorCode, TopicPartition};
 use crate::log::{LogDirDescription, LogManager};

@@ -34,7 +34,7 @@ fn describe(broker: &Broker, topic: &str, number: i32) -> PartitionResponse {
     if let Err(refusal) = topics::check_name(topic) {
         return refuse(refusal.code, Some(refusal.message));
     }
-    // A topic that there is not has a text, a partition has none.
+    // A missing topic gets an error message, a missing partition gets none.
     if broker.image.load().topic(topic).is_none() {
         let code = ErrorCode::UnknownTopicOrPartition;
         return refuse(code, Some(code.message().to_owned()));

@@ -60,7 +60,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
             }
         }
     }
-    // The next request for the leaders, here, finds the new ones.
+    // A following Metadata request to this broker finds the new leaders.
     let late = topic_admin::wait_elected(broker, &elected, deadline.saturating_duration_since(Instant::now())).await;
     for tp in elected.into_keys() {
         let code = if late.contains(&tp) { ErrorCode::RequestTimedOut } else { ErrorCode::None };

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// `FetchRequest.CONSUMER_REPLICA_ID`; debuggers are below it.
+/// `FetchRequest.CONSUMER_REPLICA_ID`; debugging consumers have ids below it.
 const CONSUMER: i32 = -1;
 const READ_COMMITTED: i8 = 1;
 
@@ -30,7 +30,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let replica_id = if version >= 15 { request.replica_state.replica_id } else { request.replica_id };
     let metadata = FetchMetadata {
         session_id: request.session_id,
-        // Below version 7 there are no sessions; the field then has the default that means so.
+        // Below version 7 there are no sessions; the default of the field means none.
         epoch: request.session_epoch,
         is_follower: replica_id >= 0,
         uses_topic_ids: version >= 13,
@@ -50,7 +50,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         min_bytes: (request.min_bytes.max(0) as u32).min(max_bytes),
         hard: version <= 2,
         read_committed: request.isolation_level == READ_COMMITTED && replica_id < 0,
-        // Older consumers know no other replica than the leader (KIP-392).
+        // Older consumers can only read from the leader (KIP-392).
         leader_only: replica_id >= 0 || (replica_id == CONSUMER && version < 11),
         up_to_log_end: replica_id != CONSUMER,
         follower: (replica_id >= 0).then_some(BrokerId(replica_id)),
@@ -193,7 +193,7 @@ impl<'a> FetchReply<'a> {
             // Clients that do not know the code look for another leader.
             error = ErrorCode::NotLeaderOrFollower;
         }
-        // Where Kafka finds no partition it does not come to ask for aborted transactions: none, and not null.
+        // For a missing partition Kafka does not look up aborted transactions: the list is empty, and not null.
         let aborted = read.aborted.or_else(|| is_missing(error).then(Vec::new));
         let mut data = PartitionData {
             partition_index: asked.partition,
@@ -224,7 +224,7 @@ impl<'a> FetchReply<'a> {
         self.topic(asked, name).partitions.push(data);
     }
 
-    /// Why a client of this age can't read a log, whatever lies in it.
+    /// The error for a client whose version is too old to read a log, whatever the log contains.
     fn unreadable(&self, topic: &str, partition: i32) -> Option<ErrorCode> {
         let version = self.call.version();
         if version >= 10 {
@@ -241,7 +241,7 @@ impl<'a> FetchReply<'a> {
         }
     }
 
-    /// Kafka: `FetchResponse.partitionResponse`, which has no records where others have empty ones.
+    /// Kafka: `FetchResponse.partitionResponse`, which has null records where others have empty ones.
     fn refuse(&mut self, asked: &FetchPartition, name: &str, code: ErrorCode) {
         let refused = PartitionData {
             partition_index: asked.partition,
@@ -253,7 +253,7 @@ impl<'a> FetchReply<'a> {
         self.topic(asked, name).partitions.push(refused);
     }
 
-    /// The entry of a topic: partitions that follow each other share one.
+    /// The entry of a topic: adjacent partitions of one topic share an entry.
     fn topic(&mut self, asked: &FetchPartition, name: &str) -> &mut FetchableTopicResponse {
         let responses = &mut self.answer.responses;
         let same = responses.last().is_some_and(|last| last.topic_id == asked.topic_id && *last.topic == *name);
@@ -295,8 +295,8 @@ impl<'a> FetchReply<'a> {
     }
 }
 
-/// Old clients get the message format that they read: magic 0 below version 2, magic 1 below 4. What is not in memory is
-/// read by a thread that may wait for the disk.
+/// Old clients get the message format that they read: magic 0 below version 2, magic 1 below 4. Records that are not in
+/// memory are read on a blocking thread.
 async fn down_convert(version: i16, asked: &FetchPartition, slice: FileSlice) -> Result<Bytes, ErrorCode> {
     let is_resident = slice.is_resident(0);
     let read = move || {

@@ -18,7 +18,7 @@ const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
 
-/// The first version that asks for many keys.
+/// The first version with many keys.
 const BATCHED: i16 = 4;
 /// The first version with share groups.
 const WITH_SHARE: i16 = 6;
@@ -36,7 +36,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         return call.reply(&single(found));
     }
     let mut coordinators = Vec::new();
-    // A key is answered once, however often it is named: what an unknown type gets is much longer than a key.
+    // A key is answered once, however often it is named: the message for an unknown type is much longer than a key.
     for key in BTreeSet::from_iter(request.coordinator_keys) {
         let mut coordinator = batched(key.clone(), find(broker, call, request.key_type, &key).await);
         if !is_known {
@@ -48,7 +48,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
 }
 
 fn single(found: Result<Node, ErrorCode>) -> FindCoordinatorResponse {
-    // What Kafka calls the message of no error.
+    // Kafka's message for no error.
     let (code, message) = match &found {
         Ok(_) => (ErrorCode::None, ErrorCode::None.name()),
         Err(code) => (*code, code.message()),
@@ -90,7 +90,7 @@ async fn find(broker: &Broker, call: &Call, key_type: i8, key: &str) -> Result<N
     };
     let image = broker.image.load_full();
     if image.topic(topic).is_none() {
-        // The client asks again, and finds the topic then, or why it cannot be made in this broker's log.
+        // The client retries, and finds the topic then; or this broker's log says why it cannot be created.
         topic_admin::auto_create(broker, topic).await;
         return Err(ErrorCode::CoordinatorNotAvailable);
     }

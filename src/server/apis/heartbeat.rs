@@ -1,4 +1,4 @@
-//! Heartbeat: a member says that it is alive, and hears of a rebalance. Kafka: `KafkaApis.handleHeartbeatRequest`.
+//! Heartbeat: a member shows that it is alive, and learns of a rebalance. Kafka: `KafkaApis.handleHeartbeatRequest`.
 
 use super::group_member;
 use crate::network::Reply;

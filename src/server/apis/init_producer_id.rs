@@ -8,7 +8,7 @@ use crate::protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 
-/// A producer that has an id and loses its epoch (or the reverse) is confused.
+/// No producer id and no epoch. A request with only one of the two is invalid.
 const NONE: (i64, i16) = (-1, -1);
 /// The first version that knows PRODUCER_FENCED.
 const FENCED_VERSION: i16 = 4;

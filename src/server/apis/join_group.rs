@@ -1,4 +1,4 @@
-//! JoinGroup: a member joins its group, and waits until all have. Kafka: `KafkaApis.handleJoinGroupRequest`.
+//! JoinGroup: a member joins its group, and waits until all have joined. Kafka: `KafkaApis.handleJoinGroupRequest`.
 
 use super::{client_host, owned};
 use crate::coordinator::group::{Join, JoinAnswer, Protocol};

@@ -18,7 +18,7 @@ use tracing::error;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: LeaderAndIsrRequest) -> Reply {
     let partitions = to_partitions(&request);
-    // Waits for as long as ZooKeeper is away.
+    // Waits as long as ZooKeeper is unreachable.
     let learned = broker.learn_topic_configs(&partitions).await;
     let refuse = |code: ErrorCode| {
         call.reply(&LeaderAndIsrResponse { error_code: code.wire(), ..response(call.version(), &partitions, |_| code) })
@@ -33,7 +33,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
             return refuse(ErrorCode::UnknownServerError);
         }
     };
-    // Kafka refuses the whole request with this code for one topic whose settings make no sense.
+    // Kafka refuses the whole request with this code for one topic with invalid settings.
     let is_possible = |p: &LeaderAndIsr| {
         let tp = &p.topic_partition;
         !senseless.contains(&*tp.topic) || broker.replicas.logs().log(tp).is_some()

@@ -55,7 +55,7 @@ fn unknown(partition_index: i32) -> ListOffsetsPartitionResponse {
     ListOffsetsPartitionResponse { partition_index, ..Default::default() }
 }
 
-/// The first version that knows a negative timestamp.
+/// The first version in which a negative timestamp has a meaning.
 fn known_from(timestamp: Millis) -> Option<i16> {
     match timestamp {
         LATEST | EARLIEST => Some(0),
@@ -92,7 +92,7 @@ impl Lookup<'_> {
             _ => log.high_watermark(),
         };
         if self.version == 0 {
-            // Of a negative number Kafka cannot make an array.
+            // Kafka fails to allocate an array of a negative size.
             let max = usize::try_from(asked.max_num_offsets).map_err(|_| ErrorCode::UnknownServerError)?;
             let offsets = log.legacy_offsets_before(asked.timestamp, max, wall_ms())?;
             return Ok(ListOffsetsPartitionResponse {
@@ -135,7 +135,8 @@ impl Lookup<'_> {
     }
 }
 
-/// Version 0 lists where segments begin, newest first; consumers see nothing above the high watermark, but that itself.
+/// Version 0 lists where segments begin, newest first; for consumers nothing above the high watermark, but the high
+/// watermark itself.
 fn legacy_for_consumers(offsets: Vec<Offset>, is_consumer: bool, high_watermark: Offset) -> Vec<Offset> {
     if !is_consumer || offsets.iter().all(|offset| *offset <= high_watermark) {
         return offsets;

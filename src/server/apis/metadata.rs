@@ -15,7 +15,7 @@ use crate::server::dispatch::Call;
 use crate::server::topic_admin;
 use std::collections::BTreeSet;
 
-/// The first version that asks by id.
+/// The first version that names topics by id.
 const BY_ID: i16 = 12;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: MetadataRequest) -> Reply {
@@ -23,7 +23,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let image = broker.image.load_full();
     let view = View { image: &image, listener: call.listener(), version };
     let mut topics = match &request.topics {
-        // Version 0 has no null: its empty list asks for all topics.
+        // Version 0 has no null: its empty list means all topics.
         Some(asked) if asked.is_empty() && version == 0 => view.all_topics(),
         None => view.all_topics(),
         Some(asked)
@@ -31,7 +31,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         {
             return call.reply(&refused(asked, ErrorCode::InvalidRequest));
         }
-        // Without any id the names count, and Kafka fails over one that is null.
+        // Without any id the names count, and Kafka fails on a null name.
         Some(asked) if asked.iter().all(|topic| topic.topic_id.is_zero()) && asked.iter().any(|t| t.name.is_none()) => {
             return call.reply(&refused(asked, ErrorCode::UnknownServerError));
         }
@@ -85,7 +85,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Versions 10 and 11 have room for ids, but no meaning for them. Kafka: `MetadataRequest.getErrorResponse`.
+/// Versions 10 and 11 have a field for ids, but give it no meaning. Kafka: `MetadataRequest.getErrorResponse`.
 fn refused(asked: &[MetadataRequestTopic], code: ErrorCode) -> MetadataResponse {
     let topics = asked.iter().map(|topic| MetadataResponseTopic {
         error_code: code.wire(),

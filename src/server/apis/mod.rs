@@ -1,5 +1,5 @@
-//! Owns the handlers: one file an API, each with a `handle` that gives the reply. Kafka: the `handle…Request` methods of
-//! `KafkaApis`.
+//! Owns the handlers: one file per API, each with a `handle` that returns the reply. Kafka: the `handle…Request`
+//! methods of `KafkaApis`.
 
 use super::dispatch::Call;
 use crate::common::ErrorCode;
@@ -92,7 +92,7 @@ const fn operations(codes: &[u8]) -> i32 {
     bits
 }
 
-/// What appears more than once.
+/// The values that appear more than once.
 fn repeated<T: Ord + Copy>(all: impl Iterator<Item = T>) -> BTreeSet<T> {
     let mut seen = BTreeSet::new();
     all.filter(|one| !seen.insert(*one)).collect()
@@ -108,7 +108,7 @@ fn without_fenced(code: ErrorCode, knows_fenced: bool) -> ErrorCode {
     if code == ErrorCode::ProducerFenced && !knows_fenced { ErrorCode::InvalidProducerEpoch } else { code }
 }
 
-/// A copy of a text that lies in a frame: one who keeps it for long must not keep the frame.
+/// A copy of a text inside a frame: a caller that keeps it for long must not keep the frame alive.
 fn owned(text: &Str) -> Str {
     Str::from(String::from(&**text))
 }

@@ -1,5 +1,5 @@
 //! OffsetCommit: stores the offsets of a group. Kafka: `KafkaApis.handleOffsetCommitRequest`. Version 0 goes to ZooKeeper,
-//! as the consumers of its time read it there.
+//! where the consumers of that time read it.
 
 use super::offsets::Asked;
 use super::{group_member, owned};

@@ -18,9 +18,9 @@ use crate::zk::consumers;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The first version that asks for several groups.
+/// The first version with several groups.
 const BATCHED: i16 = 8;
-/// The first version with an error of the group.
+/// The first version with a group-level error.
 const GROUP_ERROR: i16 = 2;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: OffsetFetchRequest) -> Reply {
@@ -55,7 +55,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     let mut fetched = fetch(broker, group, require_stable).await;
     let code = fetched.error_code;
     if version < GROUP_ERROR && code != ErrorCode::None.wire() {
-        // The error goes where this version has room for it.
+        // The error goes into the field that this version has for it.
         let failed = FetchedOffset { error: ErrorCode::from_wire(code), ..none() };
         fetched.topics = grouped(asked.into_iter().map(|(topic, partition)| (topic, partition, failed.clone())));
     }
@@ -106,7 +106,7 @@ fn grouped(offsets: impl Iterator<Item = (Str, i32, FetchedOffset)>) -> Vec<Offs
             error_code: offset.error.wire(),
             ..Default::default()
         };
-        // Topics come one after the other.
+        // The entries of a topic are adjacent.
         match topics.last_mut().filter(|topic| topic.name == name) {
             Some(topic) => topic.partitions.push(partition),
             None => topics.push(OffsetFetchResponseTopics { name, partitions: vec![partition], ..Default::default() }),
@@ -139,7 +139,7 @@ async fn from_zookeeper(broker: &Broker, request: &OffsetFetchRequest) -> Offset
             let tp = TopicPartition::new(&*topic, partition);
             match consumers::offset(&broker.zk, &request.group_id, &tp).await {
                 Ok(Some(offset)) => FetchedOffset { offset, ..none() },
-                // Version 0 knows no other way to say that there is none.
+                // Version 0 has no other code for a missing offset.
                 Ok(None) => FetchedOffset::none(ErrorCode::UnknownTopicOrPartition),
                 Err(_) => FetchedOffset::none(ErrorCode::UnknownServerError),
             }

@@ -10,15 +10,16 @@ use std::sync::Arc;
 
 /// The partitions of a request.
 pub(super) struct Asked<P> {
-    /// What there is not, as often as it was named. A topic that does not exist is here without partitions, too.
+    /// The partitions that do not exist, as often as they were named. A topic that does not exist is here even without
+    /// partitions.
     unknown: BTreeMap<Str, Vec<i32>>,
-    /// Of a partition that is named twice the last counts, as in Kafka's map. Names are those of the image: no slice of a
-    /// request outlives it.
+    /// Of a partition that is named twice the last counts, as in Kafka's map. The names are those of the image, so that
+    /// no slice of the request is kept alive.
     known: BTreeMap<TopicPartition, P>,
 }
 
 impl<P> Asked<P> {
-    /// Looks every partition up.
+    /// Looks up every partition.
     pub(super) fn of<'a, I: Iterator<Item = P>>(
         image: &MetadataImage,
         topics: impl Iterator<Item = (&'a Str, I)>,

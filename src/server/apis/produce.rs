@@ -22,8 +22,7 @@ use std::time::Duration;
 /// Clients of this name may write into internal topics. Kafka: `AdminUtils.ADMIN_CLIENT_ID`.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
-/// What the producer hears of a partition so far: its records are in the log, with what became of the replicas, or they
-/// are not.
+/// The result of a partition so far: its records are in the log, with the state of their replication, or they are not.
 type Outcome = Result<(Appended, ErrorCode), ProduceRefusal>;
 
 /// By topic and partition.
@@ -35,7 +34,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
         Err(failure) => named(&request).map(|(partition, _)| (partition, Err(failure.clone()))).collect(),
     };
     if request.acks == 0 {
-        // The producer reads no answer: a closed connection is how it hears of an error.
+        // The producer reads no answer: a closed connection is how it learns of an error.
         return if outcomes.values().any(Result::is_err) { Reply::Close } else { Reply::Nothing };
     }
     if request.acks == -1 {
@@ -70,7 +69,7 @@ fn named(request: &ProduceRequest) -> impl Iterator<Item = ((Str, i32), &Bytes)>
     })
 }
 
-/// The error is that of every partition, and nothing is appended.
+/// The error applies to every partition, and nothing is appended.
 async fn append(broker: &Broker, call: &Call, request: &ProduceRequest) -> Result<Each<Outcome>, ProduceRefusal> {
     let transactional_id = request.transactional_id.as_ref();
     transactional::check(transactional_id, named(request).map(|(_, records)| records))?;
@@ -88,7 +87,7 @@ async fn append(broker: &Broker, call: &Call, request: &ProduceRequest) -> Resul
 }
 
 /// What can be appended, and what is refused before that. A partition that is named several times is in each of both once,
-/// as in Kafka's maps: the last of its sound records are appended, and the last error is what the producer hears.
+/// as in Kafka's maps: the last of its valid records are appended, and the last error is what the producer gets.
 fn sort(image: &MetadataImage, version: i16, request: &ProduceRequest) -> (Each<Bytes>, Each<ErrorCode>) {
     let mut sound = Each::new();
     let mut refused = Each::new();
@@ -150,7 +149,7 @@ fn to_partition(
             LeaderIdAndEpoch { leader_id: known.leader.0, leader_epoch: known.leader_epoch.0, ..Default::default() };
     }
     match outcome {
-        // Where they lie is said of records that their replicas do not have in time, too.
+        // Records that are not replicated in time are answered with their offsets, too.
         Ok((appended, code)) => {
             answer.error_code = code.wire();
             answer.base_offset = appended.info.first_offset;
@@ -179,7 +178,7 @@ fn refuse(answer: &mut PartitionProduceResponse, failure: ProduceRefusal) {
         .collect();
 }
 
-/// Where the leaders are that this broker is not (KIP-951).
+/// The endpoints of other brokers that lead partitions of the answer (KIP-951).
 fn current_leaders(image: &MetadataImage, call: &Call, outcomes: &Each<Outcome>) -> Vec<NodeEndpoint> {
     let mut nodes: Vec<NodeEndpoint> = Vec::new();
     if call.version() < 10 {

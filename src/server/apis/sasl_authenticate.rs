@@ -1,4 +1,4 @@
-//! SaslAuthenticate: refused, as on every listener that does not ask for SASL. Kafka:
+//! SaslAuthenticate: refused, as on every listener that does not use SASL. Kafka:
 //! `KafkaApis.handleSaslAuthenticateRequest`.
 
 use crate::common::ErrorCode;

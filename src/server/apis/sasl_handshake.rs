@@ -1,4 +1,4 @@
-//! SaslHandshake: refused, as on every listener that does not ask for SASL. Kafka: `KafkaApis.handleSaslHandshakeRequest`.
+//! SaslHandshake: refused, as on every listener that does not use SASL. Kafka: `KafkaApis.handleSaslHandshakeRequest`.
 
 use crate::common::ErrorCode;
 use crate::network::Reply;

@@ -1,4 +1,5 @@
-//! SyncGroup: the leader hands out assignments, every member waits for its own. Kafka: `KafkaApis.handleSyncGroupRequest`.
+//! SyncGroup: the leader sends the assignments, every member waits for its own. Kafka:
+//! `KafkaApis.handleSyncGroupRequest`.
 
 use super::{group_member, owned};
 use crate::common::ErrorCode;
@@ -9,7 +10,7 @@ use crate::server::context::Broker;
 use crate::server::dispatch::Call;
 use bytes::Bytes;
 
-/// The first version in which members have to say what they believe the protocol to be.
+/// The first version in which members have to name the protocol that they expect.
 const MANDATORY_PROTOCOL: i16 = 5;
 
 pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request: SyncGroupRequest) -> Reply {

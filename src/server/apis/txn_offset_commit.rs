@@ -88,7 +88,7 @@ async fn commit(
     broker.groups.commit(Commit { member, offsets: chosen, producer: Some(producer) }).await
 }
 
-/// Asks the transaction's coordinator before its first append to the group's partition (KIP-890).
+/// Verifies a transaction with its coordinator before the first append to the group's partition (KIP-890).
 async fn verify(
     broker: &Broker,
     transactional_id: &Str,

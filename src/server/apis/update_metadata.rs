@@ -24,7 +24,7 @@ pub(in crate::server) async fn handle(broker: &Broker, call: &mut Call, request:
     call.reply(&UpdateMetadataResponse { error_code: error.wire(), ..Default::default() })
 }
 
-/// Those whose offsets no one will ask for any more.
+/// The deleted partitions, whose offsets are no longer needed.
 fn deleted_partitions(request: &UpdateMetadataRequest) -> Vec<TopicPartition> {
     let grouped = request.topic_states.iter().flat_map(|topic| {
         let states = topic.partition_states.iter();
@@ -105,7 +105,7 @@ fn to_partition(state: UpdateMetadataPartitionState) -> Arc<PartitionImage> {
 fn to_broker(broker: UpdateMetadataBroker) -> BrokerImage {
     let endpoint = |listener: &str, host: &str, port: i32, protocol: i16| {
         let protocol = SecurityProtocol::ALL.into_iter().find(|known| known.id() == protocol)?;
-        // Versions before 3 name no listener: it is called as its protocol.
+        // Versions before 3 name no listener: it is named after its protocol.
         let listener = ListenerName::new(if listener.is_empty() { protocol.name() } else { listener }).ok()?;
         Some(Endpoint { listener, protocol, host: Some(host.to_owned()), port: u16::try_from(port).ok()? })
     };

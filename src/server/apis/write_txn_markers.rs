@@ -1,5 +1,5 @@
-//! WriteTxnMarkers: a transaction coordinator, or someone who aborts a hanging transaction, has markers written here.
-//! Kafka: `KafkaApis.handleWriteTxnMarkersRequest`.
+//! WriteTxnMarkers: appends markers for a transaction coordinator, or an administrator who aborts a hanging
+//! transaction. Kafka: `KafkaApis.handleWriteTxnMarkersRequest`.
 
 use crate::network::Reply;
 use crate::protocol::messages::WriteTxnMarkersRequest;

@@ -1,4 +1,4 @@
-//! What answers cost: requests that repeat themselves, or claim numbers, get no more than what exists.
+//! The size of answers: requests that repeat entries, or claim large numbers, get no more than what exists.
 
 use super::*;
 use crate::protocol::Str;

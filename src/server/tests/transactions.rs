@@ -1,4 +1,5 @@
-//! Transactions as no client has them: what is empty, foreign, old or out of order gets Kafka's code, and harms no one.
+//! Transactional requests that no client sends: empty, foreign, old or out of order ones get Kafka's code, and do no
+//! harm.
 
 use super::*;
 use crate::protocol::messages::add_partitions_to_txn_request::{
@@ -202,7 +203,7 @@ fn records_outside_of_a_transaction_never_reach_a_log() {
     assert_eq!(client.produce(9, None, of_producer(producer, 2, false)), ErrorCode::InvalidTxnState);
     assert_eq!(client.last_stable(), 0, "open");
     assert_eq!(client.end(3, TXN, producer, true), ErrorCode::None);
-    // The marker is in the log before the coordinator knows; until then a verification finds the end still under way.
+    // The marker is in the log before the coordinator knows; until then a verification finds the end still in progress.
     while client.described(TXN).1 != "CompleteCommit" {
         std::thread::yield_now();
     }

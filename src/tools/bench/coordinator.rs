@@ -1,5 +1,5 @@
-//! Owns the load of the coordinators: commits, transactions, and a group whose members join at once. A transaction waits for
-//! each of its answers, so there are many at a time.
+//! Owns the load on the coordinators: commits, transactions, and a group whose members join at once. A transaction
+//! waits for each of its answers, so many run at a time.
 
 use super::wire::{self, Connection};
 use crate::common::ErrorCode;
@@ -26,8 +26,8 @@ const SYNC_VERSION: i16 = 5;
 const INIT_VERSION: i16 = 4;
 const ADD_VERSION: i16 = 3;
 const END_VERSION: i16 = 3;
-/// What a Java client waits before it asks again, while the end of its last transaction is still being marked: shorter
-/// here, so that the pause is not what is measured.
+/// A Java client's pause before it retries while the markers of its last transaction are still being written: shorter
+/// here, so that the pause is not measured.
 const AGAIN: Duration = Duration::from_millis(1);
 
 #[derive(clap::Subcommand)]
@@ -49,7 +49,7 @@ pub(super) enum Kind {
         /// Requests over all connections.
         #[arg(long)]
         requests: usize,
-        /// Requests that a connection has under way at most.
+        /// The most requests in flight on a connection.
         #[arg(long, default_value_t = 5)]
         in_flight: usize,
     },
@@ -81,7 +81,7 @@ pub(super) enum Kind {
     },
 }
 
-/// What it took, as an object.
+/// The result, as an object.
 pub(super) fn run(kind: Kind) -> io::Result<Value> {
     let mut start = Instant::now();
     let done = match kind {
@@ -220,7 +220,7 @@ impl<'a> Transactional<'a> {
     }
 }
 
-/// Asks until the end of the last transaction is marked everywhere, and its coordinator is there.
+/// Retries until the markers of the last transaction are written, and its coordinator is available.
 fn again<T>(mut ask: impl FnMut() -> io::Result<(i16, T)>) -> io::Result<T> {
     loop {
         let (code, answer) = ask()?;
@@ -242,7 +242,7 @@ fn pause() {
     thread::sleep(AGAIN);
 }
 
-/// In one thread: every step is sent for all before the first answer is awaited.
+/// On one thread: every step is sent for all members before the first answer is awaited.
 fn join(connections: &mut [Connection], group: &str) -> io::Result<usize> {
     let asked = |member_id: &str| {
         let protocol = JoinGroupRequestProtocol {
@@ -265,7 +265,7 @@ fn join(connections: &mut [Connection], group: &str) -> io::Result<usize> {
         connection.send(&asked("")?)?;
     }
     for connection in &mut *connections {
-        // The member id that it gets here is the one to come back with.
+        // The member joins again with the id that it gets here.
         let answer: JoinGroupResponse = connection.answer(ApiKey::JoinGroup, JOIN_VERSION)?;
         connection.send(&asked(&answer.member_id)?)?;
     }

@@ -1,5 +1,6 @@
-//! Owns the floor: a bare loop a connection that receives, sums CRC-32C, writes to the page cache and answers, and sends
-//! files by sendfile. It keeps no offsets, no index, no metadata: what a broker costs above it is what it does beyond that.
+//! Owns the floor: one bare loop per connection that receives, computes CRC-32C, writes to the page cache and answers,
+//! and sends files by sendfile. It keeps no offsets, no index, no metadata: those are the difference in cost to a
+//! broker.
 
 use super::wire::{FETCH_VERSION, PRODUCE_VERSION};
 use crate::disk::{DataFile, FileSlice};
@@ -35,7 +36,7 @@ pub(super) fn run(port: u16, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A file a partition, as a broker has it: writers of one file would wait for each other.
+/// One file per partition, as a broker has it: writers of one file would wait for each other.
 struct Store {
     dir: PathBuf,
     partitions: Mutex<BTreeMap<i32, Arc<Partition>>>,
@@ -64,7 +65,7 @@ fn invalid(what: impl ToString) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_string())
 }
 
-/// A connection asks for one partition, always with the same request: it is decoded once.
+/// A connection uses one partition, always with the same request: it is decoded once.
 fn serve(mut socket: TcpStream, store: &Store) -> io::Result<()> {
     let mut buffer = Vec::new();
     let mut known: Option<(Arc<Partition>, Bytes)> = None;
@@ -107,7 +108,7 @@ fn decode<M: Message>(request: &[u8], version: i16) -> io::Result<(RequestHeader
     Ok((header, message))
 }
 
-/// The partition that is asked for, and the answer.
+/// The requested partition, and the answer.
 fn produce_answer(request: &[u8]) -> io::Result<(i32, Bytes)> {
     let (header, request) = decode::<ProduceRequest>(request, PRODUCE_VERSION)?;
     let mut asked = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
@@ -126,7 +127,7 @@ fn produce_answer(request: &[u8]) -> io::Result<(i32, Bytes)> {
     Ok((index, frame.bytes))
 }
 
-/// The partition that is asked for, and the answer around [`PIECE`] bytes of records.
+/// The requested partition, and the answer around [`PIECE`] bytes of records.
 fn fetch_answer(request: &[u8]) -> io::Result<(i32, Frame)> {
     let (header, request) = decode::<FetchRequest>(request, FETCH_VERSION)?;
     let index = request.topics.iter().flat_map(|topic| &topic.partitions).next().map_or(0, |asked| asked.partition);

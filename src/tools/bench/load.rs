@@ -36,14 +36,14 @@ pub(super) enum Kind {
         /// Requests over all connections.
         #[arg(long)]
         requests: u64,
-        /// Requests that a connection has under way at most.
+        /// The most requests in flight on a connection.
         #[arg(long, default_value_t = 5)]
         in_flight: usize,
         /// Requests a second over all connections; as many as possible when absent.
         #[arg(long)]
         rate: Option<f64>,
     },
-    /// Read partitions from the start, again and again, until so many bytes have come.
+    /// Read partitions from the start, repeatedly, until so many bytes have been received.
     Fetch {
         #[command(flatten)]
         target: Target,
@@ -52,7 +52,7 @@ pub(super) enum Kind {
         #[arg(long, default_value_t = 1 << 20)]
         max_bytes: i32,
     },
-    /// Follow the end of partitions until so many bytes have come.
+    /// Follow the end of partitions until so many bytes have been received.
     Follow {
         #[command(flatten)]
         target: Target,
@@ -64,7 +64,7 @@ pub(super) enum Kind {
     /// Work for the coordinators.
     #[command(flatten)]
     Coordinator(coordinator::Kind),
-    /// Open connections, tell so on standard output, and hold them until standard input ends.
+    /// Open connections, report it on standard output, and hold them until standard input ends.
     Idle {
         #[arg(long)]
         bootstrap: String,
@@ -133,7 +133,7 @@ fn each_connection<T: Send>(
     })
 }
 
-/// Latency from the moment a request is due to the moment its answer is there.
+/// Latency from the moment a request is due to the moment its answer arrives.
 fn produce(
     bootstrap: &str,
     frame: &[u8],

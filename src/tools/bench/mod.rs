@@ -1,5 +1,5 @@
-//! Owns the benchmark of brokers: a load that costs its sender next to nothing, so that the broker is what is measured, and
-//! the floor, the least that a broker can do. `zk-tests/bench` runs both beside Apache Kafka.
+//! Owns the benchmark of brokers: a load that costs its sender almost nothing, so that the broker is measured, and the
+//! floor, the least that a broker can do. `zk-tests/bench` runs both beside Apache Kafka.
 
 mod coordinator;
 mod floor;
@@ -19,7 +19,7 @@ pub(super) struct FloorArgs {
     /// Port to listen on at 127.0.0.1.
     #[arg(long)]
     port: u16,
-    /// Directory for the one file that everything is written to.
+    /// Directory of the files that everything is written to.
     #[arg(long)]
     dir: std::path::PathBuf,
 }

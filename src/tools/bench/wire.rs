@@ -128,7 +128,7 @@ impl Connection {
             let Some(Records::Bytes(records)) = &partition.records else { continue };
             received += records.len();
             for batch in crate::record::batches(records) {
-                // The floor sends whatever its file holds.
+                // The floor sends the contents of its file as they are.
                 let Ok(batch) = batch else { break };
                 next = batch.next_offset();
             }

@@ -40,7 +40,7 @@ enum Key {
 }
 
 impl Coordinator {
-    /// By the name of the class, without its package; None for another one.
+    /// By the name of the class, without its package; None for any other class.
     pub(super) fn of_class(name: &str, as_scala: bool) -> Option<Self> {
         let records = match name {
             "OffsetsMessageFormatter" => Records::Offsets,
@@ -60,7 +60,7 @@ impl Coordinator {
         let key = key.map(|key| self.key(key)).transpose()?;
         let value = value.map(Bytes::copy_from_slice);
         let line = if self.as_scala { as_scala(self.records, key, value)? } else { as_json(self.records, key, value)? };
-        // Kafka writes one object behind the other, without a line between them.
+        // Kafka writes the objects without a line break between them.
         out.write_all(line.unwrap_or_default().as_bytes())?;
         Ok(())
     }
@@ -134,9 +134,9 @@ fn transaction_json(_: i16, value: TransactionLogValue) -> Value {
     })
 }
 
-// ---- what the deprecated classes print
+// ---- the output of the deprecated classes
 
-/// None for a record that the class passes over.
+/// None for a record that the class skips.
 fn as_scala(records: Records, key: Option<Key>, value: Option<Bytes>) -> Result<Option<String>, FormatError> {
     Ok(match (records, key) {
         (Records::Offsets, Some(Key::Offset(_, key))) => {
@@ -194,7 +194,7 @@ fn option(text: Option<&str>) -> String {
     text.map_or_else(|| "None".to_owned(), |text| format!("Some({text})"))
 }
 
-/// Java prints a reference to nothing as that.
+/// How Java prints a null reference.
 fn nullable(text: Option<&Str>) -> &str {
     text.map_or("null", |text| text)
 }

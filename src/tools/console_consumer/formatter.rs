@@ -62,7 +62,7 @@ impl Formatter {
     }
 }
 
-/// The name, in today's package, of a class that had another one.
+/// The current name of a class that was in another package before.
 fn deprecated(class: &str) -> Option<&str> {
     Some(match class {
         "kafka.tools.DefaultMessageFormatter" => "DefaultMessageFormatter",
@@ -77,7 +77,7 @@ fn deprecated(class: &str) -> Option<&str> {
     })
 }
 
-/// The fields of a record, one after the other.
+/// The fields of a record, in order.
 #[derive(Debug)]
 pub(super) struct Fields {
     timestamp: bool,
@@ -171,7 +171,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Kafka hands the literal for null to the deserializer too, so a null number fails there.
+    /// Kafka passes the literal for null to the deserializer too, so a null number fails there.
     fn field(
         &self,
         bytes: Option<&[u8]>,

@@ -1,4 +1,4 @@
-//! Owns what the tool asks a cluster about groups: each question goes to the coordinator, and again while that moves.
+//! Owns the tool's requests about groups: each goes to the coordinator, and is retried while that moves.
 //! Kafka: `KafkaAdminClient`'s group calls, `CoordinatorStrategy`.
 
 use super::Partition;
@@ -22,18 +22,18 @@ use std::time::{Duration, Instant};
 
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// A group as ListGroups tells of it.
+/// A group as ListGroups shows it.
 pub(super) struct Listed {
     pub(super) id: String,
     pub(super) kind: String,
     pub(super) state: String,
 }
 
-/// A group as DescribeGroups tells of it.
+/// A group as DescribeGroups shows it.
 pub(super) struct Described {
     pub(super) coordinator: Node,
     pub(super) state: String,
-    /// What members agreed to be assigned by.
+    /// The assignor that the members agreed on.
     pub(super) assignor: String,
     pub(super) members: Vec<DescribedMember>,
 }
@@ -74,7 +74,7 @@ impl Groups {
                     Some(c) => (c.error_code, c.error_message, (c.node_id, c.host, c.port)),
                     None => (answer.error_code, None, (-1, "".into(), -1)),
                 },
-                // Before version 4 one key was asked for at a time.
+                // Before version 4 a request has one key.
                 Err(AdminError::Unsupported(_)) => {
                     let request = FindCoordinatorRequest { key: group.into(), ..Default::default() };
                     let answer: FindCoordinatorResponse = self.admin.call(name, Target::Any, key, &request)?;
@@ -101,7 +101,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Asks the coordinator of `group`, again while it moves or loads. `code` reads the error of the group.
+    /// Calls the coordinator of `group`, and retries while it moves or loads. `code` reads the error of the group.
     fn ask<Q: Message, A: Message>(
         &mut self,
         name: &str,
@@ -115,7 +115,7 @@ impl Groups {
             let node = self.coordinator(name, group, deadline)?;
             let target = Target::Broker(node.id);
             let answer: A = match self.admin.call(name, target, key, &request(true)) {
-                // The broker has no version that takes several groups.
+                // The broker has no version with several groups.
                 Err(AdminError::Unsupported(_)) => self.admin.call(name, target, key, &request(false))?,
                 other => other?,
             };
@@ -205,7 +205,7 @@ impl Groups {
         })
     }
 
-    /// The committed offsets of a group; those that a partition's error hides are left out.
+    /// The committed offsets of a group, without those of partitions with an error.
     pub(super) fn offsets(&mut self, group: &str) -> Result<BTreeMap<Partition, i64>, AdminError> {
         let request = |batched| {
             if batched {
@@ -263,7 +263,7 @@ impl Groups {
         self.ask("deleteConsumerGroups", group, ApiKey::DeleteGroups, request, code).map(drop)
     }
 
-    /// What became of each partition, in their order.
+    /// The result of each partition, in their order.
     pub(super) fn delete_offsets(
         &mut self,
         group: &str,

@@ -48,7 +48,7 @@ pub(super) fn run(options: &Options, groups: &mut Groups, out: &mut Output) -> R
     Ok(())
 }
 
-/// Says what there is to say of the state; false when there are no rows to show.
+/// Prints the message for the group's state; false when there are no rows to show.
 fn has_something(id: &str, state: &str, rows: usize, out: &mut Output) -> Result<bool, Ended> {
     match state {
         "Dead" => writeln!(out, "\nError: Consumer group '{id}' does not exist.")?,
@@ -67,7 +67,7 @@ fn has_something(id: &str, state: &str, rows: usize, out: &mut Output) -> Result
 
 // ---- offsets
 
-/// One partition of a group, or a member without any.
+/// One partition of a group, or a member without partitions.
 struct OffsetRow {
     partition: Option<Partition>,
     offset: Option<i64>,
@@ -102,7 +102,7 @@ fn rows_of(
     committed: &BTreeMap<Partition, i64>,
     [consumer, host, client]: &[String; 3],
 ) -> Result<Vec<OffsetRow>, Ended> {
-    // Sorted, and then put into a hash map.
+    // Kafka sorts them, and then puts them into a hash map.
     partitions.sort_by_key(|(_, partition)| *partition);
     java::partition_order(&mut partitions, 0, |(topic, partition)| (topic, *partition));
     let ends = log_offsets(groups, &partitions, LATEST).map_err(Ended::Wrapped)?;
@@ -121,7 +121,7 @@ fn rows_of(
 pub(super) const LATEST: i64 = -1;
 pub(super) const EARLIEST: i64 = -2;
 
-/// The offsets of partitions at a time or mark; the first error is that of all.
+/// The offsets of partitions at a time or mark; the first error fails all.
 pub(super) fn log_offsets(
     groups: &mut Groups,
     partitions: &[Partition],
@@ -232,7 +232,7 @@ fn shown_assignment(assignment: &[Partition]) -> String {
 fn print_state(id: &str, group: &Described, out: &mut Output) -> Result<(), Ended> {
     let node = &group.coordinator;
     let coordinator = format!("{}:{}  ({})", node.host, node.port, node.id);
-    // The width of the coordinator is given to the group: Kafka's own mix-up.
+    // The group gets the width of the coordinator: a mix-up in Kafka.
     let width = coordinator.len().max(25);
     let members = group.members.len().to_string();
     for [group, coordinator, assignor, state, members] in [

@@ -112,10 +112,11 @@ const STATES: &[&str] =
 /// The types that a filter may name. Kafka: `GroupType`.
 const TYPES: &[&str] = &["Consumer", "Classic"];
 
-/// A partition of a topic, in the order in which the tool walks them.
+/// A partition of a topic, in the order in which the tool processes them.
 pub(super) type Partition = (String, i32);
 
-/// Why a command ends before its work is done. Kafka's tool says the second and third on standard output, and ends with 0.
+/// Why a command ends before its work is done. Kafka's tool prints the second and third on standard output, and ends
+/// with 0.
 pub(super) enum Ended {
     Failed(Failure),
     /// An answer that is an error, thrown as `ExecutionException`.
@@ -158,12 +159,12 @@ pub(super) fn run(args: &[String]) -> ExitCode {
     })
 }
 
-/// What no one catches in Kafka's tool either.
+/// The errors that Kafka's tool does not catch either.
 fn thrown(text: impl std::fmt::Display) -> Failure {
     Failure::message(format_args!("Exception in thread \"main\" joptsimple.OptionException: {text}"))
 }
 
-/// Options that make sense only beside others.
+/// Options that are valid only with others.
 fn check_available(options: &Options) -> Result<(), Failure> {
     for (opt, needs, name) in [
         (&MEMBERS, &[&DESCRIBE][..], "members"),
@@ -311,7 +312,7 @@ fn list(options: &Options, groups: &mut Groups, out: &mut Output) -> Result<(), 
     Ok(())
 }
 
-/// The names that an option lists, as the broker spells them.
+/// The names in an option's list, as the broker spells them.
 fn filter(
     options: &Options,
     opt: &Opt,

@@ -1,4 +1,4 @@
-//! Owns the reset of a group's offsets: what to, of which partitions, and how it is shown. Kafka: `resetOffsets`,
+//! Owns the reset of a group's offsets: the targets, the partitions, and the output. Kafka: `resetOffsets`,
 //! `prepareOffsetsToReset`, `CsvUtils`.
 
 use super::cluster::Groups;
@@ -43,7 +43,7 @@ pub(super) fn run(options: &Options, groups: &mut Groups, out: &mut Output) -> R
     }
     java::hash_order(&mut plan, 0, |(id, _)| id);
     if options.has(&EXPORT) {
-        // One group is known by the command line.
+        // The command line names the only group.
         let with_group = options.values(&GROUP).len() != 1;
         for (id, offsets) in &plan {
             for ((topic, partition), offset) in offsets {
@@ -74,7 +74,7 @@ pub(super) fn run(options: &Options, groups: &mut Groups, out: &mut Output) -> R
     Ok(())
 }
 
-/// The partitions that the command line is about.
+/// The partitions that the command line names.
 fn partitions(options: &Options, groups: &mut Groups, id: &str) -> Result<Vec<Partition>, Ended> {
     if options.has(&ALL_TOPICS) {
         return Ok(groups.offsets(id).map_err(Ended::Wrapped)?.into_keys().collect());
@@ -172,7 +172,7 @@ fn prepare(
     ))
 }
 
-/// Offsets that the log does not have become its first or last.
+/// Offsets outside the log become its first or last.
 fn within_log(groups: &mut Groups, wanted: Offsets) -> Result<Offsets, Ended> {
     let partitions: Vec<Partition> = wanted.iter().map(|(partition, _)| partition.clone()).collect();
     let first = log_offsets(groups, &partitions, EARLIEST).map_err(Ended::Wrapped)?;
@@ -197,7 +197,7 @@ fn within_log(groups: &mut Groups, wanted: Offsets) -> Result<Offsets, Ended> {
     Ok(offsets)
 }
 
-/// The offsets of a time; the end of the log where no record is so late.
+/// The offsets at a time; the end of the log where every record is earlier.
 fn at_time(groups: &mut Groups, partitions: &[Partition], time: i64, out: &mut Output) -> Result<Offsets, Ended> {
     let found = log_offsets(groups, partitions, time).map_err(Ended::Wrapped)?;
     let (none, some): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, offset)| *offset == -1);
@@ -213,7 +213,7 @@ fn at_time(groups: &mut Groups, partitions: &[Partition], time: i64, out: &mut O
     Ok(offsets)
 }
 
-/// `YYYY-MM-DDThh:mm:ss.sss`, in UTC unless it says a zone.
+/// `YYYY-MM-DDThh:mm:ss.sss`, in UTC unless it names a zone.
 fn parse_datetime(text: &str) -> Result<i64, Failure> {
     let has_zone = text.split_once('T').is_some_and(|(_, time)| time.contains(['+', '-', 'Z']));
     let zoned = if has_zone { text.to_owned() } else { format!("{text}Z") };
@@ -241,7 +241,7 @@ fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
 }
 
-/// Group, topic, partition and offset; the group is left out where the command line names one.
+/// Group, topic, partition and offset; the group is omitted where the command line names one.
 fn read_plan(options: &Options, path: &str) -> Result<BTreeMap<String, Offsets>, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::message(format_args!("\nError: Executing consumer group command failed due to {path}: {error}"))

@@ -1,4 +1,4 @@
-//! Owns what `zurau doctor` concludes from what it saw. Pure: the same picture always gives the same findings.
+//! Owns the findings of `zurau doctor`. Pure: the same picture always gives the same findings.
 
 use crate::common::{BrokerId, ControllerEpoch, Millis, TopicPartition};
 use crate::config::endpoint::Endpoint;
@@ -10,37 +10,37 @@ use crate::zk::paths;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// What a ZooKeeper server takes in one request, and so in one znode: the default of its `jute.maxbuffer`.
+/// The most that a ZooKeeper server accepts in one request, and so in one znode: the default of its `jute.maxbuffer`.
 const ZNODE_BYTES_MAX: usize = 1_048_575;
-/// What a Java client takes as the list of children: the default of its own `jute.maxbuffer`.
+/// The most that a Java client accepts as a list of children: the default of its own `jute.maxbuffer`.
 const CHILDREN_BYTES_MAX: usize = 4 << 20;
-/// From this share on, in percent, a znode is near its limit.
+/// The percentage of the limit from which a znode is near it.
 const NEAR_PERCENT: usize = 80;
-/// A controller works off what stands under `/admin` and in notifications within moments.
+/// A controller processes nodes under `/admin` and notifications within moments.
 const STALE_AFTER_MS: Millis = 60_000;
 
-/// A node as far as its place in time matters.
+/// A node under `/admin`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AdminNode<T> {
     /// When it was created.
     pub(super) created: Millis,
-    /// What it says; an error is why it cannot be read.
+    /// Its content; an error is why it cannot be read.
     pub(super) content: Result<T, String>,
 }
 
-/// How the way to an advertised address ended.
+/// The result of connecting to an advertised address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reached {
     Yes,
-    /// Connected; nothing more can be said about a listener with this security protocol.
+    /// Connected; nothing more can be checked on a listener with this security protocol.
     Connected,
     No(String),
     OtherCluster(String),
-    /// The broker there says that it is another one.
+    /// The broker there has another id.
     OtherBroker(String),
 }
 
-/// Everything that is looked at.
+/// Everything that is examined.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Picture {
     pub(super) now: Millis,
@@ -53,17 +53,17 @@ pub(super) struct Picture {
     /// Topics whose znode cannot be read.
     pub(super) unreadable_topics: BTreeMap<String, String>,
     pub(super) partitions: BTreeMap<TopicPartition, (ReplicaAssignment, Option<Result<PartitionState, String>>)>,
-    /// Replicas in log directories that failed, as the metadata of a broker says.
+    /// Replicas in failed log directories, according to the metadata of a broker.
     pub(super) offline: BTreeSet<(TopicPartition, BrokerId)>,
     pub(super) reassignment: Option<AdminNode<Moves>>,
     pub(super) election: Option<AdminNode<()>>,
-    /// Topics that are to be deleted, and since when.
+    /// Topics marked for deletion, and since when.
     pub(super) deletions: BTreeMap<String, Millis>,
-    /// Directories of notifications: how many wait, and since when the oldest does.
+    /// Directories of notifications: how many are pending, and since when the oldest is.
     pub(super) notifications: BTreeMap<&'static str, (usize, Millis)>,
-    /// Bytes of the data of znodes.
+    /// Data sizes of znodes, in bytes.
     pub(super) data_sizes: BTreeMap<String, usize>,
-    /// Bytes of the lists of children.
+    /// Sizes of the lists of children, in bytes.
     pub(super) children_sizes: BTreeMap<String, usize>,
     /// Log directories of this machine, and the cluster ids in their meta.properties.
     pub(super) local_dirs: Vec<(PathBuf, Result<Option<String>, String>)>,
@@ -73,9 +73,9 @@ pub(super) struct Picture {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Severity {
-    /// Something does not work.
+    /// Something fails.
     Error,
-    /// It works, and should not stay like this.
+    /// It works, but should be fixed.
     Warn,
 }
 
@@ -160,7 +160,7 @@ fn controller(picture: &Picture, findings: &mut Findings) {
     }
 }
 
-/// Only programs on the same machine get there.
+/// Whether only programs on the same machine can connect.
 fn is_local(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<core::net::IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -262,7 +262,7 @@ fn partitions(picture: &Picture, findings: &mut Findings) {
             report.entry(finding).or_default().push(tp.clone());
         }
     }
-    // What weighs most comes first.
+    // The most severe come first.
     for (finding, partitions) in report.into_iter().rev() {
         let names = diagnosis::named(&partitions);
         let text = format!("{} partition(s) ({names}) {finding}", partitions.len());
@@ -465,7 +465,7 @@ mod tests {
         let mut picture = healthy();
         picture.brokers.extend([broker(2, "localhost", 9093)]);
         assert!(only(&picture).contains("only clients on its own machine"));
-        // All on one machine is someone's test.
+        // A whole cluster on one machine is a test.
         picture.brokers.extend([broker(1, "127.0.0.1", 9092)]);
         assert_eq!(texts(&picture), [] as [&str; 0]);
         picture.brokers.extend([broker(2, "127.0.0.1", 9092)]);

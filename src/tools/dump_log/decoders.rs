@@ -1,6 +1,6 @@
-//! Owns how keys and values of a log become text. Kafka: `DumpLogSegments.MessageParser` and its kinds,
-//! `TransactionLog.formatRecordKeyAndValue`. Decoders of one's own are Java classes, and those of KRaft and tiered storage
-//! read what no log here holds: both are refused.
+//! Owns the decoding of keys and values of a log into text. Kafka: `DumpLogSegments.MessageParser` and its kinds,
+//! `TransactionLog.formatRecordKeyAndValue`. Custom decoders are Java classes, and those of KRaft and tiered storage
+//! read records that no log here contains: both are refused.
 
 use super::{
     CLUSTER_METADATA_DECODER, KEY_DECODER_CLASS, OFFSETS_DECODER, REMOTE_LOG_METADATA_DECODER, TRANSACTION_LOG_DECODER,
@@ -30,7 +30,7 @@ pub(super) const DECODER_OPTIONS: [&Opt; 6] = [
     &KEY_DECODER_CLASS,
 ];
 
-/// What the records of the dumped logs are.
+/// The kind of records in the dumped logs.
 pub(super) enum Kind {
     Plain { value_class: String, key_class: String },
     Offsets,
@@ -55,7 +55,7 @@ impl Kind {
     }
 }
 
-/// How the records of one log are read.
+/// The decoders of one log.
 pub(super) enum Decoders {
     Plain { value: Decoder, key: Decoder },
     Offsets,
@@ -63,7 +63,7 @@ pub(super) enum Decoders {
 }
 
 impl Decoders {
-    /// Kafka's tool makes them, and says what is deprecated about them, for each log anew.
+    /// Kafka's tool creates them, and prints their deprecation warnings, once per log.
     pub(super) fn new(kind: &Kind, out: &mut Output) -> Result<Self, Failure> {
         Ok(match kind {
             Kind::Plain { value_class, key_class } => {
@@ -75,7 +75,7 @@ impl Decoders {
         })
     }
 
-    /// Key and value, as far as there is something to print.
+    /// Key and value, where there is something to print.
     pub(super) fn texts(&self, record: &RecordView<'_>) -> Result<(Option<String>, Option<String>), Failure> {
         match self {
             Self::Plain { value, key } => {
@@ -124,7 +124,7 @@ impl Decoder {
     }
 }
 
-/// A record that cannot be read is told in its place, and the next one follows.
+/// A record that cannot be read is reported in its place, and the next one follows.
 fn offsets_record(record: &RecordView<'_>) -> Result<(Option<String>, Option<String>), Failure> {
     let offset = record.offset;
     let Some(key) = record.key else {

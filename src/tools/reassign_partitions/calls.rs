@@ -1,4 +1,5 @@
-//! Owns what kafka-reassign-partitions.sh asks of brokers. Kafka: the calls of `ReassignPartitionsCommand` into `Admin`.
+//! Owns the requests of kafka-reassign-partitions.sh to brokers. Kafka: the calls of `ReassignPartitionsCommand` into
+//! `Admin`.
 
 use super::plan::{Assignments, DirMove, Ongoing, Replica, command_failed, partition_name, replica_name};
 use super::{Command, Stop};
@@ -26,7 +27,7 @@ const BROKER_RESOURCE: i8 = 4;
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 
-/// Settings to make, or to take away where there is no value.
+/// Settings to set, or to remove where there is no value.
 pub(super) type Settings = [(&'static str, Option<String>)];
 
 impl Command<'_> {
@@ -139,7 +140,7 @@ impl Command<'_> {
         Err(AdminError::Api { code: ErrorCode::UnknownTopicOrPartition, message }.into())
     }
 
-    /// Asks to move partitions, or to stop moving those without a target. Gives what was refused.
+    /// Starts moves of partitions, or cancels those without a target. Returns the refused ones.
     pub(super) fn alter_reassignments(
         &mut self,
         targets: &BTreeMap<Partition, Option<Vec<i32>>>,
@@ -187,7 +188,7 @@ impl Command<'_> {
         Ok(errors)
     }
 
-    /// Asks brokers to move replicas to other directories. Gives those that they move.
+    /// Starts moves of replicas to other directories. Returns those that the brokers accepted.
     pub(super) fn alter_dirs(&mut self, targets: &BTreeMap<Replica, String>) -> Result<Vec<Replica>, Stop> {
         let mut by_broker: BTreeMap<i32, BTreeMap<&str, Vec<_>>> = BTreeMap::new();
         for ((broker, topic, partition), dir) in targets {
@@ -229,7 +230,7 @@ impl Command<'_> {
         Ok(moving)
     }
 
-    /// Where the replicas lie that shall be in these directories.
+    /// The current directories of the replicas to be moved to these directories.
     pub(super) fn dir_moves(
         &mut self,
         targets: &BTreeMap<Replica, String>,

@@ -1,5 +1,5 @@
-//! Owns what kafka-reassign-partitions.sh reads, computes and prints, without a cluster: its JSON files, which throttles a
-//! move needs, the states of moves. Kafka: the static helpers of `ReassignPartitionsCommand`. Pure.
+//! Owns what kafka-reassign-partitions.sh reads, computes and prints, without a cluster: its JSON files, the throttles
+//! that a move needs, the states of moves. Kafka: the static helpers of `ReassignPartitionsCommand`. Pure.
 
 use crate::tools::support::leaders::Partition;
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ fn mapping(message: String) -> Thrown {
     Thrown { exception: JSON_EXCEPTION, message }
 }
 
-/// A replica: broker, topic, partition. In this order Kafka's tool sorts them.
+/// A replica: broker, topic, partition. Kafka's tool sorts them in this order.
 pub(super) type Replica = (i32, String, i32);
 
 pub(super) fn replica_name((broker, topic, partition): &Replica) -> String {
@@ -45,7 +45,7 @@ pub(super) fn partition_name((topic, partition): &Partition) -> String {
 
 pub(super) type Assignments = BTreeMap<Partition, Vec<i32>>;
 
-/// What a file of `--reassignment-json-file` says.
+/// A file of `--reassignment-json-file`.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Wanted {
     /// In the order of the file, perhaps with a partition twice.
@@ -89,7 +89,7 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// The partitions to move, each once. For `--execute`, which refuses what the others let pass.
+    /// The partitions to move, each once. For `--execute`, which refuses duplicates that the others allow.
     pub(super) fn for_execution(&self) -> Result<Assignments, Thrown> {
         if self.partitions.is_empty() {
             return Err(command_failed("Partition reassignment list cannot be empty"));
@@ -141,7 +141,7 @@ pub(super) fn topics_to_move(text: &str) -> Result<Vec<String>, Thrown> {
 /// The brokers of `--broker-list`, each once.
 pub(super) fn broker_list(text: &str) -> Result<Vec<i32>, Thrown> {
     let mut brokers = Vec::new();
-    // As in Java, nothing stands behind a last comma.
+    // As in Java, a trailing comma adds no element.
     for id in text.trim_end_matches(',').split(',') {
         let message = || format!("For input string: \"{id}\"");
         let id = id.parse().map_err(|_| Thrown { exception: "java.lang.NumberFormatException", message: message() })?;
@@ -186,7 +186,7 @@ fn integers(value: &Value) -> Result<Vec<i32>, Thrown> {
     array(value)?.iter().map(integer).collect()
 }
 
-/// Those that come more than once, each once.
+/// The duplicates, each once.
 fn duplicates<T: Ord>(items: &[T]) -> BTreeSet<&T> {
     let mut seen = BTreeSet::new();
     items.iter().filter(|item| !seen.insert(*item)).collect()
@@ -201,7 +201,7 @@ fn java_list(ids: &[i32]) -> String {
     format!("[{}]", ids.join(", "))
 }
 
-/// The file that would bring about `assignments`.
+/// The file that produces `assignments`.
 pub(super) fn file(assignments: &Assignments) -> String {
     let entry = |((topic, partition), replicas): (&Partition, &Vec<i32>)| {
         let dirs = vec![ANY_LOG_DIR; replicas.len()];
@@ -210,7 +210,7 @@ pub(super) fn file(assignments: &Assignments) -> String {
     json!({"version": 1, "partitions": assignments.iter().map(entry).collect::<Vec<_>>()}).to_string()
 }
 
-/// A reassignment that the controller says is under way.
+/// An ongoing reassignment, as the controller lists it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ongoing {
     pub(super) replicas: Vec<i32>,
@@ -225,7 +225,7 @@ pub(super) struct Move {
     destinations: BTreeSet<i32>,
 }
 
-/// Everything that moves, by topic and partition: what is under way, and `proposed` over it.
+/// All moves, by topic and partition: the ongoing ones, overridden by `proposed`.
 pub(super) fn moves(
     ongoing: &BTreeMap<Partition, Ongoing>,
     proposed: &Assignments,
@@ -249,7 +249,7 @@ pub(super) fn moves(
     moves
 }
 
-/// What the throttle settings of a topic name: its replicas that are read, and those that are written.
+/// The throttled replicas in a topic's settings: those that are read, and those that are written.
 pub(super) fn throttled_replicas(moves: &BTreeMap<i32, Move>) -> (String, String) {
     let named = |of: fn(&Move) -> &BTreeSet<i32>| {
         let pairs: BTreeSet<String> =
@@ -264,10 +264,10 @@ pub(super) fn moving_brokers(moves: &BTreeMap<String, BTreeMap<i32, Move>>) -> B
     all.flat_map(|m| m.sources.iter().chain(&m.destinations)).copied().collect()
 }
 
-/// Where a replica is on its way to another log directory. Kafka: `LogDirMoveState`.
+/// The state of a replica's move to another log directory. Kafka: `LogDirMoveState`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum DirMove {
-    /// The broker has no directory with it that works.
+    /// The broker has the replica in no working directory.
     MissingLogDir,
     Completed,
     Cancelled {

@@ -1,6 +1,6 @@
-//! Owns the conversation of an admin tool with a cluster: finds brokers, sends one request at a time and waits for its answer.
-//! Kafka: `KafkaAdminClient`. Connections are the brokers' own ([`BrokerConnection`]), which get TLS and SASL for both.
-//! Blocking on purpose: a tool has nothing else to do while it waits, so a runtime of this thread alone drives the
+//! Owns the calls of an admin tool to a cluster: finds brokers, sends one request at a time and waits for its answer.
+//! Kafka: `KafkaAdminClient`. Connections are those of brokers ([`BrokerConnection`]), where TLS and SASL will be added
+//! for both. Blocking on purpose: a tool has nothing else to do while it waits, so a single-threaded runtime drives the
 //! connection of the call.
 
 use super::client_properties::{Properties, number};
@@ -28,10 +28,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Why a call has no answer, or an answer that is an error. The text is the message of Kafka's exception.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum AdminError {
-    /// No broker could be asked, or none answered in time.
+    /// No broker could be reached, or none answered in time.
     #[error("{0}")]
     Timeout(String),
-    /// The broker does not have the API, or not in a version that we speak.
+    /// The broker does not have the API, or not in a version that we support.
     #[error("{0}")]
     Unsupported(String),
     #[error("{}", message.as_deref().unwrap_or_else(|| code.message()))]
@@ -39,7 +39,7 @@ pub(crate) enum AdminError {
 }
 
 impl AdminError {
-    /// The error that an answer carries. None when it carries none.
+    /// The error code of an answer; None for other failures.
     pub(crate) fn of(code: i16, message: Option<&str>) -> Option<Self> {
         let code = ErrorCode::from_wire(code);
         code.is_error().then(|| Self::Api { code, message: message.map(str::to_owned) })
@@ -95,12 +95,12 @@ pub(crate) struct Admin {
 
 /// Why an exchange with a broker failed.
 enum ExchangeError {
-    /// The connection is of no use any more.
+    /// The connection is unusable.
     Io,
     Refused(AdminError),
 }
 
-/// A broker that sends what cannot be read is as good as gone.
+/// A broker that sends malformed answers is treated as disconnected.
 impl From<CallError> for ExchangeError {
     fn from(e: CallError) -> Self {
         match e {
@@ -143,17 +143,18 @@ impl Admin {
         self.api_timeout
     }
 
-    /// Milliseconds that a request which the broker works on may take, as the request says it.
+    /// The timeout in milliseconds for requests that carry one.
     pub(crate) fn api_timeout_ms(&self) -> i32 {
         i32::try_from(self.api_timeout.as_millis()).unwrap_or(i32::MAX)
     }
 
-    /// For one call that its tool waits for no longer than this, whatever the API timeout is.
+    /// For one call that must end within this time, whatever the API timeout is.
     pub(crate) fn within(&mut self, limit: Duration) -> Limited<'_> {
         Limited { timeout: self.api_timeout.min(limit), admin: self }
     }
 
-    /// Asks until there is an answer or the API timeout is over. `name` is what Kafka calls the call in its messages.
+    /// Retries until there is an answer or the API timeout has passed. `name` is Kafka's name of the call in its
+    /// messages.
     pub(crate) fn call<Q: Message, A: Message>(
         &mut self,
         name: &str,
@@ -199,7 +200,7 @@ impl Admin {
         }
     }
 
-    /// Asks the controller, and again when it has moved meanwhile: `code_of` finds that in an answer.
+    /// Calls the controller, and retries when it has moved: `code_of` reads the error code of an answer.
     pub(crate) fn call_controller<Q: Message, A: Message>(
         &mut self,
         name: &str,
@@ -221,7 +222,7 @@ impl Admin {
         }
     }
 
-    /// What a topic's name, or every topic, looks like in Metadata. No topic is created by asking.
+    /// Metadata of a topic, or of every topic. Does not create topics.
     pub(crate) fn metadata(
         &mut self,
         name: &str,
@@ -245,7 +246,7 @@ impl Admin {
         Ok(self.nodes.values().cloned().collect())
     }
 
-    /// The APIs and versions that a broker says it has.
+    /// The APIs and versions of a broker.
     pub(crate) fn api_versions(&mut self, node: i32) -> Result<ApiVersions, AdminError> {
         let deadline = Instant::now() + self.api_timeout;
         match self.reach(Target::Broker(node), deadline) {
@@ -268,7 +269,7 @@ impl Admin {
         self.controller = Some(controller).filter(|id| *id >= 0);
     }
 
-    /// A node with an open connection, as the target asks. None when there is none right now.
+    /// A node that the target allows, with an open connection. None when there is none right now.
     fn reach(&mut self, target: Target, deadline: Instant) -> Option<i32> {
         let wanted = match target {
             Target::Any => {
@@ -294,7 +295,7 @@ impl Admin {
         (self.nodes.contains_key(&wanted) && self.open(wanted, deadline)).then_some(wanted)
     }
 
-    /// One question for brokers and controller.
+    /// One request for brokers and controller.
     fn refresh(&mut self, deadline: Instant) -> Option<()> {
         let node = self.reach(Target::Any, deadline)?;
         let request =
@@ -359,7 +360,7 @@ impl Admin {
     }
 }
 
-/// An [`Admin`] whose next call ends sooner than the API timeout.
+/// An [`Admin`] whose next call ends before the API timeout.
 pub(crate) struct Limited<'a> {
     admin: &'a mut Admin,
     timeout: Duration,
@@ -390,7 +391,7 @@ impl Connection {
         Some(Self { broker, versions })
     }
 
-    /// The newest version that both sides speak.
+    /// The newest version that both sides support.
     fn version<Q: Message>(&self, key: ApiKey) -> Result<i16, AdminError> {
         let name = upper_snake(key.name());
         let Some(theirs) = self.versions.get(&key.wire()) else {
@@ -423,7 +424,7 @@ pub(crate) fn upper_snake(name: &str) -> String {
 }
 
 /// A transaction's partitions in the order in which Kafka prints them: it collects them topic by topic in a mutable set of
-/// Scala, whose table is as large as the largest topic asks for.
+/// Scala, whose table is as large as the largest topic needs.
 pub(crate) fn scala_partition_set(topics: &[PartitionsSchema]) -> Vec<String> {
     let size_for = |capacity: usize| 2 * (1 << (capacity.saturating_sub(1).max(4)).ilog2());
     let mut table = 16;
@@ -432,7 +433,7 @@ pub(crate) fn scala_partition_set(topics: &[PartitionsSchema]) -> Vec<String> {
         table = table.max(size_for((topic.partition_ids.len() + 1) * 4 / 3));
         for partition in &topic.partition_ids {
             let hash = java::partition_hash(&topic.topic, *partition);
-            // Only sets of up to four are added one by one, which is when the table looks whether it is to grow.
+            // Only sets of up to four are added one by one, and only then does the table check whether to grow.
             if topic.partition_ids.len() <= 4 && entries.len() + 1 >= table * 3 / 4 {
                 table *= 2;
             }

@@ -1,6 +1,6 @@
 //! Owns command lines by the rules and error texts of argparse4j, which some of Kafka's tools use in place of joptsimple.
-//! Kafka: `net.sourceforge.argparse4j`. [`Parser`] is for tools whose options only stand side by side; those with commands,
-//! or options that exclude each other, take their [`Words`] one by one.
+//! Kafka: `net.sourceforge.argparse4j`. [`Parser`] is for tools with independent options; those with commands, or with
+//! options that exclude each other, read their [`Words`] one by one.
 
 use super::terminal::Failure;
 use std::collections::BTreeMap;
@@ -33,19 +33,19 @@ impl<'a> Words<'a> {
         Some(Word { whole, name, inline })
     }
 
-    /// The value of an option, which its texts call `shown`.
+    /// The value of an option, which messages call `shown`.
     pub(crate) fn value(&mut self, option: Word<'a>, shown: &str) -> Result<&'a str, String> {
         let value = option.inline.or_else(|| self.next_plain());
         value.ok_or_else(|| format!("argument {shown}: expected one argument"))
     }
 
-    /// The next word, unless it is an option. A number below zero is none.
+    /// The next word, unless it is an option. A negative number is not an option.
     pub(crate) fn next_plain(&mut self) -> Option<&'a str> {
         self.0.next_if(|word| !word.starts_with('-') || word.parse::<f64>().is_ok()).map(String::as_str)
     }
 }
 
-/// What is wrong with a word that stands nowhere in the tool's options.
+/// The message for a word that is not among the tool's options.
 pub(crate) fn unrecognized(words: &str) -> String {
     format!("unrecognized arguments: '{words}'")
 }
@@ -60,7 +60,7 @@ pub(crate) fn number<T: FromStr>(shown: &str, text: &str, java_type: &str) -> Re
 /// One named argument of a tool.
 pub(crate) struct Arg {
     pub(crate) name: &'static str,
-    /// What it stands for in the help; `None` for a flag.
+    /// Its placeholder in the help; `None` for a flag.
     pub(crate) metavar: Option<&'static str>,
     pub(crate) required: bool,
     pub(crate) default: Option<&'static str>,
@@ -93,7 +93,7 @@ pub(crate) struct Parser {
     pub(crate) args: &'static [&'static Arg],
 }
 
-/// What a command line says.
+/// A parsed command line.
 #[derive(Debug)]
 pub(crate) struct Values {
     program: &'static str,
@@ -101,7 +101,7 @@ pub(crate) struct Values {
 }
 
 impl Parser {
-    /// Without any word the help is the answer; asked for, it ends with 1, as the tools do.
+    /// An empty command line prints the help; an explicit request for it ends with 1, as in Kafka's tools.
     pub(crate) fn parse(&self, words: &[String]) -> Result<Values, Failure> {
         if words.is_empty() {
             return Err(Failure::Answered(self.help()));
@@ -173,7 +173,7 @@ impl Values {
         self.found.get(arg.name).map(String::as_str)
     }
 
-    /// A number; `java_type` is what the text calls it that says why it is none.
+    /// A number; `java_type` is its type in the error message.
     pub(crate) fn number<T: FromStr>(&self, arg: &Arg, java_type: &str) -> Result<Option<T>, Failure> {
         let Some(text) = self.get(arg) else { return Ok(None) };
         number(arg.name, text, java_type)

@@ -1,6 +1,6 @@
-//! Owns the properties that operators give to producers and consumers, in the Java client's words, and their counterparts in
-//! librdkafka. Kafka: `ProducerConfig`, `ConsumerConfig`. A key that librdkafka has no counterpart for is left out, as the
-//! Java client ignores a key that it does not know.
+//! Owns the properties that operators give to producers and consumers, under the Java client's names, and their
+//! counterparts in librdkafka. Kafka: `ProducerConfig`, `ConsumerConfig`. A key without a counterpart in librdkafka is
+//! omitted, as the Java client ignores a key that it does not know.
 
 use super::terminal::{self, Failure};
 use crate::config::parse;
@@ -12,7 +12,7 @@ use std::io;
 
 pub(crate) use crate::config::Props as Properties;
 
-/// Keys that mean the same under the same name.
+/// Keys with the same name and meaning.
 const SAME: &[&str] = &[
     "acks",
     "allow.auto.create.topics",
@@ -80,9 +80,9 @@ pub(crate) fn producer(properties: &Properties) -> Result<ClientConfig, Failure>
     default("max.in.flight.requests.per.connection", "5");
     default("message.max.bytes", "1048576");
     default("queue.buffering.max.kbytes", "32768");
-    // The Java producer bounds its memory by bytes alone.
+    // The Java producer limits its memory only by bytes.
     default("queue.buffering.max.messages", "0");
-    // Records with a key go where the Java producer would put them.
+    // Records with a key go to the partition that the Java producer would choose.
     default("partitioner", "murmur2_random");
     let acks = config.get("acks").unwrap_or("all");
     if matches!(acks, "all" | "-1") && config.get("retries") != Some("0") && config.get("enable.idempotence").is_none()
@@ -110,7 +110,7 @@ pub(crate) fn consumer(properties: &Properties) -> Result<ClientConfig, Failure>
     Ok(config)
 }
 
-/// librdkafka's names of Java's assignors. One that it does not have would leave the member out of its group's protocol.
+/// librdkafka's names of Java's assignors. A member with an unknown assignor would not share its group's protocol.
 fn assignors(classes: &str) -> Result<String, Failure> {
     let names: Option<Vec<&str>> = classes
         .split(',')
@@ -129,7 +129,7 @@ fn assignors(classes: &str) -> Result<String, Failure> {
 fn translated(properties: &Properties) -> Result<ClientConfig, Failure> {
     let mut config = ClientConfig::new();
     config.set_log_level(RDKafkaLogLevel::Warning);
-    // Before it connects to a broker that it has just heard of, librdkafka waits out this pause too.
+    // librdkafka also waits for this pause before it connects to a newly discovered broker.
     config.set("reconnect.backoff.ms", "5");
     for (key, value) in properties {
         if SAME.contains(&key.as_str()) {
@@ -163,7 +163,7 @@ fn not_a_number(key: &str, value: &str) -> Failure {
     ))
 }
 
-/// Builds a client; a value that it cannot take is reported as the Java client reports it.
+/// Builds a client; an invalid value is reported as the Java client reports it.
 pub(crate) fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
     config: &ClientConfig,
     context: C,
@@ -176,9 +176,9 @@ pub(crate) fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
     })
 }
 
-/// Puts librdkafka's warnings where the Java client's go: one log line each on standard error.
+/// Logs librdkafka's warnings as the Java client does: one line each on standard error.
 pub(crate) struct Logged {
-    /// What the Java client puts before its lines, such as `Producer clientId=console-producer`.
+    /// The prefix of the Java client's lines, such as `Producer clientId=console-producer`.
     pub(crate) who: String,
 }
 
@@ -189,7 +189,7 @@ impl ClientContext for Logged {
         terminal::warn("org.apache.kafka.clients.NetworkClient", format_args!("[{}] {message}", self.who));
     }
 
-    // Errors come with a log line, or with the message that they concern.
+    // Errors come with a log line, or with the delivery report of their message.
     fn error(&self, _error: KafkaError, _reason: &str) {}
 }
 

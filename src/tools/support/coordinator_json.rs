@@ -1,5 +1,5 @@
 //! Owns the JSON that Kafka's tools print of the records of `__consumer_offsets`. Kafka: the generated
-//! `*JsonConverter` classes, `CoordinatorRecordSerde`, and what `DumpLogSegments` makes of members' subscriptions.
+//! `*JsonConverter` classes, `CoordinatorRecordSerde`, and the decoding of members' subscriptions in `DumpLogSegments`.
 
 mod consumer_group;
 
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 /// Why a record has no JSON.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum JsonError {
-    /// Of a newer Kafka.
+    /// Written by a newer Kafka.
     #[error("Found an unknown record type {0}")]
     UnknownType(i16),
     #[error("Could not read version from {0}'s buffer.")]
@@ -96,12 +96,12 @@ fn group_key(key: &GroupMetadataKey, _version: i16) -> Value {
     json!({"group": &*key.group})
 }
 
-/// Subscriptions and assignments of consumers are shown as what they say, those of others as bytes.
+/// Subscriptions and assignments of consumers are decoded, those of other protocols are shown as bytes.
 fn group_value(value: &GroupMetadataValue, version: i16) -> Value {
     group_of(value, version, &*value.protocol_type == PROTOCOL_TYPE)
 }
 
-/// As the generated class has it: subscriptions and assignments are bytes.
+/// As the generated class prints it: subscriptions and assignments are bytes.
 pub(crate) fn plain_group_value(value: &GroupMetadataValue, version: i16) -> Value {
     group_of(value, version, false)
 }

@@ -4,7 +4,7 @@
 use crate::common::ErrorCode;
 use rdkafka::error::RDKafkaErrorCode;
 
-/// Exceptions whose name does not follow from the error's.
+/// Exceptions whose name is not derived from the error's.
 const IRREGULAR: &[(ErrorCode, &str)] = &[
     (ErrorCode::UnknownServerError, "UnknownServerException"),
     (ErrorCode::CorruptMessage, "CorruptRecordException"),
@@ -51,7 +51,8 @@ pub(crate) fn exception(code: ErrorCode, message: Option<&str>) -> String {
     format!("org.apache.kafka.common.errors.{}: {}", exception_name(code), message.unwrap_or_else(|| code.message()))
 }
 
-/// Kafka's error code for librdkafka's: the broker's own codes are the same, its local ones mean that no answer came.
+/// Kafka's error code for librdkafka's: the broker's own codes are the same, its local ones mean that there was no
+/// answer.
 pub(crate) fn error_code(code: RDKafkaErrorCode) -> ErrorCode {
     match i16::try_from(code as i32) {
         Ok(wire) if wire > 0 => ErrorCode::from_wire(wire),

@@ -1,5 +1,5 @@
 //! Owns the consumer behind the console and perf tools: which partitions it reads and from where. Kafka: `ConsumerWrapper` of
-//! `ConsoleConsumer`. Without a group id of the operator's own, all partitions of the topics are assigned by hand, so that
+//! `ConsoleConsumer`. Without a group id from the operator, all partitions of the topics are assigned manually, so that
 //! nothing waits for a group coordinator; with one, the consumer joins that group.
 
 use super::client_properties::{self, Logged, Properties};
@@ -14,12 +14,12 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 const NETWORK_CLIENT: &str = "org.apache.kafka.clients.NetworkClient";
-/// How long one question for metadata may take before other work gets a turn.
+/// How long one metadata request may take before other work continues.
 const METADATA_WAIT: Duration = Duration::from_secs(1);
-/// Pauses between questions while a topic is not there: the Java client's back-off.
+/// Pauses between requests while a topic does not exist: the Java client's back-off.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(1);
-/// Topics of Kafka's own, which a pattern leaves out.
+/// Kafka's internal topics, which a pattern does not match.
 pub(crate) const INTERNAL_TOPICS: &[&str] = &["__consumer_offsets", "__transaction_state"];
 
 /// What to read.
@@ -38,7 +38,7 @@ pub(crate) struct Feed {
     who: String,
     source: Source,
     start: Offset,
-    /// True when a group coordinator decides about partitions.
+    /// True when a group assigns the partitions.
     in_group: bool,
     assigned: HashSet<(String, i32)>,
     metadata_max_age: Duration,
@@ -48,7 +48,7 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// `start` says where a partition begins; a group's committed offset goes before it.
+    /// `start` is where a partition begins; a group's committed offset takes precedence.
     pub(crate) fn new(properties: &Properties, source: Source, start: Offset, in_group: bool) -> Result<Self, Failure> {
         let of = |key: &str| properties.get(key).map_or("", String::as_str);
         let who = format!("Consumer clientId={}, groupId={}", of("client.id"), of("group.id"));
@@ -74,7 +74,7 @@ impl Feed {
     fn begin(&mut self) -> Result<(), KafkaError> {
         match &self.source {
             Source::Partition { topic, partition } => {
-                // With the leader known beforehand, librdkafka begins at once instead of at its next look around.
+                // With the leader known beforehand, librdkafka begins at once instead of at its next metadata refresh.
                 self.consumer.fetch_metadata(Some(topic), METADATA_WAIT).ok();
                 let mut list = TopicPartitionList::new();
                 list.add_partition_offset(topic, *partition, self.start)?;
@@ -86,7 +86,7 @@ impl Feed {
         }
     }
 
-    /// The next record, when one is there within `wait`. An error is one that ends the reading.
+    /// The next record, if one arrives within `wait`. An error ends the reading.
     pub(crate) fn poll(&mut self, wait: Duration) -> Option<Result<BorrowedMessage<'_>, String>> {
         if !self.in_group && !matches!(self.source, Source::Partition { .. }) && Instant::now() >= self.next_discovery {
             self.discover(wait);
@@ -106,7 +106,7 @@ impl Feed {
         !self.assigned.is_empty() || self.consumer.assignment().is_ok_and(|assigned| assigned.count() > 0)
     }
 
-    /// Asks for the partitions and assigns those that are new.
+    /// Requests the partitions and assigns the new ones.
     fn discover(&mut self, wait: Duration) {
         let asked = match &self.source {
             Source::Topic(topic) => Some(topic.as_str()),
@@ -133,7 +133,7 @@ impl Feed {
                 }
                 for partition in topic.partitions() {
                     if self.assigned.insert((topic.name().to_owned(), partition.id())) {
-                        // Refused only for an offset that is none, which `start` is not.
+                        // Refused only for an invalid offset, which `start` is not.
                         list.add_partition_offset(topic.name(), partition.id(), self.start).ok();
                     }
                 }
@@ -159,8 +159,8 @@ impl Feed {
         }
     }
 
-    /// Ends the reading. A group member leaves and commits; a consumer without a group has nothing to tell anyone, and the end
-    /// of the process closes its connections sooner than an orderly stop of its threads.
+    /// Ends the reading. A group member leaves and commits; a consumer without a group has nothing to send, and the end
+    /// of the process closes its connections faster than an orderly stop of its threads.
     pub(crate) fn close(self) {
         if !self.in_group {
             std::mem::forget(self.consumer);
@@ -168,7 +168,7 @@ impl Feed {
     }
 }
 
-/// Errors that the Java consumer throws out of `poll`. All others pass, or come back with the next answer.
+/// Errors that the Java consumer throws from `poll`. All others are transient, or recur with the next answer.
 pub(crate) fn ends_reading(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,

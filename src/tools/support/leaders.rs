@@ -1,4 +1,4 @@
-//! Owns requests that go to the leaders of partitions: they are split by leader, and asked again while leaders move. Kafka:
+//! Owns requests that go to the leaders of partitions: they are split by leader, and retried while leaders move. Kafka:
 //! `PartitionLeaderStrategy`, `AdminApiDriver`.
 
 use super::admin::{Admin, AdminError, Target};
@@ -22,11 +22,11 @@ pub(crate) trait LeaderRequest {
     type Answer;
 
     fn request(&self, partitions: &[Partition]) -> Self::Request;
-    /// The answers by partition: an error code, and what is there without one.
+    /// The answers by partition: an error code, and the value without an error.
     fn answers(&self, response: Self::Response) -> Vec<(Partition, i16, Self::Answer)>;
 }
 
-/// What each partition's leader answered.
+/// The answer of each partition's leader.
 pub(crate) fn ask<R: LeaderRequest>(
     admin: &mut Admin,
     kind: &R,

@@ -1,6 +1,6 @@
-//! Owns what several tools stand on: command lines by the rules of Kafka's parsers ([`options`] as joptsimple, [`argparse`]
-//! as argparse4j), the conversation with a cluster ([`admin`], [`leaders`]), producers and consumers of librdkafka
-//! ([`sender`], [`feed`], [`client_properties`]), and what the terminal sees ([`terminal`], [`errors`], [`signals`]).
+//! Owns what several tools share: command lines by the rules of Kafka's parsers ([`options`] as joptsimple,
+//! [`argparse`] as argparse4j), calls to a cluster ([`admin`], [`leaders`]), producers and consumers of
+//! librdkafka ([`sender`], [`feed`], [`client_properties`]), and the terminal ([`terminal`], [`errors`], [`signals`]).
 
 pub(crate) mod admin;
 pub(crate) mod argparse;

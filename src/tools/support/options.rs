@@ -12,7 +12,7 @@ use std::str::FromStr;
 const HELP_WIDTH: usize = 80;
 const COLUMN_GAP: usize = 2;
 
-/// What `--version` prints: the version whose tools these are, which scripts compare.
+/// The output of `--version`: the Kafka version of these tools, which scripts compare.
 pub(crate) const KAFKA_VERSION: &str = "3.9.1";
 
 /// One option of a tool.
@@ -25,7 +25,7 @@ pub(crate) struct Opt {
 
 enum Argument {
     None,
-    /// How the help shows it: a type, then what it stands for.
+    /// Its argument in the help: a type, then a description.
     Required(&'static str),
     Optional(&'static str),
 }
@@ -39,7 +39,7 @@ impl Opt {
         Self { name, argument: Argument::Required(shown), about, default: None }
     }
 
-    /// An option that may stand alone; the next word is its argument unless it starts with a dash.
+    /// An option with an optional argument; the next word is its argument unless it starts with a dash.
     pub(crate) const fn with_optional(name: &'static str, shown: &'static str, about: &'static str) -> Self {
         Self { name, argument: Argument::Optional(shown), about, default: None }
     }
@@ -69,7 +69,7 @@ impl Opt {
 const HELP: Opt = Opt::flag("help", "Print usage information.");
 const VERSION: Opt = Opt::flag("version", "Print the Kafka version that this tool follows.");
 
-/// A command line that does not fit the table of options. The texts are joptsimple's.
+/// An invalid command line. The texts are joptsimple's.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum OptionError {
     #[error("{0} is not a recognized option")]
@@ -84,14 +84,14 @@ pub(crate) enum OptionError {
     MissingRequired(&'static str),
 }
 
-/// A tool's command line: what its help says, and which options it takes beside `--help` and `--version`.
+/// A tool's command line: the text of its help, and its options beside `--help` and `--version`.
 pub(crate) struct Tool {
     pub(crate) about: &'static str,
     pub(crate) options: &'static [&'static Opt],
 }
 
 impl Tool {
-    /// Reads the command line; prints the help or the version when asked to. An empty command line asks for help.
+    /// Reads the command line; prints the help or the version on request. An empty command line requests the help.
     pub(crate) fn start(&self, args: &[String]) -> Result<Options, Failure> {
         let options = self.parse(args).map_err(|e| self.usage(e))?;
         self.help_or_version(args, &options)?;
@@ -113,7 +113,7 @@ impl Tool {
         Failure::Message(format!("{}\n{}", message.to_string(), self.help()))
     }
 
-    /// Refuses a command line without either of the two, as joptsimple refuses it: before anything but a wish for help.
+    /// Refuses a command line without either of the two, at joptsimple's point: before anything but a request for help.
     pub(crate) fn require_either(&self, options: &Options, opt: &Opt, other: &Opt) -> Result<(), Failure> {
         if [opt, other, &HELP, &VERSION].iter().any(|o| options.has(o)) {
             return Ok(());
@@ -128,7 +128,7 @@ impl Tool {
         }
     }
 
-    /// Refuses each of `others` beside `used`.
+    /// Refuses each of `others` together with `used`.
     pub(crate) fn refuse_beside(&self, options: &Options, used: &Opt, others: &[&Opt]) -> Result<(), Failure> {
         match others.iter().find(|other| options.has(used) && options.has(other)) {
             Some(other) => {
@@ -168,7 +168,7 @@ impl Tool {
                 None => (option, None),
             };
             let Some(opt) = self.find(name) else {
-                // After a single dash joptsimple reads a cluster of letters, and names the first that it does not know.
+                // After a single dash joptsimple reads a cluster of letters, and reports the first unknown one.
                 let unknown = if word.starts_with("--") { name.to_owned() } else { option.chars().take(1).collect() };
                 return Err(OptionError::Unrecognized(unknown));
             };
@@ -283,12 +283,12 @@ impl Options {
         self.number(opt)?.ok_or(OptionError::MissingRequired(opt.name))
     }
 
-    /// Every argument of an option that may come more than once. Defaults do not count.
+    /// Every argument of an option that may be repeated. Defaults do not count.
     pub(crate) fn values(&self, opt: &Opt) -> &[String] {
         self.found.get(opt.name).map_or(&[], Vec::as_slice)
     }
 
-    /// Arguments of the form `key=value`; the value may hold equals signs, and may be missing.
+    /// Arguments of the form `key=value`; the value may contain equals signs, and may be missing.
     pub(crate) fn key_values(&self, opt: &Opt) -> Vec<(String, String)> {
         let split = |arg: &String| match arg.split_once('=') {
             Some((key, value)) => (key.to_owned(), value.to_owned()),

@@ -1,5 +1,5 @@
-//! Owns the producer behind the console and perf tools: it waits for the topic, holds the caller back when its buffer is full,
-//! and reports errors as the Java producer does. Kafka: `KafkaProducer.send`, `close`.
+//! Owns the producer behind the console and perf tools: it waits for the topic, blocks the caller while its buffer is
+//! full, and reports errors as the Java producer does. Kafka: `KafkaProducer.send`, `close`.
 
 use super::client_properties::{self, Properties};
 use super::errors;
@@ -10,11 +10,11 @@ use rdkafka::message::ToBytes;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use std::time::{Duration, Instant};
 
-/// How long the Java producer lets a send wait for the topic.
+/// How long a send of the Java producer waits for the topic.
 const MAX_BLOCK_MS: u64 = 60_000;
-/// Pause between questions for a topic that is not there.
+/// Pause between requests for a topic that does not exist.
 const TOPIC_RETRY: Duration = Duration::from_millis(100);
-/// How long one question for metadata may take.
+/// How long one metadata request may take.
 const METADATA_WAIT: Duration = Duration::from_secs(1);
 /// Pause while the buffer is full, or the last answers are awaited.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -29,7 +29,7 @@ pub(crate) struct Sender<C: ProducerContext + 'static> {
 }
 
 impl<C: ProducerContext + 'static> Sender<C> {
-    /// With `metrics_interval` the context gets librdkafka's figures that often.
+    /// With `metrics_interval` the context receives librdkafka's figures at that interval.
     pub(crate) fn new(
         properties: &Properties,
         topic: &str,
@@ -51,8 +51,8 @@ impl<C: ProducerContext + 'static> Sender<C> {
         })
     }
 
-    /// Hands a record over. The error is the Java producer's exception, without its stack; `size` is what it says about a
-    /// record that is too large.
+    /// Queues a record. The error is the Java producer's exception, without its stack; `size` is the size that it names
+    /// for a record that is too large.
     pub(crate) fn send<K: ToBytes + ?Sized, V: ToBytes + ?Sized>(
         &mut self,
         mut record: BaseRecord<'_, K, V, C::DeliveryOpaque>,
@@ -65,7 +65,7 @@ impl<C: ProducerContext + 'static> Sender<C> {
         loop {
             record = match self.producer.send(record) {
                 Ok(()) => return Ok(()),
-                // As in Java, a full buffer holds the sender back.
+                // As in Java, a full buffer blocks the sender.
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => back,
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
                     return Err(format!(
@@ -88,12 +88,12 @@ impl<C: ProducerContext + 'static> Sender<C> {
             if left.is_zero() {
                 break;
             }
-            // Not connected yet, or the answer is late: ask again until the time is up.
+            // Not connected yet, or the answer is late: retried until the timeout.
             let answer = client.fetch_metadata(Some(topic), left.min(METADATA_WAIT));
             if let Some(found) = answer.as_ref().ok().and_then(|metadata| metadata.topics().first()) {
                 if found.error().is_none() && !found.partitions().is_empty() {
-                    // Librdkafka asks for a producer id when metadata comes in over a connection that stays; the first came
-                    // over the bootstrap connection, and its next try would be half a second later.
+                    // Librdkafka requests a producer id when metadata arrives over a permanent connection; the first
+                    // arrived over the bootstrap connection, and the next attempt would be half a second later.
                     client.fetch_metadata(Some(topic), left.min(METADATA_WAIT)).ok();
                     return Ok(());
                 }
@@ -124,8 +124,8 @@ impl<C: ProducerContext + 'static> Sender<C> {
         &self.producer
     }
 
-    /// Waits until every record has been answered or given up, then lets the end of the process close the connections, which
-    /// is sooner than an orderly stop of librdkafka's threads.
+    /// Waits until every record has been answered or given up. The end of the process then closes the connections,
+    /// which is faster than an orderly stop of librdkafka's threads.
     pub(crate) fn close(self) {
         self.flush();
         std::mem::forget(self.producer);
@@ -133,7 +133,7 @@ impl<C: ProducerContext + 'static> Sender<C> {
 
     /// Waits until every record has been answered or given up.
     pub(crate) fn flush(&self) {
-        // Each call cuts lingering short; a longer one would sleep in steps of a tenth of a second.
+        // Each call ends lingering; a longer one would sleep in steps of a tenth of a second.
         while self.producer.flush(Duration::ZERO).is_err() && self.producer.in_flight_count() > 0 {
             self.producer.poll(PAUSE);
         }

@@ -1,16 +1,16 @@
-//! Owns the wish to stop: SIGINT and SIGTERM set a flag that a consuming loop looks at, so that a tool can still print what it
-//! has counted. Kafka: the shutdown hooks of `ConsoleConsumer`.
+//! Owns the stop flag: SIGINT and SIGTERM set it, and a consuming loop checks it, so that a tool can still print what
+//! it has counted. Kafka: the shutdown hooks of `ConsoleConsumer`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// 0 until a signal came, then the exit code that a shell expects: 128 and the signal's number.
+/// 0 until a signal arrives, then the exit code that a shell expects: 128 plus the signal's number.
 #[derive(Clone, Default)]
 pub(crate) struct Stop(Arc<AtomicU8>);
 
 impl Stop {
-    /// Listens from a thread of its own, which ends with the process. Without signals the flag just stays down.
+    /// Listens on its own thread, which ends with the process. Where signals are unavailable the flag stays unset.
     pub(crate) fn on_signals() -> Self {
         let stop = Self::default();
         let told = stop.clone();
@@ -35,7 +35,7 @@ impl Stop {
         stop
     }
 
-    /// The exit code once a signal came.
+    /// The exit code once a signal has arrived.
     pub(crate) fn asked(&self) -> Option<u8> {
         Some(self.0.load(Ordering::Relaxed)).filter(|code| *code != 0)
     }

@@ -1,6 +1,6 @@
-//! Owns what a tool tells the terminal: how it ends, its buffered standard output, and log lines on standard error in the
+//! Owns a tool's output: its exit, its buffered standard output, and log lines on standard error in the
 //! layout of Kafka's `config/tools-log4j.properties` (`[%d] %p %m (%c)%n`, warnings and errors only).
-//! A reader that went away is not an error: the tool just ends.
+//! A closed standard output is not an error: the tool just ends.
 
 use super::options::OptionError;
 use std::io::{self, BufWriter, Stdout, Write};
@@ -15,7 +15,7 @@ pub(crate) enum Failure {
     Message(String),
     /// The text goes to standard output and nothing is wrong.
     Answered(String),
-    /// Everything has been said; the exit code is this.
+    /// Everything has been printed; this is the exit code.
     Exit(u8),
 }
 
@@ -41,10 +41,11 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Standard output, buffered, and not locked: a client's thread may report in between. Whatever is not flushed when it is dropped is lost: [`finish`] flushes.
+/// Standard output, buffered, and not locked: a client's thread may report in between. Output that is not flushed
+/// before the drop is lost: [`finish`] flushes.
 pub(crate) type Output = BufWriter<Stdout>;
 
-/// Runs a tool's body and turns its end into an exit code.
+/// Runs a tool's body and turns its result into an exit code.
 pub(crate) fn finish(body: impl FnOnce(&mut Output) -> Result<(), Failure>) -> ExitCode {
     let mut output = BufWriter::with_capacity(OUTPUT_BUFFER_BYTES, io::stdout());
     let result = body(&mut output).and_then(|()| Ok(output.flush()?));
@@ -53,7 +54,7 @@ pub(crate) fn finish(body: impl FnOnce(&mut Output) -> Result<(), Failure>) -> E
         Err(Failure::Exit(code)) => (code, None),
         Err(Failure::Answered(text)) => (0, output.write_all(text.as_bytes()).err()),
         Err(Failure::Message(text)) => {
-            // What was printed before the failure comes first, as from an unbuffered stream.
+            // Output from before the failure comes first, as from an unbuffered stream.
             let flushed = output.flush();
             say(text.strip_suffix('\n').unwrap_or(&text));
             (1, flushed.err())
@@ -65,7 +66,7 @@ pub(crate) fn finish(body: impl FnOnce(&mut Output) -> Result<(), Failure>) -> E
     }
 }
 
-/// A line on standard error. There is no one to tell when that fails.
+/// A line on standard error. A failure to write it cannot be reported.
 pub(crate) fn say(text: impl std::fmt::Display) {
     writeln!(io::stderr().lock(), "{text}").ok();
 }

@@ -1,4 +1,4 @@
-//! `find-hanging`: transactions that are open for longer than any may be, and that no coordinator is going to end. Kafka:
+//! `find-hanging`: transactions that are open for longer than any timeout, and that no coordinator will end. Kafka:
 //! `TransactionsCommand.FindHangingTransactionsCommand`.
 
 use super::{CommandLine, NotDescribed, describe_one, failed, list_all, partitions_of, producers, table};
@@ -12,11 +12,11 @@ use crate::tools::support::terminal::{Failure, Output};
 use crate::util::clock::wall_ms;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Partitions of one DescribeProducers.
+/// The most partitions in one DescribeProducers.
 const BATCH_MAX: usize = 500;
 const MINUTE_MS: i64 = 60_000;
 
-/// A transaction that is open for longer than any may be.
+/// A transaction that is open for longer than any timeout.
 type Candidate = (Partition, ProducerState);
 
 pub(super) fn find_hanging(line: &CommandLine, admin: &mut Admin, out: &mut Output) -> Result<(), Failure> {
@@ -107,7 +107,7 @@ fn candidates(
     Ok(found)
 }
 
-/// Leaves those that no coordinator is going to end.
+/// Keeps those that no coordinator will end.
 fn only_hanging(admin: &mut Admin, candidates: Vec<Candidate>) -> Result<Vec<Candidate>, Failure> {
     let ids: BTreeSet<i64> = candidates.iter().map(|(_, producer)| producer.producer_id).collect();
     let request = ListTransactionsRequest { producer_id_filters: ids.iter().copied().collect(), ..Default::default() };

@@ -1,4 +1,4 @@
-//! Owns `/brokers/ids/N`: where a broker listens. Kafka: `BrokerIdZNode`.
+//! Owns `/brokers/ids/N`: the listeners of a broker. Kafka: `BrokerIdZNode`.
 
 use super::Malformed;
 use super::json::{int, object, parse};
@@ -25,7 +25,7 @@ pub struct BrokerRegistration {
 impl BrokerRegistration {
     /// `now` is milliseconds since the epoch.
     pub fn encode(&self, now: i64) -> Vec<u8> {
-        // Clients of the year 2014 look at the top-level host and port, and speak nothing but plaintext.
+        // Clients of the year 2014 read the top-level host and port, and support only plaintext.
         let plaintext = self.endpoints.iter().find(|e| e.protocol == SecurityProtocol::Plaintext);
         let protocols: serde_json::Map<String, Value> =
             self.endpoints.iter().map(|e| (e.listener.to_string(), json!(e.protocol.name()))).collect();

@@ -14,7 +14,7 @@ pub fn decode_cluster_id(data: Option<&[u8]>) -> Result<String, Malformed> {
     Ok(object(&value)?.string("id")?.to_owned())
 }
 
-/// What `/feature` says. A ZooKeeper cluster of 3.9 finalises no feature, so only the frame matters.
+/// The content of `/feature`. A ZooKeeper cluster of 3.9 finalises no feature, so only the outer fields matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureNode {
     /// 2 from inter.broker.protocol.version 3.3 on.
@@ -29,7 +29,7 @@ impl FeatureNode {
         Self { version: 2, enabled: true, names: Vec::new() }
     }
 
-    /// Writes version 2 without features: nothing here ever finalises one.
+    /// Writes version 2 without features: none is ever finalised here.
     pub fn encode_empty() -> Vec<u8> {
         json!({"features": {}, "version": 2, "status": 1}).to_string().into_bytes()
     }

@@ -13,7 +13,7 @@ pub fn encode(config: &Config) -> Vec<u8> {
     json!({"version": 1, "config": config}).to_string().into_bytes()
 }
 
-/// A node without data, or with anything that is no object with a `config`, has no overrides, as in Kafka.
+/// A node without data, or without an object with a `config`, has no overrides, as in Kafka.
 pub fn decode(data: Option<&[u8]>) -> Result<Config, Malformed> {
     let Some(Ok(value)) = data.map(serde_json::from_slice::<Value>) else { return Ok(Config::new()) };
     let Some(config) = value.get("config").and_then(Value::as_object) else { return Ok(Config::new()) };
@@ -67,7 +67,7 @@ pub fn sanitize(name: &str) -> String {
     out
 }
 
-/// The name that [`sanitize`] was given; None when the text is no such encoding.
+/// The original name of a text from [`sanitize`]; None when the text is not such an encoding.
 pub fn desanitize(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();

@@ -8,7 +8,7 @@ use crate::common::{BrokerId, ControllerEpoch, TopicPartition};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Who `/controller` names.
+/// The content of `/controller`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControllerNode {
     pub broker: BrokerId,
@@ -56,8 +56,8 @@ pub fn decode_partitions(data: Option<&[u8]>) -> Result<Vec<TopicPartition>, Mal
     Ok(out)
 }
 
-/// `/admin/reassign_partitions`: where partitions shall move. Written by tools older than 2.5, and rewritten by controllers.
-/// Kafka: `ReassignPartitionsZNode`.
+/// `/admin/reassign_partitions`: requested moves of partitions. Written by tools older than 2.5, and rewritten by
+/// controllers. Kafka: `ReassignPartitionsZNode`.
 pub type Moves = BTreeMap<TopicPartition, Vec<BrokerId>>;
 
 /// Keys in the order of Kafka's bean.
@@ -69,8 +69,8 @@ pub fn encode_moves(moves: &Moves) -> Vec<u8> {
     json!({"version": 1, "partitions": moves.iter().map(entry).collect::<Vec<_>>()}).to_string().into_bytes()
 }
 
-/// An unknown key makes the node unreadable, as in Kafka: `log_dirs` would otherwise be lost silently. Of two entries of
-/// one partition the later counts.
+/// An unknown key makes the node unreadable, as in Kafka: `log_dirs` would otherwise be lost silently. Of two entries
+/// for one partition the later counts.
 pub fn decode_moves(data: Option<&[u8]>) -> Result<Moves, Malformed> {
     let value = parse(data)?;
     let fields = object(&value)?;
@@ -95,7 +95,7 @@ pub fn decode_log_dir_event(data: Option<&[u8]>) -> Result<BrokerId, Malformed> 
     Ok(BrokerId(object(&value)?.int("broker")?))
 }
 
-/// `/latest_producer_id_block`: the block given out last; both ends are included.
+/// `/latest_producer_id_block`: the block that was allocated last; both ends are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProducerIdBlock {
     pub broker: BrokerId,
@@ -107,7 +107,7 @@ impl ProducerIdBlock {
     pub const LENGTH: i64 = 1_000;
 
     pub fn encode(&self) -> Vec<u8> {
-        // 64-bit numbers are text: many readers of JSON hold numbers as doubles.
+        // 64-bit numbers are text: many JSON parsers read numbers as doubles.
         json!({
             "version": 1,
             "broker": self.broker.0,
@@ -118,7 +118,7 @@ impl ProducerIdBlock {
         .into_bytes()
     }
 
-    /// None for a node without data: no block was given out yet.
+    /// None for a node without data: no block was allocated yet.
     pub fn decode(data: Option<&[u8]>) -> Result<Option<Self>, Malformed> {
         if data.is_none() {
             return Ok(None);
@@ -132,11 +132,12 @@ impl ProducerIdBlock {
         Ok(Some(Self { broker, first: bound("block_start")?, last: bound("block_end")? }))
     }
 
-    /// How many ids are left out where no one knows which were given out: more than any cluster has used between two copies
-    /// of its ensemble, and nothing beside 2^63.
+    /// How many ids are skipped where it is unknown which were allocated: more than any cluster has used between two
+    /// backups of its ensemble, and negligible beside 2^63.
     pub const LEFT_OUT: i64 = 1_000_000_000;
 
-    /// A block that no one is given, so far behind `latest` that those given out and forgotten lie before it.
+    /// A block that is never allocated, so far after `latest` that every block allocated but lost from ZooKeeper is
+    /// before it.
     pub fn beyond_forgotten(latest: Option<Self>, broker: BrokerId) -> Option<Self> {
         let next = Self::next(latest, broker)?;
         Some(Self {

@@ -1,9 +1,9 @@
-//! Owns strict, small access to the JSON of a znode: a missing or wrongly typed value is an error with its key.
+//! Owns strict, minimal access to the JSON of a znode: a missing or wrongly typed value is an error with its key.
 //! Kafka: `kafka.utils.json`.
 
 use serde_json::{Map, Value};
 
-/// A znode that cannot be what its path says. The text is for a log line; the caller skips the node.
+/// A znode whose content is invalid for its path. The text is for a log line; the caller skips the node.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed znode: {0}")]
 pub struct Malformed(pub String);
@@ -41,7 +41,7 @@ impl<'a> Object<'a> {
         self.0.get(key).filter(|v| !v.is_null())
     }
 
-    /// Refuses a key that is none of `known`.
+    /// Refuses a key that is not in `known`.
     pub(super) fn only(&self, known: &[&str]) -> Result<(), Malformed> {
         match self.0.keys().find(|key| !known.contains(&key.as_str())) {
             Some(key) => Err(Malformed(format!("unknown key {key}"))),

@@ -1,4 +1,4 @@
-//! Owns `/brokers/topics/T` and `.../partitions/P/state`: which brokers hold a partition, and who leads it.
+//! Owns `/brokers/topics/T` and `.../partitions/P/state`: the replicas and the leader of a partition.
 //! Kafka: `TopicZNode`, `TopicPartitionStateZNode`.
 
 use super::Malformed;
@@ -7,7 +7,8 @@ use crate::common::{BrokerId, ControllerEpoch, LeaderEpoch, Uuid};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// The brokers of one partition. While a reassignment runs, `replicas` is the full set: the target, then what goes.
+/// The brokers of one partition. During a reassignment `replicas` is the full set: the target, then those to be
+/// removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplicaAssignment {
     /// In order: the first is the preferred leader.
@@ -35,8 +36,8 @@ impl ReplicaAssignment {
         without(&self.replicas, &self.removing)
     }
 
-    /// The assignment while the partition moves to `target`. One that is under way already is replaced: what it adds and
-    /// the new one does not is not part of the result. Kafka: `ReplicaAssignment.reassignTo`.
+    /// The assignment while the partition moves to `target`. An ongoing reassignment is replaced: replicas that it adds
+    /// and the new one does not are not part of the result. Kafka: `ReplicaAssignment.reassignTo`.
     pub fn reassigned_to(&self, target: &[BrokerId]) -> Self {
         let origin = self.origin();
         let mut replicas: Vec<BrokerId> = Vec::new();
@@ -53,10 +54,10 @@ fn without(list: &[BrokerId], leave_out: &[BrokerId]) -> Vec<BrokerId> {
     list.iter().copied().filter(|id| !leave_out.contains(id)).collect()
 }
 
-/// What a topic's znode says.
+/// The content of a topic's znode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicAssignment {
-    /// None in nodes written by tools older than 2.8; the controller then gives one.
+    /// None in nodes written by tools older than 2.8; the controller then generates one.
     pub topic_id: Option<Uuid>,
     pub partitions: BTreeMap<i32, ReplicaAssignment>,
 }
@@ -82,7 +83,7 @@ impl TopicAssignment {
         Value::from(out).to_string().into_bytes()
     }
 
-    /// Reads every version: the `version` key is not looked at, as in Kafka.
+    /// Reads every version: the `version` key is ignored, as in Kafka.
     pub fn decode(data: Option<&[u8]>) -> Result<Self, Malformed> {
         let value = parse(data)?;
         let fields = object(&value)?;
@@ -121,28 +122,28 @@ fn brokers(list: &Value, what: &str) -> Result<Vec<BrokerId>, Malformed> {
     Ok(ints(list, what)?.into_iter().map(BrokerId).collect())
 }
 
-/// Whether the ISR is known to hold all that was committed. Kafka: `LeaderRecoveryState`.
+/// Whether the ISR is known to have all committed records. Kafka: `LeaderRecoveryState`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i8)]
 pub enum LeaderRecoveryState {
     #[default]
     Recovered = 0,
-    /// After an unclean election, until the leader says otherwise.
+    /// After an unclean election, until the leader reports its recovery.
     Recovering = 1,
 }
 
-/// Who leads a partition, and which replicas are in sync. Kafka: `LeaderAndIsr`.
+/// The leader and the in-sync replicas of a partition. Kafka: `LeaderAndIsr`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaderAndIsr {
     /// [`BrokerId::NONE`] when there is none.
     pub leader: BrokerId,
     pub leader_epoch: LeaderEpoch,
-    /// Never empty: the last member stays even when it is dead.
+    /// Never empty: the last member is kept even when it is offline.
     pub isr: Vec<BrokerId>,
     pub recovery: LeaderRecoveryState,
 }
 
-/// What a partition's state znode says. The node's version, "partition epoch" on the wire, travels beside it.
+/// The content of a partition's state znode. The node's version, "partition epoch" on the wire, is kept beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionState {
     pub leader_and_isr: LeaderAndIsr,
@@ -213,13 +214,13 @@ mod tests {
         let expected = ReplicaAssignment { replicas: ids(&[2, 3, 1]), adding: ids(&[3]), removing: ids(&[1]) };
         assert_eq!(moving, expected);
         assert_eq!((moving.origin(), moving.target()), (ids(&[2, 1]), ids(&[2, 3])));
-        // Replaced by another one: broker 3 is out again.
+        // Replaced by another one: broker 3 is removed again.
         let other = moving.reassigned_to(&ids(&[4, 1]));
         let expected = ReplicaAssignment { replicas: ids(&[4, 1, 2]), adding: ids(&[4]), removing: ids(&[2]) };
         assert_eq!(other, expected);
         // Cancelled: nothing to add or remove. The first order is lost where target and origin overlapped.
         assert_eq!(moving.reassigned_to(&moving.origin()), ReplicaAssignment::of(ids(&[2, 1])));
-        // Another order of the same brokers moves nothing.
+        // A different order of the same brokers moves nothing.
         assert!(!ReplicaAssignment::of(ids(&[1, 2])).reassigned_to(&ids(&[2, 1])).is_being_reassigned());
     }
 

@@ -1,4 +1,4 @@
-//! A way to a ZooKeeper server on which reads fail: chosen ones get an error in place of their answer.
+//! A proxy to a ZooKeeper server that fails chosen reads: they get an error in place of their answer.
 
 use crate::util::task::Group;
 use crate::zookeeper::wire::{Code, op};
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// An error that ends the session, and one that does not.
+/// An error that fails the session, and one that does not.
 pub(crate) const SESSION_EXPIRED: i32 = Code::SessionExpired as i32;
 pub(crate) const THROTTLED: i32 = -127;
 
@@ -51,12 +51,12 @@ impl Faults {
         Self { address, plan }
     }
 
-    /// Lets a read of `path` or a node below it fail, the one after `reads` others.
+    /// Fails a read of `path` or of a node below it, the one after `reads` others.
     pub(crate) fn fail(&self, path: &str, reads: usize, error: i32) {
         *self.plan.lock() = Some(Plan { path: path.to_owned(), reads, error });
     }
 
-    /// Whether the read that is to fail has come.
+    /// Whether the read to fail has arrived.
     pub(crate) fn is_spent(&self) -> bool {
         self.plan.lock().is_none()
     }

@@ -1,4 +1,4 @@
-//! Owns the JSON of the records of KIP-848: what the generated `ConsumerGroup*JsonConverter` classes of Kafka make. All of
+//! Owns the JSON of the records of KIP-848, as Kafka's generated `ConsumerGroup*JsonConverter` classes print it. All of
 //! their values have one version.
 
 use super::{base64, nullable};
@@ -55,7 +55,7 @@ pub(super) fn member_metadata_value(value: &ConsumerGroupMemberMetadataValue, _v
         "rebalanceTimeoutMs": value.rebalance_timeout_ms,
         "serverAssignor": nullable(value.server_assignor.as_ref()),
     });
-    // A tagged field that has its default is left out.
+    // A tagged field with its default value is omitted.
     if let Some(classic) = &value.classic_member_metadata {
         fields["classicMemberMetadata"] = classic_member(classic);
     }
