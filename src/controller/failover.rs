@@ -21,13 +21,13 @@ use tracing::{info, warn};
 const FIRST_REBALANCE: Duration = Duration::from_secs(5);
 
 impl<C: BrokerChannels> Term<C> {
-    /// `told` is the metadata that controllers have sent to this broker so far.
-    pub(super) async fn fail_over(&mut self, told: &MetadataImage) -> Result<(), TermError> {
+    /// `received` is the metadata that controllers have sent to this broker so far.
+    pub(super) async fn fail_over(&mut self, received: &MetadataImage) -> Result<(), TermError> {
         self.enable_features().await?;
         self.drop_notifications(paths::LOG_DIR_EVENT_NOTIFICATION).await?;
         self.drop_notifications(paths::ISR_CHANGE_NOTIFICATION).await?;
         self.load().await?;
-        self.write_overtaken(told).await?;
+        self.write_overtaken(received).await?;
         self.queue_deletions_found().await?;
         // Brokers must know the live brokers before LeaderAndIsr names a leader.
         let all_brokers = self.context.broker_ids();
@@ -123,8 +123,8 @@ impl<C: BrokerChannels> Term<C> {
 
     /// Where ZooKeeper has lost states that the cluster had reached, writes the latest that was reported to this
     /// broker, before any decision is based on what was read: see [`restored`].
-    async fn write_overtaken(&mut self, told: &MetadataImage) -> Result<(), TermError> {
-        let overtaken = restored::overtaken(&self.context, told);
+    async fn write_overtaken(&mut self, received: &MetadataImage) -> Result<(), TermError> {
+        let overtaken = restored::overtaken(&self.context, received);
         if overtaken.is_empty() {
             return Ok(());
         }

@@ -13,9 +13,9 @@ use crate::zk::data::topic::{LeaderAndIsr, LeaderRecoveryState};
 
 /// The partitions whose state is older than reported, with their new state and the version on which its write is
 /// conditional.
-pub(super) fn overtaken(context: &Context, told: &MetadataImage) -> Vec<(TopicPartition, LeaderAndIsr, i32)> {
+pub(super) fn overtaken(context: &Context, received: &MetadataImage) -> Vec<(TopicPartition, LeaderAndIsr, i32)> {
     let mut out = Vec::new();
-    for (name, topic) in &told.topics {
+    for (name, topic) in &received.topics {
         if topic.id.is_zero() || context.topic_id(name) != Some(topic.id) {
             continue;
         }
@@ -73,7 +73,7 @@ mod tests {
         context
     }
 
-    fn told(id: Uuid, state: &LeaderAndIsr, partition_epoch: i32) -> MetadataImage {
+    fn received(id: Uuid, state: &LeaderAndIsr, partition_epoch: i32) -> MetadataImage {
         let partition = PartitionImage {
             leader: state.leader,
             leader_epoch: state.leader_epoch,
@@ -93,7 +93,7 @@ mod tests {
     }
 
     fn overtaken_by(state: LeaderAndIsr, partition_epoch: i32) -> Vec<(TopicPartition, LeaderAndIsr, i32)> {
-        overtaken(&found(), &told(topic_id("t"), &state, partition_epoch))
+        overtaken(&found(), &received(topic_id("t"), &state, partition_epoch))
     }
 
     #[test]
@@ -119,10 +119,10 @@ mod tests {
     #[test]
     fn a_topic_of_another_id_and_an_unknown_partition_prove_nothing() {
         let state = led(2, 8, &[2]);
-        assert_eq!(overtaken(&found(), &told(topic_id("other"), &state, 12)), []);
-        assert_eq!(overtaken(&found(), &told(Uuid::ZERO, &state, 12)), []);
+        assert_eq!(overtaken(&found(), &received(topic_id("other"), &state, 12)), []);
+        assert_eq!(overtaken(&found(), &received(Uuid::ZERO, &state, 12)), []);
         let without_state = context(&[1, 2], &[("t", 0, &[1, 2])]);
-        assert_eq!(overtaken(&without_state, &told(topic_id("t"), &state, 12)), []);
+        assert_eq!(overtaken(&without_state, &received(topic_id("t"), &state, 12)), []);
     }
 
     #[test]

@@ -274,9 +274,9 @@ async fn a_single_broker_elects_itself_and_leaves_apaches_nodes() {
     let (version, controller) = node("/controller").await;
     assert!(controller.starts_with(r#"{"version":2,"brokerid":1,"timestamp":""#), "{controller}");
     assert_eq!(version, 0);
-    let told = broker.sent.metadata(1, |_| true).await;
-    assert_eq!((told.controller_id, told.controller_epoch, told.live_brokers.len()), (1, 1, 1));
-    assert_eq!(told.broker_epoch, broker.handle.broker_epoch().0);
+    let received = broker.sent.metadata(1, |_| true).await;
+    assert_eq!((received.controller_id, received.controller_epoch, received.live_brokers.len()), (1, 1, 1));
+    assert_eq!(received.broker_epoch, broker.handle.broker_epoch().0);
 }
 
 #[tokio::test]
@@ -289,8 +289,8 @@ async fn of_two_brokers_one_is_controller_and_the_other_takes_over() {
     assert!(!two.handle.is_active());
     one.zk.close().await;
     assert_eq!(two.until_active().await, ControllerEpoch(2));
-    let told = two.sent.metadata(2, |_| true).await;
-    assert_eq!(told.live_brokers.iter().map(|b| b.id).collect::<Vec<_>>(), [2]);
+    let received = two.sent.metadata(2, |_| true).await;
+    assert_eq!(received.live_brokers.iter().map(|b| b.id).collect::<Vec<_>>(), [2]);
 }
 
 #[tokio::test]
@@ -308,8 +308,8 @@ async fn a_new_topic_gets_leaders_and_everybody_hears_of_it() {
     let led = broker.sent.leadership(1, "t", 0).await;
     assert_eq!((led.leader, led.leader_epoch, led.partition_epoch, led.is_new), (1, 0, 0, true));
     assert_eq!(broker.sent.leadership(2, "t", 2).await.isr, [2]);
-    let told = broker.sent.metadata(2, |request| !request.topic_states.is_empty()).await;
-    assert_eq!(told.topic_states[0].partition_states.len(), 3);
+    let received = broker.sent.metadata(2, |request| !request.topic_states.is_empty()).await;
+    assert_eq!(received.topic_states[0].partition_states.len(), 3);
     // A second creation is refused, before and while the topic exists.
     let again = topics::check_creation(&broker.zk, "t", &[(0, ids(&[1]))].into()).await.unwrap_err();
     assert_eq!(again.to_string(), "Topic 't' already exists.");
@@ -404,8 +404,8 @@ async fn leaders_move_off_a_dead_broker_and_a_lone_replica_leads_again_when_it_r
     let _two = world.bystander(2).await;
     assert_eq!(broker.until_state("t", 0, 2, 2).await.leader_and_isr.isr, ids(&[2]));
     assert_eq!(broker.sent.leadership(1, "u", 0).await.leader_epoch, 1);
-    let told = broker.sent.metadata(2, |request| request.live_brokers.len() == 2).await;
-    assert_eq!(told.topic_states.len(), 2, "a broker that comes hears of everything before it is told what to lead");
+    let received = broker.sent.metadata(2, |request| request.live_brokers.len() == 2).await;
+    assert_eq!(received.topic_states.len(), 2, "a broker that comes hears of everything before its first leadership");
     assert_eq!(broker.sent.leadership(2, "t", 0).await.leader, -1);
     assert_eq!(broker.sent.leadership(2, "t", 0).await.leader, 2);
 }
@@ -418,11 +418,11 @@ async fn a_topic_is_deleted_on_its_brokers_and_then_in_zookeeper() {
     broker.create("t", &[&[1], &[1]]).await;
     broker.until_state("t", 1, 1, 0).await;
     topics::request_deletion(&broker.zk, "t").await.unwrap();
-    let told = broker
+    let received = broker
         .sent
         .metadata(1, |r| r.topic_states.iter().any(|t| t.partition_states.iter().any(|p| p.leader == -2)))
         .await;
-    assert_eq!(told.topic_states[0].partition_states.len(), 2);
+    assert_eq!(received.topic_states[0].partition_states.len(), 2);
     let asked = broker.sent.deletion(1).await;
     assert_eq!(asked.topic_states[0].partition_states[0].leader_epoch, -2);
     // The name is taken until the brokers are done.
@@ -562,9 +562,9 @@ async fn leaderships_come_back_by_themselves() {
     // As a leader of an older protocol version does, once 2 has caught up.
     state.leader_and_isr.isr = ids(&[1, 2]);
     broker.zk.set("/brokers/topics/t/partitions/0/state", &state.encode(), -1).await.unwrap();
-    let told = br#"{"version":1,"partitions":[{"topic":"t","partition":0}]}"#;
+    let received = br#"{"version":1,"partitions":[{"topic":"t","partition":0}]}"#;
     let path = "/isr_change_notification/isr_change_";
-    broker.zk.create(path, Some(told), CreateMode::PersistentSequential).await.unwrap();
+    broker.zk.create(path, Some(received), CreateMode::PersistentSequential).await.unwrap();
     broker.until_state("t", 0, 2, 2).await;
 }
 
@@ -598,10 +598,10 @@ async fn in_an_older_ensemble_the_term_and_the_states_exceed_what_was_told() {
         broker.create(topic, &[&[2, 1]]).await;
         broker.until_state(topic, 0, 2, 0).await;
     }
-    let id = broker.sent.metadata(2, |told| !told.topic_states.is_empty()).await.topic_states[0].topic_id;
+    let id = broker.sent.metadata(2, |received| !received.topic_states.is_empty()).await.topic_states[0].topic_id;
     // As if ZooKeeper had lost two terms and a new leader.
-    let told = broker.image.load().updated(&told_of("t", id, 1, 4, &[1], 3));
-    broker.image.store(Arc::new(told));
+    let received = broker.image.load().updated(&told_of("t", id, 1, 4, &[1], 3));
+    broker.image.store(Arc::new(received));
     faults.fail("/controller", 0, SESSION_EXPIRED);
     two.set("/controller", &data::ControllerNode::encode(BrokerId(1), 2), -1).await.unwrap();
     broker.until(|status| status.epoch == ControllerEpoch(4)).await;
@@ -627,11 +627,11 @@ async fn a_term_that_meets_a_state_before_its_own_ends_and_the_next_exceeds_it()
     }
     broker.create("t", &[&[1, 2, 3]]).await;
     let first = broker.until_state("t", 0, 1, 0).await;
-    let id = broker.sent.metadata(3, |told| !told.topic_states.is_empty()).await.topic_states[0].topic_id;
+    let id = broker.sent.metadata(3, |received| !received.topic_states.is_empty()).await.topic_states[0].topic_id;
     two.close().await;
     assert_eq!(broker.until_state("t", 0, 1, 1).await.leader_and_isr.isr, ids(&[1, 3]));
-    let told = broker.image.load().updated(&told_of("t", id, 1, 1, &[1, 3], 1));
-    broker.image.store(Arc::new(told));
+    let received = broker.image.load().updated(&told_of("t", id, 1, 1, &[1, 3], 1));
+    broker.image.store(Arc::new(received));
     // As an older copy that knows our session, and has the same controller.
     let path = "/brokers/topics/t/partitions/0/state";
     broker.zk.delete(path, -1).await.unwrap();
@@ -681,20 +681,20 @@ async fn failover_is_measured() {
         let two = world.broker(2).await;
         two.until(|status| status.controller == Some(BrokerId(1))).await;
         let _three = world.bystander(3).await;
-        one.sent.metadata(3, |told| told.live_brokers.len() == 3).await;
+        one.sent.metadata(3, |received| received.live_brokers.len() == 3).await;
         for (topic, from) in (0..size).step_by(500).enumerate() {
             let replicas: Vec<Vec<i32>> =
                 (from..size.min(from + 500)).map(|p| (0..3).map(|n| ((p + n) % 3) as i32 + 1).collect()).collect();
             let replicas: Vec<&[i32]> = replicas.iter().map(Vec::as_slice).collect();
             let begun = std::time::Instant::now();
             one.create(&format!("t{topic}"), &replicas).await;
-            let told = |request: &UpdateMetadataRequest| {
+            let received = |request: &UpdateMetadataRequest| {
                 request
                     .topic_states
                     .iter()
                     .any(|t| *t.topic_name == format!("t{topic}") && t.partition_states.len() == replicas.len())
             };
-            one.sent.metadata(3, told).await;
+            one.sent.metadata(3, received).await;
             println!("{} partitions created in {:?}", replicas.len(), begun.elapsed());
         }
         two.sent.requests.lock().clear();
@@ -703,14 +703,14 @@ async fn failover_is_measured() {
         two.until_active().await;
         let elected = begun.elapsed();
         // The last request to broker 3 has new leaders for everything that the dead broker led.
-        let told = two.sent.metadata(3, |request| {
+        let received = two.sent.metadata(3, |request| {
             let states = || request.topic_states.iter().flat_map(|t| &t.partition_states);
             states().count() >= size / 3 && states().all(|p| p.leader > 1)
         });
-        let told = told.await;
+        let received = received.await;
         println!(
             "{size} partitions: controller after {elected:?}, {} partitions led anew after {:?}",
-            told.topic_states.iter().map(|t| t.partition_states.len()).sum::<usize>(),
+            received.topic_states.iter().map(|t| t.partition_states.len()).sum::<usize>(),
             begun.elapsed()
         );
     }

@@ -405,6 +405,7 @@ impl StateChanges {
         let change = match &recovered {
             Recovered::Ready(tp) => self.serve_recovered(tp),
             Recovered::Damaged(tp) => {
+                let _in_change = self.claim(tp);
                 let _lock = self.lock.lock();
                 // Unless it was deleted, and made again, since.
                 if self.host.logs.is_damaged(tp) {

@@ -209,19 +209,27 @@ pub(super) async fn wait_gone(broker: &Broker, deletions: &[Deletion], timeout: 
 async fn wait_mark_gone(broker: &Broker, deletion: &Deletion) -> Result<(), Error> {
     let mark = paths::delete_topic(&deletion.topic);
     let watcher = broker.zk.watcher();
-    loop {
-        let image_changed = broker.image_changed.notified();
-        tokio::pin!(image_changed);
-        image_changed.as_mut().enable();
-        if deletion.waits_for_replica(&broker.image.load())
-            || broker.zk.exists_watched(&mark, Some(&watcher)).await?.is_none()
-        {
-            return Ok(());
+    let replica_away = async {
+        loop {
+            let image_changed = broker.image_changed.notified();
+            tokio::pin!(image_changed);
+            image_changed.as_mut().enable();
+            if deletion.waits_for_replica(&broker.image.load()) {
+                return;
+            }
+            image_changed.await;
         }
-        tokio::select! {
-            () = image_changed => {}
-            _ = watcher.next() => {}
+    };
+    let mark_gone = async {
+        while broker.zk.exists_watched(&mark, Some(&watcher)).await?.is_some() {
+            watcher.next().await;
         }
+        Ok(())
+    };
+    tokio::select! {
+        biased;
+        () = replica_away => Ok(()),
+        gone = mark_gone => gone,
     }
 }
 

@@ -28,7 +28,7 @@ impl Four {
         for id in [2, 3, 4] {
             others.insert(id, world.bystander(id).await);
         }
-        one.sent.metadata(4, |told| told.live_brokers.len() == 4).await;
+        one.sent.metadata(4, |received| received.live_brokers.len() == 4).await;
         Self { world, one, others }
     }
 
@@ -48,7 +48,7 @@ impl Four {
 
     async fn die(&mut self, broker: i32) {
         self.others.remove(&broker).expect("it lives").close().await;
-        self.one.sent.metadata(1, |told| told.live_brokers.iter().all(|b| b.id != broker)).await;
+        self.one.sent.metadata(1, |received| received.live_brokers.iter().all(|b| b.id != broker)).await;
     }
 
     async fn return_of(&mut self, broker: i32) {
@@ -125,13 +125,13 @@ async fn a_partition_moves_when_the_target_is_in_sync() {
     assert_eq!(state(&four.one.zk, "t").await.0, leads(2, 1, &[2, 3]));
     assert_eq!(four.listed().await, [("t-0".to_owned(), under_way)]);
     // As KAFKA-10314 requires: new only for added replicas.
-    let told = four.one.sent.leadership(2, "t", 0).await;
-    assert_eq!((told.leader_epoch, told.is_new), (0, true), "the creation");
-    let told = four.one.sent.leadership(2, "t", 0).await;
-    assert_eq!((told.leader_epoch, told.is_new, &told.replicas[..]), (1, false, &[3, 4, 2][..]));
-    assert_eq!((&told.adding_replicas[..], &told.removing_replicas[..]), (&[4][..], &[2][..]));
-    let told = four.one.sent.leadership(4, "t", 0).await;
-    assert_eq!((told.leader_epoch, told.is_new), (1, true));
+    let received = four.one.sent.leadership(2, "t", 0).await;
+    assert_eq!((received.leader_epoch, received.is_new), (0, true), "the creation");
+    let received = four.one.sent.leadership(2, "t", 0).await;
+    assert_eq!((received.leader_epoch, received.is_new, &received.replicas[..]), (1, false, &[3, 4, 2][..]));
+    assert_eq!((&received.adding_replicas[..], &received.removing_replicas[..]), (&[4][..], &[2][..]));
+    let received = four.one.sent.leadership(4, "t", 0).await;
+    assert_eq!((received.leader_epoch, received.is_new), (1, true));
 
     in_sync(&four.one, "t", &[2, 3, 4]).await;
     until_assigned(&four.one, "t", &ReplicaAssignment::of(ids(&[3, 4]))).await;
@@ -257,8 +257,8 @@ async fn a_target_that_is_away_is_refused_or_waited_for() {
     four.return_of(4).await;
     // It gets the LeaderAndIsr again, as a new replica.
     four.one.until_state("t", 0, 2, 2).await;
-    let told = four.one.sent.leadership(4, "t", 0).await;
-    assert_eq!((told.leader_epoch, told.is_new), (2, true));
+    let received = four.one.sent.leadership(4, "t", 0).await;
+    assert_eq!((received.leader_epoch, received.is_new), (2, true));
     in_sync(&four.one, "t", &[2, 4]).await;
     until_assigned(&four.one, "t", &ReplicaAssignment::of(ids(&[4]))).await;
 }

@@ -27,7 +27,7 @@ impl Three {
         let one = world.broker(1).await;
         one.until_active().await;
         let (two, three) = (world.bystander(2).await, world.bystander(3).await);
-        one.sent.metadata(3, |told| told.live_brokers.len() == 3).await;
+        one.sent.metadata(3, |received| received.live_brokers.len() == 3).await;
         one.create("t", &[&[1, 2, 3]]).await;
         one.until_state("t", 0, 1, 0).await;
         let node = one.until_node("/brokers/topics/t", |_| true).await;
@@ -90,8 +90,8 @@ async fn an_isr_change_is_written_in_the_leaders_epoch_and_everybody_hears_of_it
         (ids(&[1, 2]), LeaderEpoch(0), 1)
     );
     let has_isr = |isr: Vec<i32>| {
-        move |told: &crate::protocol::messages::UpdateMetadataRequest| {
-            told.topic_states.iter().any(|t| t.partition_states.iter().any(|p| p.isr == isr && p.zk_version > 0))
+        move |received: &crate::protocol::messages::UpdateMetadataRequest| {
+            received.topic_states.iter().any(|t| t.partition_states.iter().any(|p| p.isr == isr && p.zk_version > 0))
         }
     };
     three.one.sent.metadata(3, has_isr(vec![1, 2])).await;
@@ -172,7 +172,7 @@ async fn who_shuts_down_leads_nothing_and_leaves_the_isrs() {
     assert_eq!(three.one.until_state("alone", 0, 2, 0).await.leader_and_isr.isr, ids(&[2]));
     assert_eq!(three.one.until_state("t", 0, 1, 1).await.leader_and_isr.isr, ids(&[1, 3]));
     // It becomes a follower of the partitions that it led, and stops those that it followed.
-    let told = three.one.sent.wait(|to, request| match request {
+    let received = three.one.sent.wait(|to, request| match request {
         ControlRequest::LeaderAndIsr(r) if to == 2 => r
             .topic_states
             .iter()
@@ -181,7 +181,7 @@ async fn who_shuts_down_leads_nothing_and_leaves_the_isrs() {
             .map(|p| (p.leader, p.partition_index)),
         _ => None,
     });
-    assert_eq!(told.await, (1, 0));
+    assert_eq!(received.await, (1, 0));
     let stopped = three.one.sent.wait(|to, request| match request {
         ControlRequest::StopReplica(r) if to == 2 => {
             Some(r.topic_states.iter().map(|t| t.topic_name.to_string()).collect())
@@ -194,9 +194,9 @@ async fn who_shuts_down_leads_nothing_and_leaves_the_isrs() {
     let version = three.state().await.1;
     assert_eq!(three.alter(1, 1, version, &[1, 2, 3]).await.error_code, ErrorCode::IneligibleReplica.wire());
     three.two.close().await;
-    three.one.sent.metadata(3, |told| told.live_brokers.len() == 2).await;
+    three.one.sent.metadata(3, |received| received.live_brokers.len() == 2).await;
     let _two = three._world.bystander(2).await;
-    three.one.sent.metadata(3, |told| told.live_brokers.len() == 3).await;
+    three.one.sent.metadata(3, |received| received.live_brokers.len() == 3).await;
     let (state, version) = three.state().await;
     let epoch = state.leader_and_isr.leader_epoch.0;
     assert_eq!(three.alter(1, epoch, version, &[1, 2, 3]).await.error_code, 0);
@@ -219,7 +219,7 @@ async fn preferred_replicas_are_elected_where_that_is_needed_and_possible() {
     let rest = [(2, Err(ElectionNotNeeded)), (9, Err(UnknownTopicOrPartition))];
     assert_eq!(elect().await, [&[(0, unavailable), (1, unavailable)][..], &rest].concat());
     let _two = three._world.bystander(2).await;
-    three.one.sent.metadata(3, |told| told.live_brokers.len() == 3).await;
+    three.one.sent.metadata(3, |received| received.live_brokers.len() == 3).await;
     // It is alive, but not in sync, until the leader says so.
     assert_eq!(elect().await[0], (0, unavailable));
     let node = three.one.zk.get("/brokers/topics/u/partitions/0/state").await.unwrap();

@@ -86,8 +86,8 @@ async fn a_changed_isr() {
         let made = zk.create(path, Some(named), CreateMode::PersistentSequential).await.unwrap();
         broker
             .sent
-            .metadata(2, |told| {
-                told.topic_states.iter().any(|t| t.partition_states.iter().any(|p| p.leader_epoch == 7))
+            .metadata(2, |received| {
+                received.topic_states.iter().any(|t| t.partition_states.iter().any(|p| p.leader_epoch == 7))
             })
             .await;
         broker.until_gone(&made).await;
@@ -157,7 +157,7 @@ async fn a_broker_that_comes() {
         let path = "/brokers/ids/3";
         let data = registration(3, 9_003).encode(1);
         broker.zk.create(path, Some(&data), CreateMode::Ephemeral).await.unwrap();
-        broker.sent.metadata(3, |told| told.live_brokers.iter().any(|b| b.id == 3)).await;
+        broker.sent.metadata(3, |received| received.live_brokers.iter().any(|b| b.id == 3)).await;
     })
     .await;
 }

@@ -26,7 +26,7 @@ impl Two {
         let one = world.broker(1).await;
         one.until_active().await;
         let two = world.bystander(2).await;
-        one.sent.metadata(1, |told| told.live_brokers.len() == 2).await;
+        one.sent.metadata(1, |received| received.live_brokers.len() == 2).await;
         for topic in ["assignment", "state", "config", "whole"] {
             one.create(topic, &[&[2, 1]]).await;
             one.until_state(topic, 0, 2, 0).await;

@@ -363,12 +363,12 @@ impl History {
         let request =
             AlterPartitionRequest { broker_id: id, broker_epoch: epoch, topics: vec![topic], ..Default::default() };
         let answer = controller.alter_partition(request, 3).await;
-        let Some(told) = answer.topics.first().and_then(|topic| topic.partitions.first()) else { return };
-        match ErrorCode::from_wire(told.error_code) {
-            ErrorCode::None if told.leader_epoch == replica.leader_epoch => {
-                assert!(told.partition_epoch >= replica.partition_epoch, "{name} {told:?}");
-                replica.isr = told.isr.iter().copied().collect();
-                replica.partition_epoch = told.partition_epoch;
+        let Some(received) = answer.topics.first().and_then(|topic| topic.partitions.first()) else { return };
+        match ErrorCode::from_wire(received.error_code) {
+            ErrorCode::None if received.leader_epoch == replica.leader_epoch => {
+                assert!(received.partition_epoch >= replica.partition_epoch, "{name} {received:?}");
+                replica.isr = received.isr.iter().copied().collect();
+                replica.partition_epoch = received.partition_epoch;
                 replica.pending = None;
                 replica.raise_high_watermark(id);
                 self.commit(id, key);
