@@ -5,7 +5,6 @@ import threading
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 from log_dirs_test import move, moved_to, place_of
 
 from harness import PEER, admin
@@ -132,21 +131,3 @@ def test_an_old_folder_of_the_same_name_gives_way_and_is_kept(cluster, directory
     cluster.replace(apache, "zurau").start()
     wait_in_sync(cluster, "t", 2)
     assert strays == sorted(path for path in one.log_dirs[0].iterdir() if path.name.endswith("-stray"))
-
-
-def test_a_deletion_is_answered_while_a_replica_is_away(cluster):
-    """Once the metadata has forgotten the topic, as Kafka does, and also where the controller is faster than the task of the
-    request: this deletion ends when the replica is back. Clients give up on an answer after a minute."""
-    one, two = (cluster.broker(number).start() for number in (1, 2))
-    topics = [f"t{n}" for n in range(60)]
-    client = AdminClient({"bootstrap.servers": one.bootstrap})
-    placed = [NewTopic(topic, replica_assignment=[[1, 2]], num_partitions=1) for topic in topics]
-    for future in client.create_topics(placed).values():
-        future.result(30)
-    two.stop()
-    # In one request: the first topics are forgotten before the last deletion is asked for.
-    for future in client.delete_topics(topics).values():
-        future.result(20)
-    two.start()
-    with cluster.ensemble.client(cluster.chroot) as zk:
-        wait_until(lambda: not zk.get_children("/admin/delete_topics"), "the deletions have ended")

@@ -86,6 +86,24 @@ def test_a_deletion_that_waits_for_a_broker_answers_at_once(cluster):
         assert zk.exists("/admin/delete_topics/t")
 
 
+def test_a_deletion_is_answered_while_a_replica_is_away(cluster):
+    """Once the metadata has forgotten the topic, as Kafka does, and also where the controller is faster than the task of the
+    request: this deletion ends when the replica is back. Clients give up on an answer after a minute."""
+    one, two = (cluster.broker(number).start() for number in (1, 2))
+    topics = [f"t{n}" for n in range(60)]
+    client = AdminClient({"bootstrap.servers": one.bootstrap})
+    placed = [NewTopic(topic, replica_assignment=[[1, 2]], num_partitions=1) for topic in topics]
+    for future in client.create_topics(placed).values():
+        future.result(30)
+    two.stop()
+    # In one request: the first topics are forgotten before the last deletion is asked for.
+    for future in client.delete_topics(topics).values():
+        future.result(20)
+    two.start()
+    with cluster.ensemble.client(cluster.chroot) as zk:
+        wait_until(lambda: not zk.get_children("/admin/delete_topics"), "the deletions have ended")
+
+
 def _launch_with_hosts(broker, hosts):
     """Starts a broker that alone sees this /etc/hosts."""
     broker.file.write_text("".join(f"{k}={v}\n" for k, v in broker.properties.items()))
